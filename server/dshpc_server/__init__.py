@@ -1,0 +1,1 @@
+"""The dshpc server: a gRPC service that runs and remembers batches of scientific jobs."""

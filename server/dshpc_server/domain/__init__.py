@@ -1,0 +1,1 @@
+"""Pure rules: identity, lifecycle, look-up, statistics. No I/O, no asyncio, no SQL, no gRPC."""

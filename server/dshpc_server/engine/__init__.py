@@ -1,0 +1,1 @@
+"""Engines: what runs a method's process and tells how it went."""

@@ -1,0 +1,164 @@
+"""The engine's port: start many, stop many, tell facts.
+
+An engine reports *facts* in its own words (started, exited, lost); `domain.lifecycle` and
+`batches.reconciler` turn facts into statuses. An engine that does not know says nothing: "unknown"
+is never "absent". One behaviour suite (`tests/contract/engine_suite.py`) runs over every adapter,
+the scripted fake included; the docstrings here are its specification.
+"""
+
+import dataclasses
+import datetime
+import enum
+import pathlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+from dshpc_server.domain.job import AttemptKey, Resources
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Launch:
+    """Everything an engine needs to run one attempt (execution contract 1).
+
+    The command is `command script input_path params_path`; the working directory is `method_dir`;
+    stdin is closed; the process leads its own session. The engine creates `folder` and in it
+    `params.json`, `workspace/` (with `tmp/`), `stdout` and `stderr`.
+    """
+
+    key: AttemptKey
+    folder: pathlib.Path
+    """The attempt's own directory; nothing else ever writes there."""
+    command: Sequence[str]
+    """The manifest's command, split into words."""
+    script: pathlib.Path
+    """Absolute path of the script inside `method_dir`."""
+    method_dir: pathlib.Path
+    """The read-only snapshot of the method."""
+    method_name: str
+    inputs: Mapping[str, pathlib.Path]
+    """Path of each input by its name, in the manifest's order; the first is INPUT_PATH."""
+    parameters_json: str
+    resources: Resources
+    timeout_seconds: float
+
+
+class Cause(enum.StrEnum):
+    """Why the engine itself ended a process."""
+
+    NONE = "NONE"
+    """It did not: the process ended by itself (or somebody else killed it)."""
+    OVER_TIME = "OVER_TIME"
+    OVER_MEMORY = "OVER_MEMORY"
+    CANCELLED = "CANCELLED"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Started:
+    """The method's process exists."""
+
+    key: AttemptKey
+    at: datetime.datetime
+    engine_job_id: str
+    """The engine's own name for the attempt: the process id for the local engine."""
+    node: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Exited:
+    """The method's process and everything it started are gone, and the exit is on record.
+
+    Exactly one of exit_code and signal is set. `stdout` and `stderr` are complete and will not
+    change any more.
+    """
+
+    key: AttemptKey
+    at: datetime.datetime
+    started_at: datetime.datetime
+    engine_job_id: str
+    node: str
+    exit_code: int | None
+    signal: int | None
+    cause: Cause
+    stdout: pathlib.Path
+    stderr: pathlib.Path
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NotStarted:
+    """The process could not be started (no such command, no room on disk); it never ran."""
+
+    key: AttemptKey
+    at: datetime.datetime
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Lost:
+    """The process is gone, or was never there, and no exit is on record. Nothing of it runs."""
+
+    key: AttemptKey
+    at: datetime.datetime
+    reason: str
+
+
+Fact = Started | Exited | NotStarted | Lost
+Report = Callable[[Sequence[Fact]], Awaitable[None]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Capacity:
+    """What jobs may use at one time, all of them together."""
+
+    cpus: int
+    memory_bytes: int
+    gpus: int
+
+
+class Engine(Protocol):
+    """Runs attempts and tells how they went."""
+
+    @property
+    def name(self) -> str:
+        """The kind of engine, as GetServerInfo and Job.engine tell it."""
+        ...
+
+    def capacity(self) -> Capacity:
+        """What all running attempts together may use. Admission is the caller's."""
+        ...
+
+    def healthy(self) -> bool:
+        """Whether attempts can be submitted now; told as health of `dshpc.engine`."""
+        ...
+
+    async def run(self, report: Report) -> None:
+        """Serve until cancelled: deliver every fact through `report`, in order per attempt.
+
+        `report` is awaited; a fact is forgotten by the engine only after it returned, so a fact
+        may come twice after a crash, never not at all. Cancelling ends the delivery and leaves
+        attempts running.
+        """
+        ...
+
+    async def submit_many(self, launches: Sequence[Launch]) -> None:
+        """Start these attempts. Returns when they are handed over; their fate comes as facts.
+
+        Each is started at most once, however often it is submitted: an attempt that is running or
+        has an exit on record is not started again.
+        """
+        ...
+
+    async def cancel_many(self, keys: Sequence[AttemptKey]) -> None:
+        """Stop these attempts with everything they started; the end comes as a fact.
+
+        Unknown and ended ones are passed over.
+        """
+        ...
+
+    async def recover(self, attempts: Sequence[tuple[AttemptKey, pathlib.Path]]) -> None:
+        """Take up attempts of an earlier server by key and folder; called once, before the rest.
+
+        Those still running are watched again; those with an exit on record are reported Exited;
+        those that cannot be accounted for have what is left of them stopped and are reported
+        Lost.
+        """
+        ...

@@ -1,0 +1,45 @@
+"""The error tree. Errors carry data; `transport.status` alone turns them into status codes.
+
+Row errors are not here: a row that fails is an answer (`domain.rejection`), not an exception.
+"""
+
+from dshpc_server.domain.rejection import Violation
+
+
+class DshpcError(Exception):
+    """Something the caller is to be told about."""
+
+
+class InvalidRequestError(DshpcError):
+    """The request is malformed; nothing was done."""
+
+    def __init__(self, *violations: Violation) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        self.violations = violations
+
+
+class NotFoundError(DshpcError):
+    """What the request names does not exist."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"{kind} '{name}' not found")
+        self.kind = kind
+        self.name = name
+
+
+class LimitExceededError(DshpcError):
+    """The request is over a limit that GetServerInfo publishes."""
+
+    def __init__(self, limit: str, *, maximum: int, actual: int) -> None:
+        super().__init__(f"{limit}: {actual} is over the limit of {maximum}")
+        self.limit = limit
+        self.maximum = maximum
+        self.actual = actual
+
+
+class UnavailableError(DshpcError):
+    """The service cannot answer now; the same request may succeed later."""
+
+    def __init__(self, reason: str, *, retry_after_seconds: float) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds

@@ -1,0 +1,1 @@
+"""Content on disk, addressed by its SHA-256."""

@@ -1,0 +1,1 @@
+"""Methods: what an administrator installs and a job runs."""

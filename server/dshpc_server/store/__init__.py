@@ -1,0 +1,1 @@
+"""The store: the only truth about batches, jobs, attempts and files."""

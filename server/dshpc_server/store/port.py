@@ -1,0 +1,272 @@
+"""The store's port: what the service remembers, asked and told in batches.
+
+Synchronous by design: the asyncio side makes one hop to the store's thread per call
+(`store.committer`), never one per job. One behaviour suite (`tests/contract/store_suite.py`) runs
+over every adapter; the docstrings here are its specification.
+
+Invariants that every adapter's schema repeats: one row per job_id; at most one attempt of a job
+that has not ended; an attempt has an end time if and only if its status is terminal; status and
+outcome words are those of `domain.job`.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Outcome, Resources
+from dshpc_server.domain.lifecycle import Event
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One run of a job as it is stored."""
+
+    key: AttemptKey
+    status: JobStatus
+    revision: int
+    """Rises by one with every change of the job's status, over all its attempts, from 1."""
+    function_hash: str
+    created_at: datetime.datetime
+    started_at: datetime.datetime | None
+    ended_at: datetime.datetime | None
+    result: bytes | None
+    """The encoded result, opaque to the store; present if and only if the status is terminal."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """What a row wants to have run, should nothing usable exist."""
+
+    spec: JobSpec
+    resources: Resources
+    timeout_seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NewRow:
+    """One row of a batch that is to be accepted. Exactly one of candidate and rejection is set."""
+
+    index: int
+    """Position in the request, from 0; unique in the batch."""
+    head: bytes
+    """The part of the row's answer that never changes, encoded; opaque to the store."""
+    candidate: Candidate | None
+    rejection: bytes | None
+    """Why the row names no job, encoded; opaque to the store."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NewBatch:
+    """A batch that is to be accepted."""
+
+    batch_id: str
+    display_name: str
+    created_at: datetime.datetime
+    rows: Sequence[NewRow]
+    file_hashes: Collection[str]
+    """Files the batch uses; their last-used time is touched."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One row of a stored batch, with the attempt it speaks of as that stands now.
+
+    A row is tied to one attempt: when another batch has the job run again later, this row goes on
+    showing the attempt that answered it.
+    """
+
+    index: int
+    head: bytes
+    outcome: Outcome
+    old_status: JobStatus | None
+    """How the earlier attempt ended; set only for RESUBMITTED and FAILURE_KEPT."""
+    attempt: Attempt | None
+    """None if and only if the row names no job."""
+    rejection: bytes | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """An attempt taken from the queue, with everything needed to launch it."""
+
+    key: AttemptKey
+    spec: JobSpec
+    resources: Resources
+    timeout_seconds: float
+    created_at: datetime.datetime
+    revision: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ActiveAttempt:
+    """An attempt that was claimed and has not ended, as recovery finds it."""
+
+    claim: Claim
+    status: JobStatus
+    started_at: datetime.datetime | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """What is kept of an attempt that has ended."""
+
+    result: bytes
+    """The encoded result, opaque to the store."""
+    exit_code: int | None
+    signal: int | None
+    output_hash: str
+    """Empty when there is no output."""
+    output_size_bytes: int
+    reason: str
+    """Why it ended as it did, for people; empty for COMPLETED."""
+    stderr_tail: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """Something that happened to an attempt."""
+
+    key: AttemptKey
+    event: Event
+    at: datetime.datetime
+    engine_job_id: str = ""
+    """The engine's name for the attempt; kept when not empty."""
+    node: str = ""
+    """The host; kept when not empty."""
+    started_at: datetime.datetime | None = None
+    """Kept when given and none is stored yet (a start that was never reported on its own)."""
+    ending: Ending | None = None
+    """Given if and only if the event leads to a terminal status."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class JobRecord:
+    """One job with its newest attempt."""
+
+    spec: JobSpec
+    attempt: Attempt
+    ending: Ending | None
+    engine_job_id: str
+    node: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class FileRecord:
+    """The labels of a stored file. That its content is there is the content store's word."""
+
+    file_hash: str
+    size_bytes: int
+    filename: str
+    media_type: str
+    created_at: datetime.datetime
+    last_used_at: datetime.datetime
+
+
+class Reader(Protocol):
+    """Questions. Safe from any thread, also while a write is going on; each sees one state."""
+
+    def find_attempts(self, job_ids: Collection[str]) -> Mapping[str, Attempt]:
+        """The newest attempt of each of these jobs; unknown ones are left out."""
+        ...
+
+    def find_job(self, job_id: str) -> JobRecord | None:
+        """One job with its newest attempt."""
+        ...
+
+    def has_batch(self, batch_id: str) -> bool:
+        """Whether this batch was accepted."""
+        ...
+
+    def find_rows(
+        self,
+        batch_id: str,
+        *,
+        first_index: int,
+        limit: int,
+        statuses: Collection[JobStatus] = (),
+        outcomes: Collection[Outcome] = (),
+    ) -> Sequence[Row]:
+        """At most `limit` rows from `first_index` on, by index. Empty filters let all pass.
+
+        A row without a job has no status, so a filter on statuses leaves it out.
+        """
+        ...
+
+    def find_active(self) -> Sequence[ActiveAttempt]:
+        """Every attempt that was claimed and has not ended, oldest first."""
+        ...
+
+    def find_output(self, output_hash: str) -> bytes | None:
+        """The encoded result of some COMPLETED attempt with this output; None when unknown."""
+        ...
+
+    def find_outputs(self, output_hashes: Collection[str]) -> set[str]:
+        """Which of these are outputs of COMPLETED attempts."""
+        ...
+
+    def find_file(self, file_hash: str) -> FileRecord | None:
+        """The labels of a file."""
+        ...
+
+
+class Writer(Protocol):
+    """Changes, inside the one transaction of `Store.write`."""
+
+    def accept(self, batch: NewBatch) -> Sequence[Row]:
+        """Look every row up, decide it (`domain.lookup`), and store batch, rows and new attempts.
+
+        Rows are decided in order, each seeing what those before it did: of two rows with one
+        job_id the second finds the first's attempt. New attempts are PENDING and queue by
+        (batch time, index). Two servers that accept one new job at one instant store one
+        attempt; both are told of it. Returns the rows in the order given. A batch_id that exists
+        is an error (`ValueError`), and nothing is stored.
+        """
+        ...
+
+    def claim(self, fits: Callable[[Resources], bool], limit: int) -> Sequence[Claim]:
+        """Take PENDING attempts from the head of the queue and make them CONFIGURING.
+
+        `fits` is asked once per attempt in queue order and keeps count of what it granted; the
+        first that does not fit ends the claim, so that a large job is not overtaken for ever. At
+        most `limit` are taken.
+        """
+        ...
+
+    def record(self, reports: Sequence[Report]) -> Sequence[Attempt]:
+        """Apply reports in order by the lifecycle table.
+
+        A report for another attempt than the newest, or one the table does not let through, is
+        dropped without effect: late and repeated reports are harmless. Returns the attempts that
+        changed, as they are after each change.
+        """
+        ...
+
+    def put_file(self, record: FileRecord) -> FileRecord:
+        """Remember a file's labels; for a known hash keep the old ones and touch last_used_at."""
+        ...
+
+
+class Store(Reader, Protocol):
+    """What the service remembers."""
+
+    @property
+    def name(self) -> str:
+        """The kind of store, as GetServerInfo tells it."""
+        ...
+
+    def write(self, works: Sequence[Callable[[Writer], T]]) -> Sequence[T | Exception]:
+        """Run every work in one transaction and commit; return their answers in order.
+
+        When this returns, the effects of every work that answered are durable. A work that
+        raises leaves no trace and its exception stands in its place; the others are not touched.
+        When the commit itself fails, this raises (`errors.UnavailableError`) and nothing was
+        stored. Never called from two threads at one time.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give everything back; idempotent."""
+        ...
