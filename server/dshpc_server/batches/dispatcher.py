@@ -1,0 +1,120 @@
+"""The dispatcher: from the queue to the engine, as fast as there is room.
+
+Promises: an attempt is claimed (CONFIGURING, durable) before the engine hears of it; what all
+running attempts declared never exceeds the engine's capacity; the queue's order is kept, also by a
+job too large for what is free. It wakes when something is queued or ends, and polls only while the
+store or the engine does not answer.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from dshpc_server import clock, errors
+from dshpc_server.batches import active, admission, launching
+from dshpc_server.domain import job
+from dshpc_server.domain.job import JobStatus
+from dshpc_server.engine import port as engine
+from dshpc_server.store import committer, port
+
+CLAIM_LIMIT = 256
+"""Most attempts taken in one transaction."""
+RETRY_SECONDS = 1.0
+"""Pause after the store or the engine did not answer."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """Claims attempts and hands them to the engine."""
+
+    def __init__(
+        self,
+        *,
+        committer: committer.Committer,
+        engine: engine.Engine,
+        report: engine.Report,
+        active: active.ActiveAttempts,
+        launcher: launching.Launcher,
+        clock: clock.Clock,
+    ) -> None:
+        self._committer = committer
+        self._engine = engine
+        self._report = report
+        self._active = active
+        self._launcher = launcher
+        self._clock = clock
+        self._awake = asyncio.Event()
+
+    def notice(self, changes: Sequence[port.Attempt]) -> None:
+        """Take note of committed changes: something was queued, or gave its room back."""
+        for attempt in changes:
+            if attempt.status in job.TERMINAL:
+                self._active.remove(attempt.key)
+                self._awake.set()
+            elif attempt.status is JobStatus.PENDING:
+                self._awake.set()
+
+    async def recover(self) -> None:
+        """Take up what an earlier server had claimed; called once, before `run`.
+
+        A claimed attempt without a folder was never handed over: it is handed over now. The
+        others are the engine's to account for.
+        """
+        found = await self._committer.read(lambda store: store.find_active())
+        for attempt in found:
+            self._active.add(attempt.claim)
+        folders = {a.claim.key: self._launcher.folder(a.claim.key) for a in found}
+        handed_over = await asyncio.to_thread(
+            lambda: {key for key, folder in folders.items() if folder.exists()}
+        )
+        await self._engine.recover([(key, folders[key]) for key in folders if key in handed_over])
+        await self._submit([a.claim for a in found if a.claim.key not in handed_over])
+        if found:
+            _log.info("recovered", attempts=len(found), handed_over=len(handed_over))
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        self._awake.set()
+        while True:
+            await self._awake.wait()
+            self._awake.clear()
+            try:
+                await self._fill()
+            except errors.UnavailableError as error:
+                _log.warning("dispatch.unavailable", reason=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+                self._awake.set()
+
+    async def _fill(self) -> None:
+        """Claim and submit until the engine is full or the queue is empty."""
+        while True:
+            room = admission.Room(self._engine.capacity(), self._active.in_use)
+            if room.is_empty:
+                return
+            claims = await self._claim(room)
+            if not claims:
+                return
+            await self._submit(claims)
+
+    async def _claim(self, room: admission.Room) -> Sequence[port.Claim]:
+        claims = await self._committer.write(lambda writer: writer.claim(room.take, CLAIM_LIMIT))
+        for claim in claims:
+            self._active.add(claim)
+        return claims
+
+    async def _submit(self, claims: Sequence[port.Claim]) -> None:
+        launches = []
+        refused: list[engine.Fact] = []
+        for claim in claims:
+            try:
+                launches.append(await self._launcher.launch(claim))
+            except launching.NotLaunchableError as error:
+                refused.append(
+                    engine.NotStarted(key=claim.key, at=self._clock.now(), reason=str(error))
+                )
+        if launches:
+            await self._engine.submit_many(launches)
+        if refused:
+            await self._report(refused)

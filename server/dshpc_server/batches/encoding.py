@@ -1,0 +1,89 @@
+"""How answers are encoded: the port that `app` fills with the transport's encoder.
+
+A row's answer is a join of bytes, never a rebuilt message: a *head* that never changes (echo of
+the config), a *decision* (what the look-up found) and the *attempt* (how the run stands). The
+encoding is such that joined parts make a whole and of two values for one field the last one
+counts; see `docs/decisions/0006-joined-answers.md`. Everything here is opaque to batches and store.
+"""
+
+import dataclasses
+import datetime
+from typing import Protocol
+
+from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
+from dshpc_server.domain.rejection import Rejection
+from dshpc_server.store import port
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """What a completed method wrote to its standard output."""
+
+    output_hash: str
+    size_bytes: int
+    text: str | None
+    """The whole output when it is valid UTF-8 within the inline limit, else None."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class EndedAttempt:
+    """Everything an answer tells about an attempt that has ended."""
+
+    key: AttemptKey
+    status: JobStatus
+    function_hash: str
+    created_at: datetime.datetime
+    started_at: datetime.datetime | None
+    ended_at: datetime.datetime
+    exit_code: int | None
+    signal: int | None
+    output: Output | None
+    """Given if and only if the status is COMPLETED."""
+    reason: str
+    """Why it failed, for people; empty when it did not."""
+    stderr_tail: str
+
+
+class ResultEncoder(Protocol):
+    """Encodes the parts of an answer."""
+
+    def duplicate(self, first_index: int) -> bytes:
+        """Mark a head as a later row of the same request with the job of `first_index`."""
+        ...
+
+    def rejection(self, rejection: Rejection) -> bytes:
+        """Why a row names no job."""
+        ...
+
+    def decision(self, outcome: Outcome, old_status: JobStatus | None) -> bytes:
+        """What the look-up decided, with its message."""
+        ...
+
+    def in_progress(self, attempt: port.Attempt) -> bytes:
+        """An attempt that has not ended."""
+        ...
+
+    def ended(self, attempt: EndedAttempt) -> bytes:
+        """An attempt that has; this is what the store keeps as the attempt's result."""
+        ...
+
+    def output(self, result: bytes) -> bytes | None:
+        """The whole output back from what `ended` encoded; None when it is not in there."""
+        ...
+
+
+def encoded_row(row: port.Row, encoder: ResultEncoder) -> bytes:
+    """Return a row's whole answer.
+
+    The decision of a row that found its answer stands last, so that its message is the one that
+    counts; in every other row the attempt has the last word.
+    """
+    if row.rejection is not None:
+        return row.head + row.rejection
+    decision = encoder.decision(row.outcome, row.old_status)
+    if row.attempt is None:
+        return row.head + decision
+    attempt = row.attempt.result or encoder.in_progress(row.attempt)
+    if row.outcome in (Outcome.FOUND_COMPLETED, Outcome.FAILURE_KEPT):
+        return row.head + attempt + decision
+    return row.head + decision + attempt

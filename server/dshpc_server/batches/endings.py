@@ -1,0 +1,58 @@
+"""How an attempt ended, in the store's terms: pure, from an engine's fact to event and reason."""
+
+import signal
+
+from dshpc_server.domain.lifecycle import Event
+from dshpc_server.engine import port as engine
+
+PERMANENT_EXIT_CODE = 78
+"""EX_CONFIG of sysexits.h: the method says that running it again cannot help."""
+RETRIABLE_EXIT_CODE = 75
+"""EX_TEMPFAIL of sysexits.h: the method says that running it again may help."""
+
+_CAUSES = {
+    engine.Cause.OVER_TIME: Event.OVER_TIME,
+    engine.Cause.OVER_MEMORY: Event.OVER_MEMORY,
+    engine.Cause.CANCELLED: Event.CANCELLED,
+}
+
+
+def event(fact: engine.Exited) -> Event:
+    """What an exit means. The engine's own doing counts before what the process said."""
+    if fact.cause in _CAUSES:
+        return _CAUSES[fact.cause]
+    if fact.signal is not None:
+        return Event.KILLED_BY_SIGNAL
+    return Event.SUCCEEDED if fact.exit_code == 0 else Event.EXITED_NONZERO
+
+
+def reason(fact: engine.Exited, *, timeout_seconds: float, memory_bytes: int) -> str:
+    """Why an attempt did not complete, for people."""
+    match event(fact):
+        case Event.SUCCEEDED:
+            return ""
+        case Event.OVER_TIME:
+            return f"Stopped after its timeout of {timeout_seconds:g} s"
+        case Event.OVER_MEMORY:
+            return f"Stopped for using more than its {memory_bytes} bytes of memory"
+        case Event.CANCELLED:
+            return "Cancelled"
+        case Event.KILLED_BY_SIGNAL:
+            return f"Killed by signal {fact.signal} ({_signal_name(fact.signal)})"
+        case _:
+            return f"Exit code {fact.exit_code}{_hint(fact.exit_code)}"
+
+
+def _signal_name(number: int | None) -> str:
+    try:
+        return signal.Signals(number or 0).name
+    except ValueError:
+        return "unknown"
+
+
+def _hint(exit_code: int | None) -> str:
+    if exit_code == RETRIABLE_EXIT_CODE:
+        return " (temporary failure)"
+    if exit_code == PERMANENT_EXIT_CODE:
+        return " (permanent failure)"
+    return ""

@@ -1,0 +1,60 @@
+"""From a claimed attempt to what an engine needs to start it."""
+
+import pathlib
+
+from dshpc_server import errors
+from dshpc_server.batches import content
+from dshpc_server.domain.job import AttemptKey
+from dshpc_server.engine import port as engine
+from dshpc_server.methods import catalog
+from dshpc_server.store import port
+
+
+class NotLaunchableError(errors.DshpcError):
+    """The attempt cannot be started: its method's version or an input is gone."""
+
+
+class Launcher:
+    """Finds an attempt's method, inputs and folder."""
+
+    def __init__(
+        self,
+        *,
+        catalog: catalog.Catalog,
+        library: content.Library,
+        attempts_dir: pathlib.Path,
+    ) -> None:
+        self._catalog = catalog
+        self._library = library
+        self._attempts_dir = attempts_dir
+
+    def folder(self, key: AttemptKey) -> pathlib.Path:
+        """The attempt's own directory; two levels keep the folders small."""
+        return self._attempts_dir / key.job_id[:2] / key.job_id / str(key.number)
+
+    async def launch(self, claim: port.Claim) -> engine.Launch:
+        """Put the launch together; raises NotLaunchableError."""
+        spec = claim.spec
+        version = self._catalog.version(spec.method_name, spec.function_hash)
+        if version is None:
+            raise NotLaunchableError(
+                f"method '{spec.method_name}' {spec.function_hash} is not installed any more"
+            )
+        inputs = {}
+        for name in version.inputs:
+            path = await self._library.path(spec.inputs[name])
+            if path is None:
+                raise NotLaunchableError(f"input '{name}' {spec.inputs[name]} is not stored")
+            inputs[name] = path
+        return engine.Launch(
+            key=claim.key,
+            folder=self.folder(claim.key),
+            command=version.command,
+            script=version.directory / version.script_path,
+            method_dir=version.directory,
+            method_name=spec.method_name,
+            inputs=inputs,
+            parameters_json=spec.parameters_json,
+            resources=claim.resources,
+            timeout_seconds=claim.timeout_seconds,
+        )

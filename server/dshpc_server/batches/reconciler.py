@@ -1,0 +1,226 @@
+"""The reconciler: takes an engine's facts in and publishes what they mean.
+
+Promises: an output is whole, in the content store or in the row, before the one commit that says
+COMPLETED; a fact about an attempt that has ended changes nothing; a result that the store or the
+disk does not take is offered again until it does - hours of work are not dropped for a full disk.
+"""
+
+import asyncio
+import types
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Self, TypeGuard, TypeVar
+
+import structlog
+
+from dshpc_server import errors
+from dshpc_server.batches import active, encoding, endings, intake
+from dshpc_server.domain import job, lifecycle
+from dshpc_server.domain.job import JobStatus
+from dshpc_server.domain.lifecycle import Event
+from dshpc_server.engine import port as engine
+from dshpc_server.store import committer, port
+
+RETRY_SECONDS = 1.0
+"""Pause before a result that could not be stored is offered again."""
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+class Reconciler:
+    """Turns facts into reports to the store. An async context manager that owns its tasks."""
+
+    def __init__(
+        self,
+        *,
+        committer: committer.Committer,
+        active: active.ActiveAttempts,
+        intake: intake.Intake,
+        encoder: encoding.ResultEncoder,
+    ) -> None:
+        self._committer = committer
+        self._active = active
+        self._intake = intake
+        self._encoder = encoder
+        self._group = asyncio.TaskGroup()
+        self._long: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        # What is still being taken in has its exit on record: the next server takes it again.
+        for task in self._long:
+            task.cancel()
+        await self._group.__aexit__(kind, error, trace)
+
+    async def take(self, facts: Sequence[engine.Fact]) -> None:
+        """Take in facts, in order; returns when they are recorded (long outputs: later)."""
+        known = []
+        for fact in facts:
+            claim = self._active.get(fact.key)
+            if claim is None:
+                _log.info("fact.late", job_id=fact.key.job_id, attempt=fact.key.number)
+            elif self._is_long(fact):
+                task = self._group.create_task(self._take_long(fact, claim))
+                self._long.add(task)
+                task.add_done_callback(self._long.discard)
+            else:
+                known.append((fact, claim))
+        if known:
+            await self._record(await self._reports(known))
+
+    def _is_long(self, fact: engine.Fact) -> TypeGuard[engine.Exited]:
+        return (
+            isinstance(fact, engine.Exited)
+            and endings.event(fact) is Event.SUCCEEDED
+            and self._intake.is_long(fact.stdout)
+        )
+
+    async def _take_long(self, fact: engine.Exited, claim: port.Claim) -> None:
+        completing = port.Report(
+            key=fact.key,
+            event=Event.ENDED,
+            at=fact.at,
+            started_at=fact.started_at,
+            engine_job_id=fact.engine_job_id,
+            node=fact.node,
+        )
+        await self._record([completing])
+        await self._record(await self._reports([(fact, claim)]))
+
+    async def _reports(
+        self, known: Sequence[tuple[engine.Fact, port.Claim]]
+    ) -> Sequence[port.Report]:
+        """One hop to a thread for all of them: outputs are read, hashed and encoded there."""
+        return await _until_available(
+            lambda: asyncio.to_thread(lambda: [self._report(fact, claim) for fact, claim in known])
+        )
+
+    def _report(self, fact: engine.Fact, claim: port.Claim) -> port.Report:
+        match fact:
+            case engine.Started():
+                return port.Report(
+                    key=fact.key,
+                    event=Event.STARTED,
+                    at=fact.at,
+                    started_at=fact.at,
+                    engine_job_id=fact.engine_job_id,
+                    node=fact.node,
+                )
+            case engine.NotStarted():
+                return self._ended_early(fact, claim, Event.NOT_STARTED)
+            case engine.Lost():
+                return self._ended_early(fact, claim, Event.LOST)
+            case engine.Exited():
+                return self._exited(fact, claim)
+
+    def _exited(self, fact: engine.Exited, claim: port.Claim) -> port.Report:
+        event = endings.event(fact)
+        reason = endings.reason(
+            fact,
+            timeout_seconds=claim.timeout_seconds,
+            memory_bytes=claim.resources.memory_bytes,
+        )
+        output = None
+        if event is Event.SUCCEEDED:
+            try:
+                output = self._intake.output(fact.stdout)
+            except intake.UnreadableOutputError as error:
+                event, reason = Event.EXITED_NONZERO, f"Exit code 0, but {error}"
+        ended = encoding.EndedAttempt(
+            key=fact.key,
+            status=_target(event),
+            function_hash=claim.spec.function_hash,
+            created_at=claim.created_at,
+            started_at=fact.started_at,
+            ended_at=fact.at,
+            exit_code=fact.exit_code,
+            signal=fact.signal,
+            output=output,
+            reason=reason,
+            stderr_tail=self._intake.stderr_tail(fact.stderr),
+        )
+        self._intake.clear_workspace(fact.stdout.parent)
+        return self._ending(ended, event, engine_job_id=fact.engine_job_id, node=fact.node)
+
+    def _ended_early(
+        self, fact: engine.NotStarted | engine.Lost, claim: port.Claim, event: Event
+    ) -> port.Report:
+        ended = encoding.EndedAttempt(
+            key=fact.key,
+            status=_target(event),
+            function_hash=claim.spec.function_hash,
+            created_at=claim.created_at,
+            started_at=None,
+            ended_at=fact.at,
+            exit_code=None,
+            signal=None,
+            output=None,
+            reason=fact.reason,
+            stderr_tail="",
+        )
+        return self._ending(ended, event)
+
+    def _ending(
+        self,
+        ended: encoding.EndedAttempt,
+        event: Event,
+        *,
+        engine_job_id: str = "",
+        node: str = "",
+    ) -> port.Report:
+        output = ended.output
+        return port.Report(
+            key=ended.key,
+            event=event,
+            at=ended.ended_at,
+            started_at=ended.started_at,
+            engine_job_id=engine_job_id,
+            node=node,
+            ending=port.Ending(
+                result=self._encoder.ended(ended),
+                exit_code=ended.exit_code,
+                signal=ended.signal,
+                output_hash="" if output is None else output.output_hash,
+                output_size_bytes=0 if output is None else output.size_bytes,
+                reason=ended.reason,
+                stderr_tail=ended.stderr_tail,
+            ),
+        )
+
+    async def _record(self, reports: Sequence[port.Report]) -> None:
+        changed = await _until_available(
+            lambda: self._committer.write(lambda writer: writer.record(reports))
+        )
+        for attempt in changed:
+            if attempt.status in job.TERMINAL:
+                _log.info(
+                    "attempt.ended",
+                    job_id=attempt.key.job_id,
+                    attempt=attempt.key.number,
+                    status=str(attempt.status),
+                )
+
+
+def _target(event: Event) -> JobStatus:
+    target = lifecycle.target(JobStatus.RUNNING, event)
+    if target is None:
+        raise ValueError(f"{event} does not end an attempt")
+    return target
+
+
+async def _until_available(act: Callable[[], Awaitable[T]]) -> T:
+    """Act, again and again while the disk or the store does not take it."""
+    while True:
+        try:
+            return await act()
+        except errors.UnavailableError as error:
+            _log.warning("result.waits", reason=str(error))
+            await asyncio.sleep(RETRY_SECONDS)

@@ -1,0 +1,61 @@
+"""What a client asks for, as values: the batch use cases know nothing of messages.
+
+`transport` makes these from a request; `batches.resolver` turns them into what the store accepts.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from dshpc_server.domain import identity
+from dshpc_server.domain.rejection import Rejection
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Parameters:
+    """One row's parameters as sent: the value, and its canonical text (equal for equal values)."""
+
+    value: dict[str, identity.Json]
+    canonical: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RequestedResources:
+    """What a row asks for; 0 means the method's, else the server's default."""
+
+    cpus: int = 0
+    memory_bytes: int = 0
+    gpus: int = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class JobRequest:
+    """One row: a config that was understood."""
+
+    index: int
+    head: bytes
+    """The row's echo, encoded (see `batches.encoding`)."""
+    method_name: str
+    inputs: Mapping[str, str]
+    """Content hash by input name."""
+    parameters: Parameters
+    resources: RequestedResources
+    timeout_seconds: float | None
+    """None: the method's, else the server's default."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RefusedRow:
+    """One row whose config cannot be understood."""
+
+    index: int
+    head: bytes
+    rejection: Rejection
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class BatchRequest:
+    """A batch as asked for."""
+
+    rows: Sequence[JobRequest | RefusedRow]
+    """By index, from 0, without a gap."""
+    display_name: str

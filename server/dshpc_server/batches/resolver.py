@@ -1,0 +1,227 @@
+"""Resolving a batch: from what a client asks to rows the store has accepted.
+
+Promises: methods are resolved once per request, so one name is one version in all its rows; rows
+fail alone; when `accept` has returned, batch, rows and new jobs are durable. Nothing here is done
+per row that could be done per batch: one pass in one worker thread, one look at the files, one
+transaction.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+from dshpc_server import clock
+from dshpc_server.batches import admission, content, encoding, request
+from dshpc_server.domain import identity, job
+from dshpc_server.domain.rejection import Reason, Rejection, Violation
+from dshpc_server.engine.port import Capacity
+from dshpc_server.methods import catalog, method
+from dshpc_server.methods import errors as method_errors
+from dshpc_server.store import committer, port
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Draft:
+    """A row on its way: what it would run, or why it cannot."""
+
+    index: int
+    head: bytes
+    plan: port.Candidate | Rejection
+
+
+class Resolver:
+    """Prepares and accepts batches."""
+
+    def __init__(
+        self,
+        *,
+        catalog: catalog.Catalog,
+        library: content.Library,
+        committer: committer.Committer,
+        encoder: encoding.ResultEncoder,
+        defaults: admission.Defaults,
+        capacity: Callable[[], Capacity],
+        clock: clock.Clock,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._catalog = catalog
+        self._library = library
+        self._committer = committer
+        self._encoder = encoder
+        self._defaults = defaults
+        self._capacity = capacity
+        self._clock = clock
+        self._new_id = new_id
+
+    async def prepare(self, asked: request.BatchRequest) -> port.NewBatch:
+        """Validate, canonicalise and name every row; nothing is stored yet."""
+        created_at = self._clock.now()
+        drafting = _Drafting(self._catalog.current(), self._defaults, self._capacity())
+        drafts = await asyncio.to_thread(drafting.all, asked.rows)
+        wanted = dict.fromkeys(
+            file_hash
+            for draft in drafts
+            if isinstance(draft.plan, port.Candidate)
+            for file_hash in draft.plan.spec.inputs.values()
+        )
+        missing = set(await self._library.missing(wanted))
+        rows = await asyncio.to_thread(self._rows, drafts, missing)
+        return port.NewBatch(
+            batch_id=self._new_id(),
+            display_name=asked.display_name,
+            created_at=created_at,
+            rows=rows,
+            file_hashes=[file_hash for file_hash in wanted if file_hash not in missing],
+        )
+
+    async def accept(self, batch: port.NewBatch) -> Sequence[port.Row]:
+        """Store the batch and what it submits, all or none; the rows as decided."""
+        return await self._committer.write(lambda writer: writer.accept(batch))
+
+    def _rows(self, drafts: Sequence[_Draft], missing: set[str]) -> list[port.NewRow]:
+        first_index: dict[str, int] = {}
+        rows = []
+        for draft in drafts:
+            head, plan = draft.head, draft.plan
+            if isinstance(plan, port.Candidate) and missing:
+                plan = _refused_for_missing(plan, missing) or plan
+            if isinstance(plan, Rejection):
+                rows.append(
+                    port.NewRow(
+                        index=draft.index,
+                        head=head,
+                        candidate=None,
+                        rejection=self._encoder.rejection(plan),
+                    )
+                )
+                continue
+            first = first_index.setdefault(plan.spec.job_id, draft.index)
+            if first != draft.index:
+                head += self._encoder.duplicate(first)
+            rows.append(port.NewRow(index=draft.index, head=head, candidate=plan, rejection=None))
+        return rows
+
+
+class _Drafting:
+    """One pass over a request's rows, remembering what rows have in common."""
+
+    def __init__(
+        self,
+        methods: Mapping[str, method.MethodVersion],
+        defaults: admission.Defaults,
+        capacity: Capacity,
+    ) -> None:
+        self._methods = methods
+        self._defaults = defaults
+        self._capacity = capacity
+        # A batch repeats its parameters and resources over many files.
+        self._completed: dict[tuple[str, str], str | Rejection] = {}
+        self._granted: dict[tuple[str, request.RequestedResources], job.Resources | Rejection] = {}
+
+    def all(self, rows: Sequence[request.JobRequest | request.RefusedRow]) -> list[_Draft]:
+        return [
+            _Draft(
+                index=row.index,
+                head=row.head,
+                plan=row.rejection if isinstance(row, request.RefusedRow) else self._plan(row),
+            )
+            for row in rows
+        ]
+
+    def _plan(self, row: request.JobRequest) -> port.Candidate | Rejection:
+        version = self._methods.get(row.method_name)
+        if version is None:
+            return Rejection(
+                reason=Reason.METHOD_NOT_FOUND, message=f"Method '{row.method_name}' not found"
+            )
+        refused = _refused_for_inputs(row.inputs, version)
+        if refused is not None:
+            return refused
+        completed = self._complete(row.parameters, version)
+        if isinstance(completed, Rejection):
+            return completed
+        resources = self._grant(row.resources, version)
+        if isinstance(resources, Rejection):
+            return resources
+        job_id = identity.job_id(
+            function_hash=version.function_hash, inputs=row.inputs, parameters_json=completed
+        )
+        return port.Candidate(
+            spec=job.JobSpec(
+                job_id=job_id,
+                method_name=row.method_name,
+                function_hash=version.function_hash,
+                inputs=row.inputs,
+                parameters_json=completed,
+            ),
+            resources=resources,
+            timeout_seconds=admission.allowed_seconds(row.timeout_seconds, version, self._defaults),
+        )
+
+    def _complete(
+        self, parameters: request.Parameters, version: method.MethodVersion
+    ) -> str | Rejection:
+        key = (version.name, parameters.canonical)
+        if key not in self._completed:
+            self._completed[key] = _completed(parameters, version)
+        return self._completed[key]
+
+    def _grant(
+        self, asked: request.RequestedResources, version: method.MethodVersion
+    ) -> job.Resources | Rejection:
+        key = (version.name, asked)
+        if key not in self._granted:
+            self._granted[key] = admission.granted(asked, version, self._defaults, self._capacity)
+        return self._granted[key]
+
+
+def _completed(parameters: request.Parameters, version: method.MethodVersion) -> str | Rejection:
+    """The canonical text of the parameters with the method's defaults filled in."""
+    try:
+        return identity.canonical(version.complete(parameters.value))
+    except method_errors.ParameterError as error:
+        listed = "; ".join(f"{v.field}: {v.description}" for v in error.violations)
+        return Rejection(
+            reason=Reason.INVALID_PARAMETERS,
+            message=f"Method '{version.name}' refuses the parameters ({listed})",
+            violations=error.violations,
+        )
+
+
+def _refused_for_inputs(
+    inputs: Mapping[str, str], version: method.MethodVersion
+) -> Rejection | None:
+    if inputs.keys() == set(version.inputs):
+        return None
+    violations = [
+        Violation(field=f"inputs.{name}", description="needed, not given")
+        for name in version.inputs
+        if name not in inputs
+    ] + [
+        Violation(field=f"inputs.{name}", description="not an input of this method")
+        for name in inputs
+        if name not in version.inputs
+    ]
+    listed = "; ".join(f"{v.field}: {v.description}" for v in violations)
+    return Rejection(
+        reason=Reason.INVALID_INPUTS,
+        message=f"Method '{version.name}' refuses the inputs ({listed})",
+        violations=tuple(violations),
+    )
+
+
+def _refused_for_missing(plan: port.Candidate, missing: set[str]) -> Rejection | None:
+    absent = [
+        (name, file_hash) for name, file_hash in plan.spec.inputs.items() if file_hash in missing
+    ]
+    if not absent:
+        return None
+    listed = ", ".join(file_hash for _, file_hash in absent)
+    return Rejection(
+        reason=Reason.FILE_NOT_FOUND,
+        message=f"File {listed} not found; upload it and ask again",
+        violations=tuple(
+            Violation(field=f"inputs.{name}", description=f"{file_hash} is not stored")
+            for name, file_hash in absent
+        ),
+    )

@@ -1,0 +1,74 @@
+"""Pages of a batch's rows, cut by count and by bytes, so that no row is lost to a message limit."""
+
+import dataclasses
+from collections.abc import Collection, Sequence
+
+from dshpc_server import errors
+from dshpc_server.batches import encoding
+from dshpc_server.domain.job import JobStatus, Outcome
+from dshpc_server.store import port
+
+_PIECE = 500
+"""Rows read at one time: a page of large rows is cut by bytes, so few are read in vain."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Filter:
+    """Which rows are wanted; empty lets all pass."""
+
+    statuses: Collection[JobStatus] = ()
+    outcomes: Collection[Outcome] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """Some rows, encoded, by index."""
+
+    rows: Sequence[bytes]
+    next_index: int | None
+    """Where to go on; None when these were the last."""
+
+
+def fitting(rows: Sequence[bytes], max_bytes: int) -> int:
+    """How many of these rows fit, at least one: a row over the limit still gets through."""
+    size = 0
+    for count, row in enumerate(rows):
+        size += len(row)
+        if count and size > max_bytes:
+            return count
+    return len(rows)
+
+
+def read_page(
+    store: port.Reader,
+    encoder: encoding.ResultEncoder,
+    batch_id: str,
+    *,
+    first_index: int,
+    max_rows: int,
+    max_bytes: int,
+    wanted: Filter,
+) -> Page:
+    """Read a page; raises NotFoundError for an unknown batch."""
+    if not store.has_batch(batch_id):
+        raise errors.NotFoundError("batch", batch_id)
+    taken: list[bytes] = []
+    size = 0
+    next_index = first_index
+    while True:
+        piece = store.find_rows(
+            batch_id,
+            first_index=next_index,
+            limit=_PIECE,
+            statuses=wanted.statuses,
+            outcomes=wanted.outcomes,
+        )
+        for row in piece:
+            encoded = encoding.encoded_row(row, encoder)
+            size += len(encoded)
+            if len(taken) == max_rows or (taken and size > max_bytes):
+                return Page(rows=taken, next_index=row.index)
+            taken.append(encoded)
+        if len(piece) < _PIECE:
+            return Page(rows=taken, next_index=None)
+        next_index = piece[-1].index + 1
