@@ -1,0 +1,69 @@
+"""Page tokens: opaque to clients, and only good for the request they came from.
+
+A token holds a position and a checksum of what was asked; it grants no rights.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Sequence
+
+from dshpc_server import errors
+from dshpc_server.domain.rejection import Violation
+
+_CHECKSUM_LENGTH = 16
+
+
+def token(position: int | str, *asked: object) -> str:
+    """Return the token for going on at `position` of what was `asked`."""
+    text = json.dumps([position, _checksum(asked)], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def index(token: str, *asked: object) -> int:
+    """Return the number a token goes on at; 0 without a token."""
+    if not token:
+        return 0
+    found = _position(token, asked)
+    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
+        raise _foreign()
+    return found
+
+
+def name(token: str, *asked: object) -> str:
+    """Return the name a token goes on after; empty without a token."""
+    if not token:
+        return ""
+    found = _position(token, asked)
+    if not isinstance(found, str):
+        raise _foreign()
+    return found
+
+
+def batch_rows(
+    batch_id: str, statuses: Sequence[int] = (), outcomes: Sequence[int] = ()
+) -> tuple[object, ...]:
+    """Name what a page of a batch's rows was asked of."""
+    return ("batch_rows", batch_id, sorted(set(statuses)), sorted(set(outcomes)))
+
+
+def _position(token: str, asked: tuple[object, ...]) -> object:
+    try:
+        padded = token + "=" * (-len(token) % 4)
+        found, checksum = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
+    except (ValueError, TypeError, binascii.Error, RecursionError):
+        raise _foreign() from None
+    if checksum != _checksum(asked):
+        raise _foreign()
+    return found
+
+
+def _checksum(asked: tuple[object, ...]) -> str:
+    return hashlib.sha256(repr(asked).encode()).hexdigest()[:_CHECKSUM_LENGTH]
+
+
+def _foreign() -> errors.InvalidRequestError:
+    return errors.InvalidRequestError(
+        Violation(field="page_token", description="is not a token of this request")
+    )

@@ -1,0 +1,122 @@
+"""Parameters at the edge: from a protobuf Struct to a JSON value with its canonical text.
+
+A Struct cannot be hashed as bytes (map order varies) nor taken as it is: NaN, infinities and
+values without a kind are possible, and -0.0 differs from 0.0. The walk here refuses what JSON has
+no word for and writes integral doubles as integers. A batch repeats its parameters over many
+files, so what was read once is remembered by the bytes it came in.
+"""
+
+import functools
+
+from google.protobuf import struct_pb2
+
+from dshpc_server.batches.request import Parameters
+from dshpc_server.domain import identity
+from dshpc_server.domain.rejection import Reason, Rejection, Violation
+from dshpc_server.transport import limits
+
+_REMEMBERED = 4096
+"""Parameter sets kept; beyond 8 KiB each they are read anew (32 MiB at most)."""
+_REMEMBERED_BYTES = 8192
+_EMPTY = Parameters(value={}, canonical="{}")
+
+
+class _RefusedError(Exception):
+    """A value that is no JSON, or over a limit; carries where and why."""
+
+    def __init__(self, field: str, description: str) -> None:
+        super().__init__(f"{field}: {description}")
+        self.violation = Violation(field=field, description=description)
+
+
+class ParameterReader:
+    """Reads parameters within limits."""
+
+    def __init__(self, limits: limits.Limits) -> None:
+        self._limits = limits
+        self._remembered = functools.lru_cache(maxsize=_REMEMBERED)(self._read)
+
+    def read(self, encoded: bytes) -> Parameters | Rejection:
+        """Read a serialised Struct; a Rejection says what is wrong with it."""
+        if not encoded:
+            return _EMPTY
+        if len(encoded) > _REMEMBERED_BYTES:
+            return self._read(encoded)
+        return self._remembered(encoded)
+
+    def _read(self, encoded: bytes) -> Parameters | Rejection:
+        try:
+            value = _Walk(self._limits).fields(
+                struct_pb2.Struct.FromString(encoded), "parameters", 1
+            )
+            return Parameters(value=value, canonical=self._canonical(value))
+        except _RefusedError as error:
+            return Rejection(
+                reason=Reason.INVALID_PARAMETERS,
+                message=f"Invalid parameters ({error})",
+                violations=(error.violation,),
+            )
+
+    def _canonical(self, value: identity.Json) -> str:
+        text = identity.canonical(value)
+        if len(text) > self._limits.max_parameters_bytes:
+            raise _RefusedError(
+                "parameters",
+                f"{len(text)} bytes, over max_parameters_bytes "
+                f"of {self._limits.max_parameters_bytes}",
+            )
+        return text
+
+
+class _Walk:
+    """One walk over one Struct, counting."""
+
+    def __init__(self, limits: limits.Limits) -> None:
+        self._limits = limits
+        self._nodes = 0
+
+    def fields(self, struct: struct_pb2.Struct, field: str, depth: int) -> dict[str, identity.Json]:
+        self._enter(field, depth)
+        return {
+            name: self._value(value, f"{field}.{name}", depth)
+            for name, value in struct.fields.items()
+        }
+
+    def _value(self, value: struct_pb2.Value, field: str, depth: int) -> identity.Json:
+        self._nodes += 1
+        if self._nodes > self._limits.max_parameters_nodes:
+            raise _RefusedError(
+                field, f"over max_parameters_nodes of {self._limits.max_parameters_nodes}"
+            )
+        match value.WhichOneof("kind"):
+            case "number_value":
+                try:
+                    return identity.normal_number(value.number_value)
+                except ValueError as error:
+                    raise _RefusedError(field, str(error)) from error
+            case "string_value":
+                return value.string_value
+            case "bool_value":
+                return value.bool_value
+            case "null_value":
+                return None
+            case "struct_value":
+                return self.fields(value.struct_value, field, depth + 1)
+            case "list_value":
+                return self._items(value.list_value, field, depth + 1)
+            case _:
+                raise _RefusedError(field, "a value without a kind")
+
+    def _items(self, items: struct_pb2.ListValue, field: str, depth: int) -> list[identity.Json]:
+        self._enter(field, depth)
+        return [
+            self._value(value, f"{field}[{index}]", depth)
+            for index, value in enumerate(items.values)
+        ]
+
+    def _enter(self, field: str, depth: int) -> None:
+        if depth > self._limits.max_parameters_depth:
+            raise _RefusedError(
+                field,
+                f"nested deeper than max_parameters_depth of {self._limits.max_parameters_depth}",
+            )

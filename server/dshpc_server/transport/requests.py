@@ -1,0 +1,309 @@
+"""From request messages to the batch use cases' values.
+
+What is wrong with the request as a whole raises InvalidRequestError and nothing is accepted; what
+is wrong with one row rejects that row alone.
+"""
+
+from collections.abc import Sequence
+
+from google.protobuf import duration_pb2, message, unknown_fields
+
+from dshpc.v1 import job_service_pb2, types_pb2
+from dshpc_server import errors
+from dshpc_server.batches import request, simulation
+from dshpc_server.domain import identity
+from dshpc_server.domain.rejection import Reason, Rejection, Violation
+from dshpc_server.transport import limits, moments, parameters, wire
+
+_PARAMETERS_FIELD = types_pb2.MultiJobResult.PARAMETERS_FIELD_NUMBER
+_DEFAULT_HEARTBEAT_SECONDS = 15.0
+_MIN_HEARTBEAT_SECONDS = 1.0
+_MIN_STATISTICS_SECONDS = 0.1
+_MAX_RESULTS_PER_MESSAGE = 1000
+DEADLINE_MARGIN_SECONDS = 0.5
+"""A unary wait ends this long before the caller's deadline, so that the answer arrives."""
+
+
+class _RefusedError(Exception):
+    """One row cannot be understood."""
+
+    def __init__(self, field: str, description: str) -> None:
+        super().__init__(f"{field}: {description}")
+        self.violation = Violation(field=field, description=description)
+
+
+class RequestReader:
+    """Reads SimulateJobs requests within limits."""
+
+    def __init__(self, limits: limits.Limits) -> None:
+        self._limits = limits
+        self._parameters = parameters.ParameterReader(limits)
+
+    def batch(
+        self,
+        asked: job_service_pb2.SimulateJobsRequest | job_service_pb2.StreamSimulateJobsRequest,
+    ) -> request.BatchRequest:
+        """Read the rows. Meant for a worker thread: it takes a while for many rows."""
+        refuse_unknown("", asked)
+        refuse_unknown("options", asked.options)
+        refuse_unknown("wait", asked.wait)
+        if not asked.jobs:
+            raise _invalid("jobs", "at least one job is needed")
+        if len(asked.jobs) > self._limits.max_jobs_per_request:
+            raise errors.LimitExceededError(
+                "max_jobs_per_request",
+                maximum=self._limits.max_jobs_per_request,
+                actual=len(asked.jobs),
+            )
+        _check_length(
+            "options.display_name", asked.options.display_name, limits.MAX_DISPLAY_NAME_BYTES
+        )
+        _check_config_ids(asked.jobs)
+        return request.BatchRequest(
+            rows=[self._row(index, config) for index, config in enumerate(asked.jobs)],
+            display_name=asked.options.display_name,
+        )
+
+    def unary_wait(
+        self, asked: job_service_pb2.SimulateJobsRequest, seconds_left: float | None
+    ) -> simulation.Wait:
+        """Read how long a unary call waits: default until RESOLVED, never beyond its deadline."""
+        bounds = [self._limits.max_wait_seconds, *_wait_timeout(asked.wait)]
+        if seconds_left is not None:
+            bounds.append(max(0.0, seconds_left - DEADLINE_MARGIN_SECONDS))
+        until = _until(asked.wait) or types_pb2.UNTIL_RESOLVED
+        return simulation.Wait(
+            until_finished=until == types_pb2.UNTIL_FINISHED, timeout_seconds=min(bounds)
+        )
+
+    def stream_wait(self, asked: job_service_pb2.StreamSimulateJobsRequest) -> simulation.Wait:
+        """Read how long a stream waits: default until FINISHED, as long as it takes."""
+        until = _until(asked.wait) or types_pb2.UNTIL_FINISHED
+        return simulation.Wait(
+            until_finished=until == types_pb2.UNTIL_FINISHED,
+            timeout_seconds=next(iter(_wait_timeout(asked.wait)), None),
+        )
+
+    def _row(
+        self, index: int, config: types_pb2.JobConfig
+    ) -> request.JobRequest | request.RefusedRow:
+        encoded = config.parameters.SerializeToString() if config.HasField("parameters") else None
+        file_hash = config.file_hash
+        refused: Rejection | None = None
+        inputs: dict[str, str] = {}
+        try:
+            _check_known(config)
+            inputs = _inputs(config)
+            file_hash = inputs.get("input", file_hash)
+            timeout_seconds = self._timeout(config)
+            resources = _resources(config)
+            _check_method_name(config.method_name)
+        except _RefusedError as error:
+            refused = Rejection(
+                reason=Reason.INVALID_CONFIG,
+                message=f"Invalid config ({error})",
+                violations=(error.violation,),
+            )
+        head = types_pb2.MultiJobResult(
+            index=index,
+            config_id=config.config_id,
+            file_hash=file_hash,
+            method_name=config.method_name,
+        ).SerializeToString()
+        if encoded is not None:
+            head += wire.field(_PARAMETERS_FIELD, encoded)
+        if refused is not None:
+            return request.RefusedRow(index=index, head=head, rejection=refused)
+        read = self._parameters.read(encoded or b"")
+        if isinstance(read, Rejection):
+            return request.RefusedRow(index=index, head=head, rejection=read)
+        return request.JobRequest(
+            index=index,
+            head=head,
+            method_name=config.method_name,
+            inputs=inputs,
+            parameters=read,
+            resources=resources,
+            timeout_seconds=timeout_seconds,
+        )
+
+    def _timeout(self, config: types_pb2.JobConfig) -> float | None:
+        if not config.HasField("timeout"):
+            return None
+        seconds = moments.seconds(config.timeout)
+        if seconds <= 0:
+            raise _RefusedError("timeout", "must be positive")
+        if seconds > self._limits.max_timeout_seconds:
+            raise _RefusedError(
+                "timeout",
+                f"{seconds:g} s, over max_timeout_seconds of {self._limits.max_timeout_seconds:g}",
+            )
+        return seconds
+
+
+def max_response_bytes(options: types_pb2.BatchOptions) -> int:
+    """Read how large a unary answer may be."""
+    asked = options.max_response_bytes
+    if asked < 0 or asked > limits.MAX_RESPONSE_BYTES:
+        raise _invalid(
+            "options.max_response_bytes",
+            f"{asked} is not between 0 (default) and {limits.MAX_RESPONSE_BYTES}",
+        )
+    return asked or limits.DEFAULT_RESPONSE_BYTES
+
+
+def reporting(options: types_pb2.StreamOptions) -> simulation.Reporting:
+    """Read how a stream reports."""
+    refuse_unknown("stream", options)
+    return simulation.Reporting(
+        transitions=options.include_transitions,
+        heartbeat_seconds=_interval(
+            "heartbeat_interval", options.heartbeat_interval, _MIN_HEARTBEAT_SECONDS
+        )
+        if options.HasField("heartbeat_interval")
+        else _DEFAULT_HEARTBEAT_SECONDS,
+        statistics_seconds=_interval(
+            "statistics_interval", options.statistics_interval, _MIN_STATISTICS_SECONDS
+        )
+        if options.HasField("statistics_interval")
+        else None,
+    )
+
+
+def results_per_message(options: types_pb2.StreamOptions) -> int:
+    """Read how many results a message may hold."""
+    asked = options.max_results_per_message
+    if not 0 <= asked <= _MAX_RESULTS_PER_MESSAGE:
+        raise _invalid(
+            "stream.max_results_per_message",
+            f"{asked} is not between 0 (default, 1) and {_MAX_RESULTS_PER_MESSAGE}",
+        )
+    return asked or 1
+
+
+def page_size(asked: int) -> int:
+    """Read a page size: 0 is the default, larger than the maximum means the maximum."""
+    if asked < 0:
+        raise _invalid("page_size", "must not be negative")
+    return min(asked or limits.DEFAULT_PAGE_SIZE, limits.MAX_PAGE_SIZE)
+
+
+def file_hash(field: str, text: str) -> str:
+    """Read a content hash."""
+    if not identity.is_hash(text):
+        raise _invalid(field, "must be a SHA-256 in lower-case hex, 64 digits")
+    return text
+
+
+def refuse_unknown(field: str, asked: message.Message) -> None:
+    """Refuse a message with fields of a newer contract: what is not done is not ignored either."""
+    unknown = unknown_fields.UnknownFieldSet(asked)
+    if len(unknown):
+        raise _invalid(field, _unknown(asked, unknown))
+
+
+def _check_known(asked: message.Message, prefix: str = "") -> None:
+    unknown = unknown_fields.UnknownFieldSet(asked)
+    if len(unknown):
+        raise _RefusedError(f"{prefix}field {unknown[0].field_number}", _unknown(asked, unknown))
+
+
+def _unknown(asked: message.Message, unknown: unknown_fields.UnknownFieldSet) -> str:
+    return (
+        f"{asked.DESCRIPTOR.name} has no field {unknown[0].field_number} "
+        "in this version of the service"
+    )
+
+
+def _inputs(config: types_pb2.JobConfig) -> dict[str, str]:
+    if config.file_hash:
+        if config.inputs:
+            raise _RefusedError("inputs", "not together with file_hash")
+        if not identity.is_hash(config.file_hash):
+            raise _RefusedError("file_hash", _bad_hash(config.file_hash))
+        return {"input": config.file_hash}
+    inputs = {}
+    for name in sorted(config.inputs):
+        source = config.inputs[name]
+        if source.WhichOneof("source") is None:
+            raise _RefusedError(f"inputs.{name[:64]}", "has no source")
+        if not identity.is_hash(source.file_hash):
+            raise _RefusedError(f"inputs.{name[:64]}.file_hash", _bad_hash(source.file_hash))
+        inputs[name] = source.file_hash
+    return inputs
+
+
+def _bad_hash(text: str) -> str:
+    return f"'{text[:80]}' is not a SHA-256 in lower-case hex"
+
+
+def _resources(config: types_pb2.JobConfig) -> request.RequestedResources:
+    if not config.HasField("resources"):
+        return _NO_RESOURCES
+    asked = config.resources
+    _check_known(asked, "resources.")
+    for name in ("cpus", "memory_bytes", "gpus"):
+        if getattr(asked, name) < 0:
+            raise _RefusedError(f"resources.{name}", "must not be negative")
+    return request.RequestedResources(
+        cpus=asked.cpus, memory_bytes=asked.memory_bytes, gpus=asked.gpus
+    )
+
+
+_NO_RESOURCES = request.RequestedResources()
+
+
+def _check_method_name(name: str) -> None:
+    if not name:
+        raise _RefusedError("method_name", "is empty")
+    if len(name.encode()) > limits.MAX_METHOD_NAME_BYTES:
+        raise _RefusedError("method_name", f"is over {limits.MAX_METHOD_NAME_BYTES} bytes")
+
+
+def _check_config_ids(configs: Sequence[types_pb2.JobConfig]) -> None:
+    first: dict[str, int] = {}
+    violations = []
+    for index, config in enumerate(configs):
+        config_id = config.config_id
+        if not config_id:
+            continue
+        field = f"jobs[{index}].config_id"
+        _check_length(field, config_id, limits.MAX_CONFIG_ID_BYTES)
+        earlier = first.setdefault(config_id, index)
+        if earlier != index:
+            violations.append(
+                Violation(field=field, description=f"is that of jobs[{earlier}] already")
+            )
+    if violations:
+        raise errors.InvalidRequestError(*violations)
+
+
+def _check_length(field: str, text: str, maximum_bytes: int) -> None:
+    if len(text.encode()) > maximum_bytes:
+        raise _invalid(field, f"is over {maximum_bytes} bytes")
+
+
+def _until(wait: types_pb2.WaitPolicy) -> types_pb2.Until.ValueType:
+    if wait.until not in types_pb2.Until.values():
+        raise _invalid("wait.until", f"{wait.until} is not a value of Until")
+    return wait.until
+
+
+def _wait_timeout(wait: types_pb2.WaitPolicy) -> list[float]:
+    if not wait.HasField("timeout"):
+        return []
+    seconds = moments.seconds(wait.timeout)
+    if seconds < 0:
+        raise _invalid("wait.timeout", "must not be negative")
+    return [seconds]
+
+
+def _interval(name: str, duration: duration_pb2.Duration, minimum: float) -> float:
+    seconds = moments.seconds(duration)
+    if seconds < minimum:
+        raise _invalid(f"stream.{name}", f"must be at least {minimum:g} s")
+    return seconds
+
+
+def _invalid(field: str, description: str) -> errors.InvalidRequestError:
+    return errors.InvalidRequestError(Violation(field=field, description=description))

@@ -1,0 +1,59 @@
+"""BatchService: reading batches."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from dshpc.v1 import batch_service_pb2
+from dshpc_server import errors
+from dshpc_server.batches import encoding, results
+from dshpc_server.domain.rejection import Violation
+from dshpc_server.store import committer
+from dshpc_server.transport import answers, edge, limits, pages, requests, words
+
+W = TypeVar("W")
+
+
+class BatchServicer:
+    """Serves BatchService."""
+
+    def __init__(self, *, committer: committer.Committer, encoder: encoding.ResultEncoder) -> None:
+        self._committer = committer
+        self._encoder = encoder
+
+    async def list_batch_results(
+        self, asked: batch_service_pb2.ListBatchResultsRequest, call: edge.Call
+    ) -> bytes:
+        """One page of a batch's rows."""
+        del call
+        requests.refuse_unknown("", asked)
+        what = pages.batch_rows(asked.batch_id, asked.statuses, asked.outcomes)
+        first_index = pages.index(asked.page_token, *what)
+        max_rows = requests.page_size(asked.page_size)
+        wanted = results.Filter(
+            statuses=_words("statuses", asked.statuses, words.STATUS_OF),
+            outcomes=_words("outcomes", asked.outcomes, words.OUTCOME_OF),
+        )
+        page = await self._committer.read(
+            lambda store: results.read_page(
+                store,
+                self._encoder,
+                asked.batch_id,
+                first_index=first_index,
+                max_rows=max_rows,
+                max_bytes=limits.DEFAULT_RESPONSE_BYTES,
+                wanted=wanted,
+            )
+        )
+        closing = batch_service_pb2.ListBatchResultsResponse()
+        if page.next_index is not None:
+            closing.next_page_token = pages.token(page.next_index, *what)
+        return answers.list_batch_results(page.rows, closing)
+
+
+def _words(field: str, values: Sequence[int], meaning: Mapping[int, W]) -> list[W]:
+    for index, value in enumerate(values):
+        if value not in meaning:
+            raise errors.InvalidRequestError(
+                Violation(field=f"{field}[{index}]", description=f"{value} cannot be asked for")
+            )
+    return [meaning[value] for value in values]

@@ -1,0 +1,58 @@
+"""ServerService: what this server is and allows."""
+
+import dshpc
+from dshpc.v1 import server_service_pb2
+from dshpc_server.engine.port import Capacity
+from dshpc_server.transport import edge, limits
+
+FEATURES = (
+    "file_download_range",
+    "named_inputs",
+    "parameter_defaults",
+    "unary_wait",
+)
+"""What a client may want to know this version can do; names are only ever added."""
+
+
+class ServerServicer:
+    """Serves ServerService."""
+
+    def __init__(
+        self,
+        *,
+        engine_name: str,
+        store_name: str,
+        capacity: Capacity,
+        limits: limits.Limits,
+    ) -> None:
+        self._engine_name = engine_name
+        self._store_name = store_name
+        self._capacity = capacity
+        self._limits = limits
+
+    async def get_server_info(
+        self, asked: server_service_pb2.GetServerInfoRequest, call: edge.Call
+    ) -> server_service_pb2.GetServerInfoResponse:
+        """Describe the server."""
+        del asked, call
+        return server_service_pb2.GetServerInfoResponse(
+            version=dshpc.__version__,
+            engine=self._engine_name,
+            store=self._store_name,
+            slots=self._capacity.cpus,
+            limits=server_service_pb2.Limits(
+                max_jobs_per_request=self._limits.max_jobs_per_request,
+                max_request_bytes=self._limits.max_request_bytes,
+                max_parameters_bytes=self._limits.max_parameters_bytes,
+                max_parameters_nodes=self._limits.max_parameters_nodes,
+                max_parameters_depth=self._limits.max_parameters_depth,
+                max_inline_output_bytes=self._limits.inline_output_bytes,
+                max_page_size=limits.MAX_PAGE_SIZE,
+                max_response_bytes=limits.MAX_RESPONSE_BYTES,
+                max_file_bytes=self._limits.max_file_bytes,
+                memory_bytes=self._capacity.memory_bytes,
+                max_timeout_seconds=int(self._limits.max_timeout_seconds),
+                max_wait_seconds=int(self._limits.max_wait_seconds),
+            ),
+            features=FEATURES,
+        )
