@@ -1,0 +1,147 @@
+"""Settings: every one is a flag, a TOML key and an environment variable `DSHPC_…`.
+
+A flag counts before the environment, the environment before the file, the file before the default.
+An unknown key in the file is an error. `docs/configuration.md` lists them; a test compares.
+"""
+
+import os
+import pathlib
+import tomllib
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import psutil
+import pydantic
+import pydantic_settings
+
+from dshpc_server import logs
+
+_MIB = 1024 * 1024
+_DAY_SECONDS = 86_400.0
+
+Positive = Annotated[int, pydantic.Field(gt=0)]
+PositiveSeconds = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+
+
+class Settings(pydantic_settings.BaseSettings):
+    """What an administrator can set."""
+
+    model_config = pydantic_settings.SettingsConfigDict(
+        env_prefix="DSHPC_", extra="forbid", frozen=True
+    )
+
+    listen: str = pydantic.Field(
+        default="127.0.0.1:50051",
+        pattern=r"^(\[[0-9A-Fa-f:.%\w]+\]|[^:\s]+):\d{1,5}$",
+        description="HOST:PORT to serve on; port 0 takes any free one",
+    )
+    data_dir: pathlib.Path = pydantic.Field(
+        default=pathlib.Path("data"),
+        description="folder of everything the service remembers; created when absent",
+    )
+    methods_dir: pathlib.Path = pydantic.Field(
+        default=pathlib.Path("methods"),
+        description="folder of the installed methods (commands/ and scripts/)",
+    )
+    store: str = pydantic.Field(
+        default="", description="SQLAlchemy URL of the store; empty: SQLite in data_dir"
+    )
+    engine: Literal["local"] = pydantic.Field(default="local", description="what runs the jobs")
+    slots: int = pydantic.Field(
+        default_factory=lambda: len(os.sched_getaffinity(0)),
+        gt=0,
+        description="processor cores that jobs may use at one time; default: this machine's",
+    )
+    memory_bytes: int = pydantic.Field(
+        default_factory=lambda: psutil.virtual_memory().total * 8 // 10,
+        gt=0,
+        description="memory that jobs may use at one time; default: 80 % of this machine's",
+    )
+    job_memory_bytes: int = pydantic.Field(
+        default=0,
+        ge=0,
+        description="memory of a job that does not say; 0: an equal share for each slot",
+    )
+    job_timeout_seconds: PositiveSeconds = pydantic.Field(
+        default=_DAY_SECONDS, description="how long a job that does not say may run"
+    )
+    max_timeout_seconds: PositiveSeconds = pydantic.Field(
+        default=30 * _DAY_SECONDS, description="longest timeout that a job may ask for"
+    )
+    max_jobs_per_request: Positive = pydantic.Field(
+        default=100_000, description="rows in a request"
+    )
+    max_request_bytes: Positive = pydantic.Field(
+        default=32 * _MIB, description="bytes of a request message"
+    )
+    max_parameters_bytes: Positive = pydantic.Field(
+        default=_MIB, description="bytes of one row's parameters as canonical JSON"
+    )
+    max_parameters_nodes: Positive = pydantic.Field(
+        default=10_000, description="values in one row's parameters"
+    )
+    max_parameters_depth: int = pydantic.Field(
+        default=16, gt=0, le=30, description="nesting of one row's parameters"
+    )
+    inline_output_bytes: int = pydantic.Field(
+        default=65_536, ge=0, le=_MIB, description="longest output that is answered inline"
+    )
+    max_file_bytes: Positive = pydantic.Field(
+        default=1 << 40, description="bytes of one uploaded file"
+    )
+    max_wait_seconds: PositiveSeconds = pydantic.Field(
+        default=3600.0, description="longest wait of a unary call"
+    )
+    write_stall_seconds: PositiveSeconds = pydantic.Field(
+        default=30.0, description="how long a client may not read before its stream is ended"
+    )
+    stop_grace_seconds: float = pydantic.Field(
+        default=5.0, ge=0, description="how long open calls may go on after a stop is asked for"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = pydantic.Field(
+        default="info", description="least severe lines that are logged"
+    )
+    log_format: logs.Format = pydantic.Field(
+        default="auto", description="json, console, or auto: console on a terminal"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[pydantic_settings.BaseSettings],
+        init_settings: pydantic_settings.PydanticBaseSettingsSource,
+        env_settings: pydantic_settings.PydanticBaseSettingsSource,
+        dotenv_settings: pydantic_settings.PydanticBaseSettingsSource,
+        file_secret_settings: pydantic_settings.PydanticBaseSettingsSource,
+    ) -> tuple[pydantic_settings.PydanticBaseSettingsSource, ...]:
+        """Flags (handed in), environment, file."""
+        del dotenv_settings, file_secret_settings
+        file = pydantic_settings.TomlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, file
+
+
+def load(file: pathlib.Path | None, flags: Mapping[str, object]) -> Settings:
+    """Read the settings; flags that are None were not given.
+
+    Raises ConfigError naming every setting that is wrong.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    if file is not None and not file.is_file():
+        raise ConfigError(f"{file}: no such file")
+    source = type(
+        "Settings",
+        (Settings,),
+        {"model_config": pydantic_settings.SettingsConfigDict(toml_file=file)},
+    )
+    try:
+        settings: Settings = source(**given)
+    except pydantic.ValidationError as error:
+        wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise ConfigError("; ".join(wrong)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: {error}") from error
+    return settings
+
+
+class ConfigError(Exception):
+    """The settings cannot be used; the message names them."""
