@@ -1,0 +1,110 @@
+"""The versions that were ever loaded, one small file each: FOLDER/NAME/FUNCTION_HASH.json.
+
+Promise: a record is on disk before its version is used, and is replaced as a whole. Two methods of
+different names may have one hash, so a record is named by both.
+"""
+
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+from typing import Any
+
+from dshpc_server.domain import identity
+from dshpc_server.methods import errors, manifest, method, tree
+
+_FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One version of one method."""
+
+    name: str
+    function_hash: str
+    document: dict[str, Any]
+    """The manifest as it was written when this version was last loaded."""
+    created_at: datetime.datetime
+    """When it was first loaded."""
+    order: int
+    """Highest for the newest version of the name; a clock that is set back changes nothing."""
+
+    def version(self, directory: pathlib.Path) -> method.MethodVersion:
+        """Return the method version, its snapshot being in `directory`."""
+        parsed = manifest.parse(self.document, pathlib.Path(self.name))
+        declared = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(parsed)}
+        return method.MethodVersion(
+            **declared,
+            function_hash=self.function_hash,
+            directory=directory,
+            created_at=self.created_at,
+        )
+
+
+class Records:
+    """The folder of records. One caller at a time."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self._folder = folder
+
+    def file(self, name: str, function_hash: str) -> pathlib.Path:
+        """Where the record of this version is, or would be."""
+        return self._folder / name / f"{function_hash}.json"
+
+    def read(self) -> tuple[list[Record], list[errors.ManifestError]]:
+        """Return every record, and why some cannot be read."""
+        readable, broken = [], []
+        for file in sorted(self._folder.glob("*/[!.]*.json")):
+            try:
+                readable.append(_read(file))
+            except errors.ManifestError as error:
+                broken.append(error)
+        return readable, broken
+
+    def write(self, record: Record) -> None:
+        """Store a record, durably, in place of the one before."""
+        file = self.file(record.name, record.function_hash)
+        new = file.with_name(f".{file.name}.new")
+        if not file.parent.is_dir():
+            file.parent.mkdir(parents=True)
+            tree.fsync_folder(self._folder)
+        with new.open("w", encoding="utf-8") as stream:
+            stream.write(_text(record))
+            stream.flush()
+            os.fsync(stream.fileno())
+        new.rename(file)
+        tree.fsync_folder(file.parent)
+
+
+def _text(record: Record) -> str:
+    content = {
+        "format": _FORMAT,
+        "function_hash": record.function_hash,
+        "created_at": record.created_at.isoformat(),
+        "order": record.order,
+        "manifest": record.document,
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _read(file: pathlib.Path) -> Record:
+    content = manifest.document(file)
+    if content.get("format") != _FORMAT:
+        raise errors.ManifestError(file, f"format {content.get('format')!r} is not known")
+    try:
+        record = Record(
+            name=file.parent.name,
+            function_hash=content["function_hash"],
+            document=content["manifest"],
+            created_at=datetime.datetime.fromisoformat(content["created_at"]),
+            order=int(content["order"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise errors.ManifestError(file, f"is not a version record: {error}") from error
+    named = manifest.parse(record.document, file).name
+    if (named, record.function_hash) != (record.name, file.stem):
+        raise errors.ManifestError(file, "is the record of another version")
+    if not identity.is_hash(record.function_hash):
+        raise errors.ManifestError(file, "is not named by a hash")
+    return record
