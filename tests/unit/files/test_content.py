@@ -1,0 +1,444 @@
+"""The content store: what is stored is whole, and what fails leaves nothing."""
+
+import hashlib
+import os
+import pathlib
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from dshpc_server import errors as base_errors
+from dshpc_server.files import content, errors, output
+
+DATA = b"some bytes"
+HASH = hashlib.sha256(DATA).hexdigest()
+OTHER_HASH = hashlib.sha256(b"other").hexdigest()
+NO_HASHES = [
+    "",
+    "../../etc/passwd",
+    HASH.upper(),
+    HASH[:-1],
+    HASH + "0",
+    "../" + HASH[3:],
+    HASH[:-1] + "\n",
+    HASH[:-1] + "\0",
+    HASH[:-1] + "٣",
+]
+
+
+@pytest.fixture
+def root(tmp_path: pathlib.Path) -> pathlib.Path:
+    return tmp_path / "content"
+
+
+@pytest.fixture
+def store(root: pathlib.Path) -> content.ContentStore:
+    return content.ContentStore(root)
+
+
+@pytest.fixture
+def produced(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Return the output of a job."""
+    path = tmp_path / "stdout"
+    path.write_bytes(DATA)
+    return path
+
+
+def files(root: pathlib.Path) -> list[pathlib.Path]:
+    return [path for path in root.rglob("*") if not path.is_dir()]
+
+
+def test_what_is_put_is_found_under_its_hash_read_only(
+    store: content.ContentStore, root: pathlib.Path
+) -> None:
+    assert store.put(DATA) == HASH
+    path = store.find(HASH)
+    assert path == root / HASH[:2] / HASH[2:4] / HASH
+    assert path.read_bytes() == DATA
+    assert stat.S_IMODE(path.stat().st_mode) == 0o444
+    assert files(root) == [path]
+
+
+def test_what_is_stored_is_found_after_a_restart(
+    store: content.ContentStore, root: pathlib.Path
+) -> None:
+    store.put(DATA)
+    assert content.ContentStore(root).find(HASH) is not None
+
+
+def test_the_same_content_is_stored_once(store: content.ContentStore, root: pathlib.Path) -> None:
+    store.put(DATA)
+    path = store.find(HASH)
+    assert path is not None
+    before = path.stat()
+    store.put(DATA)
+    after = path.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert files(root) == [path]
+
+
+def test_nothing_is_content_too(store: content.ContentStore) -> None:
+    file_hash = store.put(b"")
+    with store.open(file_hash) as file:
+        assert file.read() == b""
+    with store.receive(file_hash, 0) as receipt:
+        assert receipt.commit() is True
+
+
+def test_what_is_not_stored_is_not_found(store: content.ContentStore) -> None:
+    assert store.find(HASH) is None
+    with pytest.raises(base_errors.NotFoundError, match=HASH):
+        store.open(HASH)
+
+
+def test_the_missing_are_told_in_the_order_asked_and_each_once(store: content.ContentStore) -> None:
+    stored = store.put(DATA)
+    absent = [f"{n:064x}" for n in range(3)]
+    asked = [absent[2], stored, absent[0], absent[2], stored, absent[1]]
+    assert store.missing(asked) == [absent[2], absent[0], absent[1]]
+
+
+@pytest.mark.parametrize("text", NO_HASHES)
+def test_what_is_no_hash_never_becomes_a_path(
+    store: content.ContentStore, root: pathlib.Path, text: str
+) -> None:
+    (root.parent / "etc").mkdir()
+    (root.parent / "etc/passwd").write_text("secret")
+    assert store.find(text) is None
+    assert store.missing([text]) == [text]
+    assert not store.is_intact(text)
+    with pytest.raises(errors.NotAHashError):
+        store.open(text)
+    with pytest.raises(errors.NotAHashError) as raised:
+        store.receive(text, 3)
+    assert [violation.field for violation in raised.value.violations] == ["file_hash"]
+    assert files(root) == []
+
+
+def test_content_that_lost_its_end_is_replaced_when_it_comes_again(
+    store: content.ContentStore,
+) -> None:
+    store.put(DATA)
+    path = store.find(HASH)
+    assert path is not None
+    path.chmod(0o644)
+    path.write_bytes(DATA[:3])
+    assert not store.is_intact(HASH)
+    store.put(DATA)
+    assert store.is_intact(HASH)
+
+
+def test_walking_tells_every_hash_in_order_and_nothing_else(
+    store: content.ContentStore, root: pathlib.Path
+) -> None:
+    stored = sorted(store.put(f"{n}".encode()) for n in range(20))
+    (root / HASH[:2] / HASH[2:4]).mkdir(parents=True, exist_ok=True)
+    (root / HASH[:2] / HASH[2:4] / OTHER_HASH).write_text("in the wrong folder")
+    (root / HASH[:2] / HASH[2:4] / "notes").write_text("no hash")
+    with store.receive(HASH, 100) as receipt:
+        receipt.write(b"still coming")
+        assert list(store.walk()) == stored
+
+
+def test_changed_bytes_are_not_intact(store: content.ContentStore) -> None:
+    store.put(DATA)
+    assert store.is_intact(HASH)
+    path = store.find(HASH)
+    assert path is not None
+    path.chmod(0o644)
+    path.write_bytes(DATA[::-1])
+    assert not store.is_intact(HASH)
+    assert not store.is_intact(OTHER_HASH)
+
+
+def test_what_an_earlier_server_left_half_received_is_removed(
+    store: content.ContentStore, root: pathlib.Path
+) -> None:
+    stored = store.put(DATA)
+    (root / "incoming" / "left").write_bytes(b"half")
+    again = content.ContentStore(root)
+    assert list((root / "incoming").iterdir()) == []
+    assert again.find(stored) is not None
+
+
+def test_an_upload_is_visible_only_when_it_is_committed(
+    store: content.ContentStore, root: pathlib.Path
+) -> None:
+    with store.receive(HASH, len(DATA)) as receipt:
+        receipt.write(DATA[:4])
+        receipt.write(b"")
+        receipt.write(DATA[4:])
+        assert receipt.received_bytes == len(DATA)
+        assert store.find(HASH) is None
+        assert receipt.commit() is False
+    path = store.find(HASH)
+    assert path is not None
+    assert path.read_bytes() == DATA
+    assert files(root) == [path]
+
+
+def test_an_upload_of_stored_content_says_so(
+    store: content.ContentStore, root: pathlib.Path
+) -> None:
+    store.put(DATA)
+    with store.receive(HASH, len(DATA)) as receipt:
+        receipt.write(DATA)
+        assert receipt.commit() is True
+    assert files(root) == [store.find(HASH)]
+
+
+def test_an_upload_that_is_given_up_leaves_nothing(
+    store: content.ContentStore, root: pathlib.Path
+) -> None:
+    with store.receive(HASH, len(DATA)) as receipt:
+        receipt.write(DATA)
+    assert files(root) == []
+    with pytest.raises(ValueError, match="finished or discarded"):
+        receipt.write(b"")
+
+
+def test_a_wrong_hash_is_refused_and_leaves_nothing(
+    store: content.ContentStore, root: pathlib.Path
+) -> None:
+    with store.receive(HASH, len(DATA)) as receipt:
+        receipt.write(DATA[::-1])
+        with pytest.raises(errors.WrongHashError) as raised:
+            receipt.commit()
+    assert raised.value.announced == HASH
+    assert raised.value.actual == hashlib.sha256(DATA[::-1]).hexdigest()
+    assert [violation.field for violation in raised.value.violations] == ["file_hash"]
+    assert files(root) == []
+
+
+def test_fewer_bytes_than_announced_are_refused_and_leave_nothing(
+    store: content.ContentStore, root: pathlib.Path
+) -> None:
+    with store.receive(HASH, len(DATA) + 1) as receipt:
+        receipt.write(DATA)
+        with pytest.raises(errors.WrongSizeError, match="fewer") as raised:
+            receipt.commit()
+    assert [violation.field for violation in raised.value.violations] == ["size_bytes"]
+    assert files(root) == []
+
+
+def test_more_bytes_than_announced_are_refused_at_once_and_leave_nothing(
+    store: content.ContentStore, root: pathlib.Path
+) -> None:
+    with store.receive(HASH, len(DATA) - 1) as receipt:
+        with pytest.raises(errors.WrongSizeError, match="more"):
+            receipt.write(DATA)
+        assert receipt.received_bytes == 0
+    assert files(root) == []
+
+
+def test_a_negative_size_is_refused(store: content.ContentStore) -> None:
+    with pytest.raises(errors.WrongSizeError):
+        store.receive(HASH, -1)
+
+
+def test_two_uploads_of_one_content_at_one_time_both_succeed(
+    store: content.ContentStore, root: pathlib.Path
+) -> None:
+    data = b"x" * 300_000
+    file_hash = hashlib.sha256(data).hexdigest()
+    together = threading.Barrier(4)
+    answers: list[bool] = []
+
+    def upload() -> None:
+        with store.receive(file_hash, len(data)) as receipt:
+            receipt.write(data)
+            together.wait(timeout=30)
+            answers.append(receipt.commit())
+
+    threads = [threading.Thread(target=upload) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(answers) == [False, True, True, True]
+    assert store.is_intact(file_hash)
+    assert files(root) == [store.find(file_hash)]
+
+
+def test_many_threads_storing_many_things_store_them_all(
+    store: content.ContentStore, root: pathlib.Path
+) -> None:
+    together = threading.Barrier(4)
+
+    def store_all(order: Callable[[range], Iterable[int]]) -> None:
+        together.wait(timeout=30)
+        for n in order(range(40)):
+            store.put(f"{n}".encode())
+
+    threads = [
+        threading.Thread(target=store_all, args=(order,))
+        for order in (list, reversed, list, reversed)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(files(root)) == 40
+    assert all(store.is_intact(file_hash) for file_hash in store.walk())
+
+
+def test_an_output_is_moved_in_without_being_copied(
+    store: content.ContentStore, root: pathlib.Path, produced: pathlib.Path
+) -> None:
+    inode = produced.stat().st_ino
+    taken = store.take(produced)
+    assert taken == content.StoredContent(file_hash=HASH, size_bytes=len(DATA))
+    path = store.find(HASH)
+    assert path is not None
+    assert path.stat().st_ino == inode
+    assert stat.S_IMODE(path.stat().st_mode) == 0o444
+    assert not produced.exists()
+    assert files(root) == [path]
+
+
+def test_an_output_that_is_stored_already_is_removed(
+    store: content.ContentStore, root: pathlib.Path, produced: pathlib.Path
+) -> None:
+    store.put(DATA)
+    assert store.take(produced).file_hash == HASH
+    assert not produced.exists()
+    assert files(root) == [store.find(HASH)]
+
+
+def test_an_output_can_be_kept_so_that_taking_it_again_gives_the_same(
+    store: content.ContentStore, produced: pathlib.Path
+) -> None:
+    first = store.take(produced, keep_source=True)
+    assert produced.read_bytes() == DATA
+    assert store.take(produced, keep_source=True) == first
+    assert store.take(produced) == first
+    assert not produced.exists()
+    assert store.is_intact(HASH)
+
+
+def test_an_output_that_cannot_be_linked_is_copied(
+    store: content.ContentStore,
+    root: pathlib.Path,
+    produced: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert store.take(produced).file_hash == HASH
+    assert not produced.exists()
+    assert store.is_intact(HASH)
+    assert files(root) == [store.find(HASH)]
+
+
+def test_an_empty_output_is_taken(store: content.ContentStore, produced: pathlib.Path) -> None:
+    produced.write_bytes(b"")
+    taken = store.take(produced)
+    assert taken.size_bytes == 0
+    assert store.is_intact(taken.file_hash)
+
+
+def test_an_output_of_many_pieces_is_taken(
+    store: content.ContentStore, produced: pathlib.Path
+) -> None:
+    produced.write_bytes(b"y" * (3 * 1024 * 1024 + 1))
+    assert store.is_intact(store.take(produced).file_hash)
+
+
+def test_an_output_over_the_limit_is_refused_and_left(
+    store: content.ContentStore, root: pathlib.Path, produced: pathlib.Path
+) -> None:
+    with pytest.raises(base_errors.LimitExceededError) as raised:
+        store.take(produced, max_bytes=len(DATA) - 1)
+    assert (raised.value.limit, raised.value.actual) == ("output_size_bytes", len(DATA))
+    assert produced.exists()
+    assert files(root) == []
+    assert store.take(produced, max_bytes=len(DATA)).size_bytes == len(DATA)
+
+
+def test_an_output_that_is_missing_is_told(
+    store: content.ContentStore, tmp_path: pathlib.Path
+) -> None:
+    with pytest.raises(base_errors.NotFoundError, match="output 'stdout' not found"):
+        store.take(tmp_path / "stdout")
+
+
+def _fifo(path: pathlib.Path) -> None:
+    os.mkfifo(path)
+
+
+def _link(path: pathlib.Path) -> None:
+    path.with_name("target").write_bytes(DATA)
+    path.symlink_to("target")
+
+
+def _dangling_link(path: pathlib.Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def _folder(path: pathlib.Path) -> None:
+    path.mkdir()
+
+
+def _socket(path: pathlib.Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+
+
+@pytest.mark.parametrize("make", [_fifo, _link, _dangling_link, _folder, _socket])
+def test_an_output_that_is_no_regular_file_is_refused(
+    store: content.ContentStore,
+    root: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[pathlib.Path], None],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(pathlib.Path("stdout"))
+    with pytest.raises(errors.OutputRefusedError, match="not a regular file"):
+        store.take(pathlib.Path("stdout"))
+    assert files(root) == []
+
+
+def test_an_output_that_grows_while_it_is_read_is_refused(
+    store: content.ContentStore,
+    root: pathlib.Path,
+    produced: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = os.read
+
+    def read_while_growing(descriptor: int, size: int) -> bytes:
+        with produced.open("ab") as file:
+            file.write(b"more")
+        return read(descriptor, size)
+
+    monkeypatch.setattr(os, "read", read_while_growing)
+    with pytest.raises(errors.OutputRefusedError, match="changed while it was read"):
+        store.take(produced)
+    assert files(root) == []
+
+
+def test_of_an_output_that_was_replaced_meanwhile_the_measured_bytes_are_stored(
+    store: content.ContentStore,
+    root: pathlib.Path,
+    produced: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measure = output.measure
+
+    def measure_and_replace(descriptor: int, max_bytes: int | None) -> tuple[str, int]:
+        measured = measure(descriptor, max_bytes)
+        produced.unlink()
+        produced.write_bytes(b"evil bytes")
+        return measured
+
+    monkeypatch.setattr(output, "measure", measure_and_replace)
+    assert store.take(produced).file_hash == HASH
+    assert store.is_intact(HASH)
+    assert files(root) == [store.find(HASH)]
