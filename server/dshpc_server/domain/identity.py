@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import rfc8785
 
-Json: TypeAlias = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
 VERSION = 1
 HASH_LENGTH = 64
@@ -32,7 +32,8 @@ def canonical(value: Json) -> str:
     """Return the RFC 8785 text of a JSON value.
 
     Numbers are IEEE doubles: integral ones are written as integers, -0.0 as 0. Raises ValueError
-    for NaN, infinities, integers that a double cannot hold, and text that is not Unicode.
+    for NaN, infinities, text that is not Unicode, and an `int` of 2**53 or more (a `float` of that
+    size is what it is; an `int` might stand for a number that no double holds).
     """
     try:
         return rfc8785.dumps(value).decode()

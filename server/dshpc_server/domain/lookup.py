@@ -27,7 +27,7 @@ _SUBMIT = Decision(outcome=Outcome.SUBMITTED, old_status=None)
 _WAIT = Decision(outcome=Outcome.FOUND_IN_PROGRESS, old_status=None)
 _ANSWER = Decision(outcome=Outcome.FOUND_COMPLETED, old_status=None)
 _DECISIONS = {
-    **{status: _WAIT for status in job.IN_PROGRESS},
+    **dict.fromkeys(job.IN_PROGRESS, _WAIT),
     JobStatus.COMPLETED: _ANSWER,
     **{
         status: Decision(outcome=Outcome.RESUBMITTED, old_status=status)
