@@ -1,0 +1,71 @@
+"""docs/job-lifecycle.md says what the lifecycle table says, no more and no less."""
+
+import re
+
+from dshpc_server.domain import job, lifecycle
+from dshpc_server.domain.job import JobStatus
+from dshpc_server.domain.lifecycle import TRANSITIONS
+from support import documents
+
+PAGE = documents.text("docs/job-lifecycle.md")
+# (the other status, the mover)
+Moves = set[tuple[str, str]]
+
+
+def section(status: JobStatus) -> str:
+    found = re.findall(rf"^### {status}\n(.*?)(?=^#|\Z)", PAGE, re.DOTALL | re.MULTILINE)
+    assert len(found) == 1, f"{status} has {len(found)} headings"
+    return " ".join(found[0].split())
+
+
+def moves(status: JobStatus, *, line: str) -> Moves:
+    """What the In or Out line of a status names."""
+    (text,) = re.findall(rf"- {line}: (.*?)\.(?: -|$)", section(status))
+    clauses = re.findall(r"(?:from|to) ([A-Z_, ]+) by the (\w+)", text)
+    return {(other, mover) for others, mover in clauses for other in others.split(", ")}
+
+
+def test_every_status_has_one_heading_and_no_other_has() -> None:
+    assert sorted(re.findall(r"^### (.*)$", PAGE, re.MULTILINE)) == sorted(JobStatus)
+
+
+def test_the_way_into_every_status_and_its_movers_are_those_of_the_table() -> None:
+    for status in JobStatus:
+        expected = {(str(t.source), str(t.mover)) for t in TRANSITIONS if t.target is status}
+        assert moves(status, line="In") == expected, status
+
+
+def test_the_way_out_of_every_status_and_its_movers_are_those_of_the_table() -> None:
+    for status in JobStatus:
+        expected = {(str(t.target), str(t.mover)) for t in TRANSITIONS if t.source is status}
+        assert moves(status, line="Out") == expected, status
+
+
+def test_exactly_the_terminal_statuses_are_said_to_be_left_never() -> None:
+    never = {status for status in JobStatus if "- Out: never." in section(status)}
+    assert never == job.TERMINAL
+
+
+def test_every_status_stands_under_the_group_it_counts_in() -> None:
+    parts = re.split(r"^## (.*)$", PAGE, flags=re.MULTILINE)[1:]
+    chapters = {
+        title: set(re.findall(r"^### (.*)$", body, re.MULTILINE))
+        for title, body in zip(parts[::2], parts[1::2], strict=True)
+    }
+    assert chapters["In progress"] == job.IN_PROGRESS
+    assert chapters["Completed"] == {JobStatus.COMPLETED}
+    assert chapters["Failed"] == job.FAILED
+    assert chapters["Neither"] == {JobStatus.CANCELLED, JobStatus.SKIPPED}
+
+
+def test_every_mover_is_introduced() -> None:
+    introduced = set(re.findall(r"^- The \*(\w+)\*", PAGE, re.MULTILINE))
+    assert introduced == set(lifecycle.Mover)
+
+
+def test_what_is_not_reported_today_is_said_twice_alike() -> None:
+    marked = {status for status in JobStatus if "Not reported today." in section(status)}
+    chapter = PAGE[PAGE.index("## What is not reported today") :]
+    lines = re.findall(r"^- (.*?):", chapter, re.MULTILINE)
+    assert marked == {word for line in lines for word in re.findall(r"[A-Z_]+", line)}
+    assert marked
