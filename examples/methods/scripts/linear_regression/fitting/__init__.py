@@ -1,0 +1,1 @@
+"""Least squares with the standard library alone."""
