@@ -1,0 +1,69 @@
+"""`dshpc methods`: show what can be run."""
+
+import json
+import sys
+
+from rich import console
+
+from dshpc.cli import terminal
+from dshpc.cli.terminal import Output
+from dshpc.client import Client
+from dshpc.v1 import method_service_pb2
+
+
+def list_all(client: Client, output: Output) -> None:
+    """Write the newest version of every method."""
+    table = terminal.new_table("method", "version", "inputs", "parameters", "description")
+    for method in client.methods():
+        if output is Output.JSON:
+            terminal.json_line(terminal.as_json(method))
+            continue
+        cells = (
+            method.method_name,
+            method.version,
+            ", ".join(method.inputs),
+            ", ".join(parameter.name for parameter in method.parameters),
+            method.description,
+        )
+        table.add_row(*(terminal.shown(cell) for cell in cells))
+    if output is Output.TABLE:
+        terminal.console_on(sys.stdout).print(table)
+
+
+def show(client: Client, name: str, output: Output) -> None:
+    """Write one method with its parameters and versions."""
+    answer = client.method(name)
+    if output is Output.JSON:
+        terminal.json_line(terminal.as_json(answer))
+        return
+    out = terminal.console_on(sys.stdout)
+    method = answer.method
+    out.print(terminal.shown(f"{method.method_name} {method.version}".strip(), style="bold"))
+    if method.description:
+        out.print(terminal.shown(method.description))
+    out.print(terminal.shown(f"inputs: {', '.join(method.inputs) or 'none'}"))
+    _print_parameters(out, method)
+    out.print()
+    table = terminal.new_table("version", "function_hash", "loaded", "")
+    for version in answer.versions or [method]:
+        loaded = version.create_time.ToJsonString() if version.HasField("create_time") else ""
+        active = "active" if version.active else ""
+        cells = (version.version, version.function_hash, loaded, active)
+        table.add_row(*(terminal.shown(cell) for cell in cells))
+    out.print(table)
+
+
+def _print_parameters(out: console.Console, method: method_service_pb2.Method) -> None:
+    if not method.parameters:
+        out.print("parameters: any")
+        return
+    out.print()
+    table = terminal.new_table("parameter", "type", "required", "default", "description")
+    for parameter in method.parameters:
+        default = ""
+        if parameter.HasField("default_value"):
+            default = json.dumps(terminal.plain_value(parameter.default_value), ensure_ascii=False)
+        required = "yes" if parameter.required else "no"
+        cells = (parameter.name, parameter.type, required, default, parameter.description)
+        table.add_row(*(terminal.shown(cell) for cell in cells))
+    out.print(table)

@@ -1,0 +1,196 @@
+"""The commands beside `run`: files, methods, server, job."""
+
+import pathlib
+
+from google.protobuf import struct_pb2, timestamp_pb2
+from google.rpc import status_pb2
+
+from dshpc.v1 import job_service_pb2, method_service_pb2, types_pb2
+from support.dshpc_command import Command
+from support.fake_rows import sha256
+from support.fake_service import FakeService
+
+JOB_ID = "a" * 64
+
+
+def test_files_are_uploaded_once(
+    dshpc: Command, service: FakeService, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a\n")
+
+    assert dshpc("files", "upload", path) == 0
+    assert "uploaded" in dshpc.out
+    assert sha256(b"a\n") in dshpc.out
+    assert service.stored == {sha256(b"a\n"): b"a\n"}
+
+    assert dshpc("files", "upload", path, "--output", "json") == 0
+    assert dshpc.lines() == [
+        {"path": str(path), "fileHash": sha256(b"a\n"), "sizeBytes": "2", "uploaded": False}
+    ]
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(dshpc: Command, tmp_path: pathlib.Path) -> None:
+    assert dshpc("files", "upload", tmp_path / "no.csv") == 2
+    assert "no.csv" in dshpc.err
+
+
+def test_a_file_is_downloaded_to_a_path_or_into_a_folder(
+    dshpc: Command, service: FakeService, tmp_path: pathlib.Path
+) -> None:
+    file_hash = sha256(b"content")
+    service.stored[file_hash] = b"content"
+
+    assert dshpc("files", "download", file_hash, tmp_path / "here") == 0
+    assert dshpc.out == ""
+    assert dshpc("files", "download", file_hash, tmp_path, "--output", "json") == 0
+    assert dshpc.lines() == [
+        {"path": str(tmp_path / file_hash), "fileHash": file_hash, "sizeBytes": "7"}
+    ]
+
+    assert (tmp_path / "here").read_bytes() == b"content"
+    assert (tmp_path / file_hash).read_bytes() == b"content"
+
+
+def test_wrong_bytes_are_told_in_one_line(
+    dshpc: Command, service: FakeService, tmp_path: pathlib.Path
+) -> None:
+    file_hash = sha256(b"content")
+    service.stored[file_hash] = b"content"
+    service.corrupts_downloads = True
+
+    assert dshpc("files", "download", file_hash, tmp_path / "here") == 1
+
+    assert dshpc.err.startswith(f"dshpc: asked for {file_hash}, got content with hash ")
+    assert len(dshpc.err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_told_in_one_line(
+    dshpc: Command, service: FakeService, tmp_path: pathlib.Path
+) -> None:
+    service.stored[sha256(b"x")] = b"x"
+
+    assert dshpc("files", "download", sha256(b"x"), tmp_path / "no" / "here") == 1
+    assert dshpc.err.endswith("No such file or directory\n")
+    assert len(dshpc.err.splitlines()) == 1
+
+
+def test_missing_files_are_listed_by_hash_and_path(
+    dshpc: Command, service: FakeService, tmp_path: pathlib.Path
+) -> None:
+    service.stored[sha256(b"stored")] = b"stored"
+    for name in ("stored", "absent"):
+        (tmp_path / name).write_text(name)
+    names = [str(tmp_path / "stored"), str(tmp_path / "absent"), "0" * 64]
+
+    assert dshpc("files", "missing", *names) == 0
+    absent = sha256(b"absent")
+    assert dshpc.out == f"{absent}  {tmp_path / 'absent'}\n{'0' * 64}\n"
+
+    assert dshpc("files", "missing", *names, "-o", "json") == 0
+    assert dshpc.lines() == [
+        {"fileHash": absent, "path": str(tmp_path / "absent")},
+        {"fileHash": "0" * 64},
+    ]
+
+
+def method() -> method_service_pb2.Method:
+    return method_service_pb2.Method(
+        method_name="column_stats",
+        version="1.2.0",
+        function_hash="f" * 64,
+        description="Counts and means.",
+        inputs=["input"],
+        create_time=timestamp_pb2.Timestamp(seconds=0),
+        active=True,
+        parameters=[
+            method_service_pb2.MethodParameter(
+                name="bins",
+                type="integer",
+                description="How many.",
+                required=True,
+                default_value=struct_pb2.Value(number_value=5),
+            )
+        ],
+    )
+
+
+def test_methods_are_listed_and_shown(dshpc: Command, service: FakeService) -> None:
+    others = [method_service_pb2.Method(method_name=name) for name in ("b", "c")]
+    service.methods = [method(), *others]
+
+    assert dshpc("methods", "list") == 0
+    assert dshpc.out.splitlines()[1].split() == [
+        *("column_stats", "1.2.0", "input", "bins", "Counts", "and", "means.")
+    ]
+    assert dshpc("methods", "list", "--output", "json") == 0
+    assert [line["methodName"] for line in dshpc.lines()] == ["column_stats", "b", "c"]
+
+    assert dshpc("methods", "show", "column_stats") == 0
+    assert ["bins", "integer", "yes", "5", "How", "many."] in [
+        line.split() for line in dshpc.out.splitlines()
+    ]
+    assert "f" * 64 in dshpc.out
+    assert dshpc("methods", "show", "b") == 0
+    assert "parameters: any" in dshpc.out
+    assert dshpc("methods", "show", "column_stats", "--output", "json") == 0
+    (line,) = dshpc.lines()
+    assert line["method"]["functionHash"] == "f" * 64
+
+
+def test_an_unknown_method_is_told_in_one_line(dshpc: Command) -> None:
+    assert dshpc("methods", "show", "nothing") == 1
+    assert dshpc.err == "dshpc: method 'nothing' not found\n"
+
+
+def test_the_server_is_described(dshpc: Command) -> None:
+    assert dshpc("server", "info") == 0
+    pairs = dict(line.split(maxsplit=1) for line in dshpc.out.splitlines())
+    assert pairs["engine"] == "local"
+    assert pairs["limits.max_jobs_per_request"] == "100000"
+
+    assert dshpc("server", "info", "--output", "json") == 0
+    (line,) = dshpc.lines()
+    assert line["limits"] == {"maxJobsPerRequest": 100000}
+
+
+def test_a_job_is_shown(dshpc: Command, service: FakeService) -> None:
+    parameters = struct_pb2.Struct()
+    parameters.update({"bins": 5})
+    service.jobs[JOB_ID] = job_service_pb2.Job(
+        job_id=JOB_ID,
+        method_name="column_stats",
+        inputs={"input": "b" * 64},
+        parameters=parameters,
+        status=types_pb2.JOB_STATUS_FAILED,
+        attempt=2,
+        exit_code=3,
+        error=status_pb2.Status(code=2, message="first line\nsecond \x1b[31mline"),
+        create_time=timestamp_pb2.Timestamp(seconds=0),
+    )
+
+    assert dshpc("job", "show", JOB_ID) == 0
+    pairs = dict(line.split(maxsplit=1) for line in dshpc.out.splitlines() if line[0] != " ")
+    assert pairs["status"] == "FAILED"
+    assert pairs["exit_code"] == "3"
+    assert pairs["inputs.input"] == "b" * 64
+    assert pairs["create_time"] == "1970-01-01T00:00:00Z"
+    assert "second  [31mline" in dshpc.out
+    assert "start_time" not in dshpc.out
+
+    assert dshpc("job", "show", JOB_ID, "--output", "json") == 0
+    (line,) = dshpc.lines()
+    assert line["status"] == "JOB_STATUS_FAILED"
+
+
+def test_an_unknown_job_is_told_in_one_line(dshpc: Command) -> None:
+    assert dshpc("job", "show", JOB_ID) == 1
+    assert dshpc.err == f"dshpc: job '{JOB_ID}' not found\n"
+
+
+def test_without_a_command_the_help_is_shown(dshpc: Command) -> None:
+    assert dshpc() == 2
+    assert "Usage: dshpc" in dshpc.out + dshpc.err
+    assert dshpc("--version") == 0
+    assert dshpc.out.startswith("dshpc ")

@@ -1,0 +1,125 @@
+"""`dshpc run` when it cannot do what it was asked: one line, and the exit code that says why."""
+
+import json
+import pathlib
+import socket
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from dshpc.cli import main
+from support.dshpc_command import Command
+from support.fake_service import FakeService
+
+ESCAPE = "\x1b"
+
+
+@pytest.mark.parametrize("code", [None, grpc.StatusCode.UNAVAILABLE])
+def test_a_broken_stream_is_exit_code_75_and_keeps_what_came(
+    dshpc: Command, service: FakeService, batch: pathlib.Path, code: grpc.StatusCode | None
+) -> None:
+    service.breaks_after = 2
+    service.break_code = code
+
+    assert dshpc("run", batch, "--output", "json") == 75
+
+    assert [line["index"] for line in dshpc.lines()] == [0, 1]
+    last = dshpc.err.splitlines()[-1]
+    assert last.startswith("dshpc: incomplete: 2 of 3 jobs reported; the stream of batch")
+    assert "same command again" in last
+
+    assert dshpc("run", batch) == 75
+    assert "first" in dshpc.out
+    assert "total_jobs" not in dshpc.out
+
+
+def test_a_server_that_is_not_there_is_exit_code_69(
+    batch: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as bound:  # bound, but nobody listens
+        bound.bind(("127.0.0.1", 0))
+        target = f"127.0.0.1:{bound.getsockname()[1]}"
+        assert main.main(["--server", target, "run", str(batch)]) == 69
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("dshpc: the server does not answer: ")
+    assert target in line
+
+
+def test_the_server_may_come_from_the_environment(
+    service: FakeService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DSHPC_SERVER", service.target)
+
+    assert main.main(["server", "info", "--output", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["engine"] == "local"
+
+
+def test_a_batch_that_the_server_refuses_is_exit_code_2_and_says_where(
+    dshpc: Command, service: FakeService, tmp_path: pathlib.Path
+) -> None:
+    bad_request = error_details_pb2.BadRequest()
+    bad_request.field_violations.add(field="jobs[0].timeout", description="is over the limit")
+    bad_request.field_violations.add(field="jobs[1].timeout", description="is over the limit")
+    status = status_pb2.Status()
+    status.details.add().Pack(bad_request)
+    service.failure = (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "invalid\nrequest",
+        status.SerializeToString(),
+    )
+    path = tmp_path / "batch.yaml"
+    path.write_text("jobs: [{method: m}]")
+
+    assert dshpc("run", path) == 2
+    assert dshpc.err == (
+        "dshpc: invalid request: jobs[0].timeout: is over the limit (and 1 more)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("batch.yaml", b"jobs: [{metod: m}]", "jobs[0].metod: unknown key; did you mean 'method'?"),
+        ("batch.yaml", b"jobs: [\n", "expected"),
+        ("batch.json", b'{"jobs": [}', "1:11: Expecting value"),
+        ("batch.yaml", b"\xff", "is not UTF-8 text"),
+        ("batch.yaml", None, "No such file or directory"),
+    ],
+)
+def test_a_bad_batch_file_is_exit_code_2_and_nothing_is_asked(  # fixtures
+    dshpc: Command,
+    service: FakeService,
+    tmp_path: pathlib.Path,
+    name: str,
+    content: bytes | None,
+    problem: str,
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+
+    assert dshpc("run", path) == 2
+
+    assert dshpc.out == ""
+    (line,) = dshpc.err.splitlines()
+    assert line.startswith(f"dshpc: {path}: ")
+    assert problem in line
+    assert service.batches == []
+
+
+def test_bad_options_are_exit_code_2(dshpc: Command, batch: pathlib.Path) -> None:
+    assert dshpc("run", batch, "--output", "xml") == 2
+    assert dshpc("run", batch, "--no-such-option") == 2
+    assert dshpc("run") == 2
+    assert ESCAPE not in dshpc.err
+
+
+def test_help_tells_the_exit_codes_and_needs_no_server(dshpc: Command) -> None:
+    assert dshpc("run", "--help") == 0
+
+    for code in ("0 ", "1 ", "2 ", "69 ", "75 ", "130 "):
+        assert any(line.strip().startswith(code) for line in dshpc.out.splitlines()), code

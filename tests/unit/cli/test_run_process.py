@@ -1,0 +1,158 @@
+"""`dshpc run` as a process: Ctrl-C, a terminal, pipes. Each waits for what it needs to see."""
+
+import json
+import os
+import pathlib
+import pty
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+from dshpc.v1 import types_pb2
+from support.dshpc_command import Command
+from support.fake_service import BATCH_ID, FakeService
+
+DEADLINE_SECONDS = 30
+HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
+
+
+class Reader:
+    """Reads what a process writes, until something is seen or it ends."""
+
+    def __init__(self, file_descriptor: int) -> None:
+        self._file_descriptor = file_descriptor
+        self.text = ""
+
+    def until(self, is_seen: Callable[[str], bool]) -> str:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not is_seen(self.text):
+            if not select.select([self._file_descriptor], [], [], deadline - time.monotonic())[0]:
+                raise AssertionError(f"not seen in time: {self.text!r}")
+            try:
+                piece = os.read(self._file_descriptor, 65536)
+            except OSError:  # the other end of a terminal was closed
+                piece = b""
+            if not piece:
+                return self.text
+            self.text += piece.decode()
+        return self.text
+
+    def to_the_end(self) -> str:
+        return self.until(lambda _: False)
+
+
+def test_ctrl_c_leaves_the_jobs_alone_and_says_how_to_go_on(
+    dshpc: Command, service: FakeService, batch: pathlib.Path
+) -> None:
+    service.holds_after = 1
+    with dshpc.process(
+        "run", batch, "--output", "json", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        first = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=DEADLINE_SECONDS)
+
+    assert process.returncode == 130
+    assert first["index"] == 0
+    assert out == b""
+    last = err.decode().splitlines()[-1]
+    assert last.startswith(f"dshpc: interrupted; the jobs of batch {BATCH_ID} go on")
+    assert "Traceback" not in err.decode()
+    assert service.stream_ended.wait(DEADLINE_SECONDS)
+
+
+def test_a_terminal_shows_a_bar_and_is_clean_after_ctrl_c(
+    dshpc: Command, service: FakeService, batch: pathlib.Path
+) -> None:
+    service.transitions = (types_pb2.JOB_STATUS_RUNNING,)
+    service.holds_after = 1
+    parent, child = pty.openpty()
+    try:
+        with dshpc.process("run", batch, stdout=subprocess.PIPE, stderr=child) as process:
+            os.close(child)
+            terminal = Reader(parent)
+            terminal.until(lambda text: "1/3" in text and "1 completed" in text)
+            process.send_signal(signal.SIGINT)
+            shown = terminal.to_the_end()
+            out, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    finally:
+        os.close(parent)
+
+    assert process.returncode == 130
+    assert HIDE_CURSOR in shown
+    assert shown.rindex(SHOW_CURSOR) > shown.rindex(HIDE_CURSOR)
+    # The last code erases the bar; only the message is left.
+    assert shown.rpartition("\x1b[2K")[2].startswith("dshpc: interrupted; the jobs of batch")
+    assert out == b""
+
+
+def test_a_bar_vanishes_and_results_go_to_the_pipe_without_codes(
+    dshpc: Command, service: FakeService, batch: pathlib.Path
+) -> None:
+    service.transitions = (types_pb2.JOB_STATUS_RUNNING,)
+    parent, child = pty.openpty()
+    try:
+        with dshpc.process("run", batch, stdout=subprocess.PIPE, stderr=child) as process:
+            os.close(child)
+            shown = Reader(parent).to_the_end()
+            out, _ = process.communicate(timeout=DEADLINE_SECONDS)
+    finally:
+        os.close(parent)
+
+    assert process.returncode == 0
+    assert "3/3" in shown
+    assert shown.rindex(SHOW_CURSOR) > shown.rindex(HIDE_CURSOR)
+    assert b"\x1b" not in out
+    assert b"3 jobs: 3 completed" in out
+
+
+def test_a_table_on_a_terminal_is_coloured(dshpc: Command, batch: pathlib.Path) -> None:
+    parent, child = pty.openpty()
+    try:
+        with dshpc.process("run", batch, stdout=child, stderr=subprocess.DEVNULL) as process:
+            os.close(child)
+            shown = Reader(parent).to_the_end()
+            process.wait(DEADLINE_SECONDS)
+    finally:
+        os.close(parent)
+
+    assert process.returncode == 0
+    assert "\x1b[32mCOMPLETED" in shown
+
+
+def test_a_closed_pipe_ends_quietly(
+    dshpc: Command, service: FakeService, batch: pathlib.Path
+) -> None:
+    service.holds_after = 1
+    with dshpc.process(
+        "run", batch, "--output", "json", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        service.release.set()
+        assert process.stderr is not None
+        err = process.stderr.read().decode()
+        process.wait(DEADLINE_SECONDS)
+
+    assert process.returncode not in {0, 2, 69, 75}
+    assert "Traceback" not in err
+    assert "Exception" not in err
+
+
+def test_stdin_is_a_batch_too(dshpc: Command, service: FakeService) -> None:
+    with subprocess.Popen(
+        dshpc.words("run", "-", "--output", "json"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        out, _ = process.communicate(b'{"jobs": [{"methodName": "m"}]}', timeout=DEADLINE_SECONDS)
+
+    assert process.returncode == 0
+    assert len(out.splitlines()) == 2
+    assert [config.method_name for config in service.batches[0].jobs] == ["m"]
