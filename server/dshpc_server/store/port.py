@@ -12,8 +12,9 @@ outcome words are those of `domain.job`.
 import dataclasses
 import datetime
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+from dshpc_server import errors
 from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Outcome, Resources
 from dshpc_server.domain.lifecycle import Event
 
@@ -165,6 +166,33 @@ class FileRecord:
     last_used_at: datetime.datetime
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Commit(Generic[T]):
+    """What one transaction answered and changed."""
+
+    answers: Sequence[T | Exception]
+    """One for each work, in order: what it returned, or the exception it raised."""
+    changes: Sequence[Attempt]
+    """Every attempt that was made or moved, as it was after each change, in order."""
+
+
+class StoreInUseError(errors.DshpcError):
+    """Another server holds this store; it is for one server only."""
+
+    def __init__(self, store: str) -> None:
+        super().__init__(f"{store} is in use by another server")
+        self.store = store
+
+
+class StoreUnusableError(errors.DshpcError):
+    """What is there is damaged, of a newer version, or no store of this service. Left as it was."""
+
+    def __init__(self, store: str, reason: str) -> None:
+        super().__init__(f"{store} cannot be used as a store: {reason}")
+        self.store = store
+        self.reason = reason
+
+
 class Reader(Protocol):
     """Questions. Safe from any thread, also while a write is going on; each sees one state."""
 
@@ -257,11 +285,12 @@ class Store(Reader, Protocol):
         """The kind of store, as GetServerInfo tells it."""
         ...
 
-    def write(self, works: Sequence[Callable[[Writer], T]]) -> Sequence[T | Exception]:
-        """Run every work in one transaction and commit; return their answers in order.
+    def write(self, works: Sequence[Callable[[Writer], T]]) -> Commit[T]:
+        """Run every work in one transaction and commit; return their answers and changes.
 
         When this returns, the effects of every work that answered are durable. A work that
         raises leaves no trace and its exception stands in its place; the others are not touched.
+        A work lets the store's own errors through: they end the transaction, for all.
         When the commit itself fails, this raises (`errors.UnavailableError`) and nothing was
         stored. Never called from two threads at one time.
         """

@@ -1,0 +1,147 @@
+"""The asyncio side of the store: one hop to its threads per call, and group commit.
+
+The committer owns the one thread that writes. Whatever waits when that thread is free goes into
+one transaction, so that a hundred callers pay for one commit. Changes are told on the event loop,
+commit after commit in their order, and before the callers of the same commit have their answers:
+who has an answer finds that everybody who watches has been told.
+"""
+
+import asyncio
+import concurrent.futures
+import dataclasses
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from dshpc_server import errors
+from dshpc_server.store.port import Attempt, Reader, Store, Writer
+
+T = TypeVar("T")
+OnChanges = Callable[[Sequence[Attempt]], None]
+
+# Enough that a long question does not hold up a short one.
+READER_THREADS = 2
+_RETRY_AFTER_SECONDS = 5.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Waiting:
+    """A work that waits for its commit."""
+
+    work: Callable[[Writer], Any]
+    answer: asyncio.Future[Any]
+
+
+class Committer:
+    """Gives the store its work, from one event loop; an async context manager.
+
+    Leaving the context finishes what was asked before, then ends the threads. The store stays
+    open: it belongs to whoever opened it.
+    """
+
+    def __init__(self, store: Store, *, on_changes: OnChanges) -> None:
+        """`on_changes` runs on the event loop, once per commit that made or moved attempts."""
+        self._store = store
+        self._on_changes = on_changes
+        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._reading: set[asyncio.Future[Any]] = set()
+        self._open = False
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
+        self._readers = concurrent.futures.ThreadPoolExecutor(
+            READER_THREADS, thread_name_prefix="store-reader"
+        )
+        self._thread = threading.Thread(target=self._commit_until_closed, name="store-writer")
+        self._thread.start()
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open = False
+        self._waiting.put(None)
+        try:
+            await self._ended
+            while self._reading:
+                await asyncio.wait(self._reading)
+        finally:  # also when this is cancelled: then the loop waits for the threads
+            self._thread.join()
+            self._readers.shutdown()
+
+    async def write(self, work: Callable[[Writer], T]) -> T:
+        """Run one work in the next transaction and return its answer once that is durable.
+
+        Raises what the work raised, or `errors.UnavailableError` when the store could not commit
+        or is closing. A caller that is cancelled does not take its work back: it commits.
+        """
+        self._check_open()
+        answer: asyncio.Future[T] = self._loop.create_future()
+        self._waiting.put(_Waiting(work=work, answer=answer))
+        return await answer
+
+    async def read(self, question: Callable[[Reader], T]) -> T:
+        """Ask one question on a reader's thread; it sees everything committed before the call."""
+        self._check_open()
+        answer = self._loop.run_in_executor(self._readers, question, self._store)
+        self._reading.add(answer)
+        answer.add_done_callback(self._reading.discard)
+        return await answer
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise errors.UnavailableError(
+                "the store is closing", retry_after_seconds=_RETRY_AFTER_SECONDS
+            )
+
+    def _commit_until_closed(self) -> None:
+        """Be the writer's thread."""
+        closing = False
+        while not closing:
+            waiting = [self._waiting.get()]
+            while not self._waiting.empty():
+                waiting.append(self._waiting.get())
+            closing = waiting[-1] is None  # nothing is put after it
+            if group := [each for each in waiting if each is not None]:
+                self._commit(group)
+        self._loop.call_soon_threadsafe(_resolve, self._ended, None)
+
+    def _commit(self, group: Sequence[_Waiting]) -> None:
+        answers: Sequence[Any]
+        changes: Sequence[Attempt] = ()
+        try:
+            commit = self._store.write([each.work for each in group])
+        except Exception as error:  # noqa: BLE001 (whatever went wrong, the callers are to know)
+            answers = [error] * len(group)
+        else:
+            answers, changes = commit.answers, commit.changes
+        self._loop.call_soon_threadsafe(self._tell, group, answers, changes)
+
+    def _tell(
+        self, group: Sequence[_Waiting], answers: Sequence[Any], changes: Sequence[Attempt]
+    ) -> None:
+        """Run on the event loop: first the changes, then the answers, whatever comes of those."""
+        try:
+            if changes:
+                self._on_changes(changes)
+        finally:  # what on_changes raises goes to the loop's exception handler
+            for each, answer in zip(group, answers, strict=True):
+                _resolve(each.answer, answer)
+
+
+def _resolve(future: asyncio.Future[Any], answer: object) -> None:
+    if future.done():  # its caller was cancelled
+        return
+    if isinstance(answer, StopIteration):  # a future cannot hold one
+        answer = RuntimeError("a work raised StopIteration")
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

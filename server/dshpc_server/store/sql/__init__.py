@@ -1,0 +1,1 @@
+"""The store in SQL: one set of tables and statements, SQLAlchemy Core, SQLite as the default."""

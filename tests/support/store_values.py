@@ -1,0 +1,151 @@
+"""Small values for tests of the store: jobs, batches, reports, each told by a number or a word."""
+
+import datetime
+import hashlib
+from collections.abc import Callable, Collection
+from typing import TypeVar
+
+from dshpc_server.domain import job
+from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Resources
+from dshpc_server.domain.lifecycle import TRANSITIONS, Event
+from dshpc_server.store.port import (
+    Attempt,
+    Candidate,
+    Ending,
+    FileRecord,
+    NewBatch,
+    NewRow,
+    Report,
+    Row,
+    Store,
+    Writer,
+)
+
+T = TypeVar("T")
+
+NOON = datetime.datetime(2024, 5, 17, 12, 0, 0, 123456, tzinfo=datetime.UTC)
+ENDING_EVENTS = {t.event for t in TRANSITIONS if t.target in job.TERMINAL}
+
+
+def later(seconds: float) -> datetime.datetime:
+    return NOON + datetime.timedelta(seconds=seconds)
+
+
+def sha(text: object) -> str:
+    return hashlib.sha256(str(text).encode()).hexdigest()
+
+
+def spec(name: object, *, method_name: str = "count") -> JobSpec:
+    return JobSpec(
+        job_id=sha(name),
+        method_name=method_name,
+        function_hash=sha("function"),
+        inputs={"input": sha(f"input of {name}")},
+        parameters_json=f'{{"name":"{name}"}}',
+    )
+
+
+def row(index: int, name: object, *, cpus: int = 1, method_name: str = "count") -> NewRow:
+    candidate = Candidate(
+        spec=spec(name, method_name=method_name),
+        resources=Resources(cpus=cpus, memory_bytes=1024, gpus=0),
+        timeout_seconds=60.5,
+    )
+    return NewRow(index=index, head=b"head %d" % index, candidate=candidate, rejection=None)
+
+
+def rejected(index: int) -> NewRow:
+    return NewRow(index=index, head=b"head %d" % index, candidate=None, rejection=b"no such method")
+
+
+def batch(
+    batch_id: str,
+    *names: object,
+    at: datetime.datetime = NOON,
+    rows: Collection[NewRow] | None = None,
+    file_hashes: Collection[str] = (),
+) -> NewBatch:
+    """A batch of one row for each name, or of these rows."""
+    if rows is None:
+        rows = [row(index, name) for index, name in enumerate(names)]
+    return NewBatch(
+        batch_id=batch_id,
+        display_name=f"the batch {batch_id}",
+        created_at=at,
+        rows=list(rows),
+        file_hashes=file_hashes,
+    )
+
+
+def an_ending(text: str = "done", *, output: str = "", reason: str = "") -> Ending:
+    return Ending(
+        result=f"result: {text}".encode(),
+        exit_code=0,
+        signal=None,
+        output_hash=sha(output) if output else "",
+        output_size_bytes=len(output),
+        reason=reason,
+        stderr_tail="warning: €",
+    )
+
+
+def report(
+    name: object,
+    event: Event,
+    *,
+    number: int = 1,
+    at: datetime.datetime = NOON,
+    ending: Ending | None = None,
+) -> Report:
+    """What happened to an attempt; the events that end one bring an ending."""
+    if ending is None and event in ENDING_EVENTS:
+        ending = an_ending()
+    return Report(
+        key=AttemptKey(job_id=sha(name), number=number), event=event, at=at, ending=ending
+    )
+
+
+def file_record(name: str, *, at: datetime.datetime = NOON, filename: str = "a.csv") -> FileRecord:
+    return FileRecord(
+        file_hash=sha(name),
+        size_bytes=12,
+        filename=filename,
+        media_type="text/csv",
+        created_at=at,
+        last_used_at=at,
+    )
+
+
+def write(store: Store, work: Callable[[Writer], T]) -> T:
+    """One work in a transaction of its own; raises what it raised."""
+    answer = store.write([work]).answers[0]
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def accept(store: Store, new: NewBatch) -> list[Row]:
+    return list(write(store, lambda writer: writer.accept(new)))
+
+
+def record(store: Store, *reports: Report) -> list[Attempt]:
+    return list(write(store, lambda writer: writer.record(reports)))
+
+
+def claim_all(store: Store) -> list[AttemptKey]:
+    claims = write(store, lambda writer: writer.claim(lambda _: True, 1000))
+    return [claim.key for claim in claims]
+
+
+def end(store: Store, name: object, event: Event = Event.SUCCEEDED, *, number: int = 1) -> None:
+    """Claim whatever waits, and bring this one to its end."""
+    claim_all(store)
+    assert record(store, report(name, event, number=number))
+
+
+def newest(store: Store, name: object) -> Attempt:
+    return store.find_attempts([sha(name)])[sha(name)]
+
+
+def status(store: Store, name: object) -> JobStatus:
+    return newest(store, name).status

@@ -1,0 +1,115 @@
+"""The rules that the database itself holds, tried by hand-written SQL; and the plans it makes."""
+
+import sqlite3
+from typing import Any
+
+import pytest
+import sqlalchemy
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from dshpc_server.domain.lifecycle import Event
+from dshpc_server.store.sql import tables
+from dshpc_server.store.sql.store import SqlStore
+from support import store_values as v
+
+LOST = v.sha("lost")
+NOT_ENDED = "ended_at = NULL, result = NULL, status = 'RUNNING'"
+
+
+@pytest.fixture
+def filled(sql_store: SqlStore) -> SqlStore:
+    """One batch: row 0 is completed, row 1 is lost and waits again as attempt 2, row 2 rejected."""
+    v.accept(sql_store, v.batch("before", "lost"))
+    v.end(sql_store, "lost", Event.LOST)
+    rows = [v.row(0, "done"), v.row(1, "lost"), v.rejected(2)]
+    v.accept(sql_store, v.batch("b", rows=rows))
+    sql_store.write([lambda writer: writer.claim(lambda _: True, 1)])
+    v.record(sql_store, v.report("done", Event.SUCCEEDED, ending=v.an_ending(output="some output")))
+    return sql_store
+
+
+@pytest.mark.parametrize(
+    ("rule", "statement"),
+    [
+        ("ended_when_terminal", "UPDATE attempts SET status = 'FINISHED' WHERE number = 2"),
+        ("ended_when_terminal", "UPDATE attempts SET status = 'FAILED' WHERE number = 2"),
+        ("ended_when_terminal", "UPDATE attempts SET status = 'RUNNING' WHERE ended_at > 0"),
+        ("result_when_ended", "UPDATE attempts SET result = NULL WHERE ended_at > 0"),
+        ("result_when_ended", "UPDATE attempts SET result = x'00' WHERE number = 2"),
+        ("number_from_1", "UPDATE attempts SET number = 0 WHERE number = 2"),
+        ("revision_rises", "UPDATE attempts SET revision = 1 WHERE number = 2"),
+        ("cpus_from_1", "UPDATE attempts SET cpus = 0"),
+        (
+            "attempts.job_id",  # one active attempt
+            f"UPDATE attempts SET {NOT_ENDED} WHERE number = 1 AND job_id = '{LOST}'",
+        ),
+        ("attempts.job_id, attempts.number", "UPDATE attempts SET number = 2, revision = 9"),
+        ("FOREIGN KEY", "UPDATE attempts SET job_id = 'unknown' WHERE number = 2"),
+        ("FOREIGN KEY", "DELETE FROM jobs"),
+        ("FOREIGN KEY", "DELETE FROM attempts"),
+        ("FOREIGN KEY", "DELETE FROM batches"),
+        ("job_id_is_a_hash", "UPDATE jobs SET job_id = 'x'"),
+        ("newest_attempt_from_1", "UPDATE jobs SET newest_attempt = 0"),
+        ("attempt_or_rejection", "UPDATE batch_rows SET outcome = 'FOUND'"),
+        ("attempt_or_rejection", "UPDATE batch_rows SET rejection = NULL WHERE row_index = 2"),
+        ("attempt_or_rejection", "UPDATE batch_rows SET rejection = x'00' WHERE row_index = 0"),
+        ("attempt_or_rejection", "UPDATE batch_rows SET attempt = NULL WHERE row_index = 0"),
+        ("old_status_when", "UPDATE batch_rows SET old_status = 'FAILED' WHERE row_index = 0"),
+        ("old_status_when", "UPDATE batch_rows SET old_status = NULL WHERE row_index = 1"),
+        ("old_status_when", "UPDATE batch_rows SET old_status = 'RUNNING' WHERE row_index = 1"),
+        ("batch_rows.batch_id, batch_rows.row_index", "UPDATE batch_rows SET row_index = 0"),
+        ("file_hash_is_a_hash", "INSERT INTO files VALUES ('../../x', 1, '', '', 0, 0)"),
+    ],
+)
+def test_the_database_refuses_a_state_that_cannot_be(
+    filled: SqlStore, rule: str, statement: str
+) -> None:
+    with (
+        pytest.raises(sqlalchemy.exc.IntegrityError) as refused,
+        filled._writers.begin() as connection,
+    ):
+        connection.exec_driver_sql(statement)
+    assert rule in str(refused.value.orig)
+
+
+def test_everything_asked_often_goes_by_an_index(filled: SqlStore) -> None:
+    plans: list[tuple[str, list[str]]] = []
+
+    @sqlalchemy.event.listens_for(filled._engine, "before_cursor_execute")
+    def explain(_: object, cursor: sqlite3.Cursor, *arguments: Any) -> None:  # noqa: ANN401 (SQLAlchemy's)
+        statement, parameters, _, many = arguments
+        if statement.startswith(("SELECT", "UPDATE")) and not many:
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.append((statement, [step[3] for step in cursor.fetchall()]))
+
+    jobs = [v.sha("done"), LOST]
+    filled.find_attempts(jobs)
+    filled.find_job(LOST)
+    filled.has_batch("b")
+    filled.find_rows("b", first_index=0, limit=10)
+    filled.find_active()
+    filled.find_output(v.sha("some output"))
+    filled.find_outputs({v.sha("some output")})
+    filled.find_file(v.sha("file"))
+    v.accept(filled, v.batch("again", "done", *range(250), file_hashes=jobs))
+    v.claim_all(filled)
+    v.record(filled, v.report("lost", Event.STARTED, number=2))
+    assert len(plans) > 12
+    assert any("(attempts.created_at, attempts.queue_index" in statement for statement, _ in plans)
+    for statement, steps in plans:
+        scans = [step for step in steps if step.startswith("SCAN") and "INDEX" not in step]
+        assert not scans, f"{statement}: {steps}"
+        if "PENDING" in statement:
+            assert any("ix_attempts_queue" in step for step in steps), steps
+            assert not any("ORDER BY" in step for step in steps), steps
+        if "output_hash <>" in statement:
+            assert any("ix_attempts_output" in step for step in steps), steps
+
+
+def test_the_tables_can_be_made_in_postgresql() -> None:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy leaves it bare
+    for table in tables.metadata.sorted_tables:
+        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=dialect))
+        for index in table.indexes:
+            assert " WHERE " in str(CreateIndex(index).compile(dialect=dialect))
