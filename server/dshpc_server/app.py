@@ -117,6 +117,7 @@ class _Assembly:
             active=running_now,
             intake=intake.Intake(kept, inline_output_bytes=settings.inline_output_bytes),
             encoder=encoding,
+            on_room=lambda: self._dispatcher.wake(),
         )
         self._dispatcher = dispatcher.Dispatcher(
             committer=self._committer,

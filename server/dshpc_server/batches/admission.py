@@ -65,9 +65,9 @@ class Room:
         self._gpus = capacity.gpus - in_use.gpus
 
     @property
-    def is_empty(self) -> bool:
-        """Whether not even the smallest job fits."""
-        return self._cpus < 1
+    def most_jobs(self) -> int:
+        """How many jobs fit at the most: each needs a core."""
+        return max(0, self._cpus)
 
     def take(self, wanted: Resources) -> bool:
         """Grant it if it fits, and keep count."""

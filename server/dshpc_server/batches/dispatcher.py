@@ -56,6 +56,10 @@ class Dispatcher:
             elif attempt.status is JobStatus.PENDING:
                 self._awake.set()
 
+    def wake(self) -> None:
+        """Look at the queue: a process has ended and its room is free."""
+        self._awake.set()
+
     async def recover(self) -> None:
         """Take up what an earlier server had claimed; called once, before `run`.
 
@@ -91,7 +95,7 @@ class Dispatcher:
         """Claim and submit until the engine is full or the queue is empty."""
         while True:
             room = admission.Room(self._engine.capacity(), self._active.in_use)
-            if room.is_empty:
+            if not room.most_jobs:
                 return
             claims = await self._claim(room)
             if not claims:
@@ -99,7 +103,8 @@ class Dispatcher:
             await self._submit(claims)
 
     async def _claim(self, room: admission.Room) -> Sequence[port.Claim]:
-        claims = await self._committer.write(lambda writer: writer.claim(room.take, CLAIM_LIMIT))
+        limit = min(room.most_jobs, CLAIM_LIMIT)
+        claims = await self._committer.write(lambda writer: writer.claim(room.take, limit))
         for claim in claims:
             self._active.add(claim)
         return claims

@@ -7,7 +7,7 @@ disk does not take is offered again until it does - hours of work are not droppe
 
 import asyncio
 import types
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Self, TypeGuard, TypeVar
 
 import structlog
@@ -37,16 +37,22 @@ class Reconciler:
         active: active.ActiveAttempts,
         intake: intake.Intake,
         encoder: encoding.ResultEncoder,
+        on_room: Callable[[], None],
     ) -> None:
+        """`on_room` is told when processes have ended, before their ends are recorded."""
+        self._on_room = on_room
         self._committer = committer
         self._active = active
         self._intake = intake
         self._encoder = encoder
         self._group = asyncio.TaskGroup()
-        self._long: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: list[engine.Fact] = []
+        self._has_waiting = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
+        self._own(self._drain())
         return self
 
     async def __aexit__(
@@ -55,26 +61,51 @@ class Reconciler:
         error: BaseException | None,
         trace: types.TracebackType | None,
     ) -> None:
-        # What is still being taken in has its exit on record: the next server takes it again.
-        for task in self._long:
+        # What is not taken in yet has its exit on record: the next server is told it again.
+        for task in self._tasks:
             task.cancel()
         await self._group.__aexit__(kind, error, trace)
 
     async def take(self, facts: Sequence[engine.Fact]) -> None:
-        """Take in facts, in order; returns when they are recorded (long outputs: later)."""
-        known = []
-        for fact in facts:
-            claim = self._active.get(fact.key)
-            if claim is None:
-                _log.info("fact.late", job_id=fact.key.job_id, attempt=fact.key.number)
-            elif self._is_long(fact):
-                task = self._group.create_task(self._take_long(fact, claim))
-                self._long.add(task)
-                task.add_done_callback(self._long.discard)
-            else:
-                known.append((fact, claim))
-        if known:
-            await self._record(await self._reports(known))
+        """Take facts, in order per attempt; they are recorded soon, many at once.
+
+        Returning early loses nothing: what an engine told is on its record until the attempt has
+        ended in the store, and a fact that comes twice changes nothing.
+        """
+        self._release(facts)
+        self._waiting += facts
+        self._has_waiting.set()
+
+    async def _drain(self) -> None:
+        """Record what waits, all of it at once, again and again."""
+        while True:
+            await self._has_waiting.wait()
+            self._has_waiting.clear()
+            facts, self._waiting = self._waiting, []
+            known = []
+            for fact in facts:
+                claim = self._active.get(fact.key)
+                if claim is None:
+                    _log.info("fact.late", job_id=fact.key.job_id, attempt=fact.key.number)
+                elif self._is_long(fact):
+                    self._own(self._take_long(fact, claim))
+                else:
+                    known.append((fact, claim))
+            if known:
+                await self._record(await self._reports(known))
+
+    def _own(self, work: Coroutine[None, None, None]) -> None:
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _release(self, facts: Sequence[engine.Fact]) -> None:
+        """Free the room of what has ended at once, so that ends and claims share a commit."""
+        ended = [fact.key for fact in facts if not isinstance(fact, engine.Started)]
+        for key in ended:
+            self._active.release(key)
+        if ended:
+            self._on_room()
 
     def _is_long(self, fact: engine.Fact) -> TypeGuard[engine.Exited]:
         return (

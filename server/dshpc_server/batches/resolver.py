@@ -178,7 +178,10 @@ class _Drafting:
 def _completed(parameters: request.Parameters, version: method.MethodVersion) -> str | Rejection:
     """The canonical text of the parameters with the method's defaults filled in."""
     try:
-        return identity.canonical(version.complete(parameters.value))
+        completed = version.complete(parameters.value)
+        if len(completed) == len(parameters.value):  # nothing was filled in
+            return parameters.canonical
+        return identity.canonical(completed)
     except method_errors.ParameterError as error:
         listed = "; ".join(f"{v.field}: {v.description}" for v in error.violations)
         return Rejection(

@@ -35,6 +35,8 @@ def canonical(value: Json) -> str:
     for NaN, infinities, text that is not Unicode, and an `int` of 2**53 or more (a `float` of that
     size is what it is; an `int` might stand for a number that no double holds).
     """
+    if _is_plain(value):
+        return _PLAIN_ENCODER.encode(value)
     try:
         return rfc8785.dumps(value).decode()
     except rfc8785.CanonicalizationError as error:
@@ -66,3 +68,26 @@ def normal_number(number: float) -> int | float:
     if number.is_integer() and abs(number) < 2**53:
         return int(number)
     return number
+
+
+# For plain values the standard library's encoder writes what RFC 8785 asks for, and is five times
+# as fast as walking them in Python.
+_PLAIN_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+_SAFE_INTEGER = 2**53
+
+
+def _is_plain(value: Json) -> bool:
+    """Whether nothing in a value is written or sorted in another way by RFC 8785.
+
+    Floats are (1e-07, 1e+16), large integers are refused, and text beyond ASCII may hold
+    surrogates or sort by its UTF-16.
+    """
+    if isinstance(value, str):
+        return value.isascii()
+    if isinstance(value, dict):
+        return all(key.isascii() and _is_plain(inner) for key, inner in value.items())
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, int):  # True and False are
+        return -_SAFE_INTEGER < value < _SAFE_INTEGER
+    return value is None

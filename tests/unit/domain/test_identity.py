@@ -10,6 +10,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import rfc8785
 from hypothesis import strategies as st
 
 from dshpc_server.domain import identity
@@ -195,3 +196,16 @@ def test_a_method_sees_integral_doubles_as_integers(number: float, expected: flo
 @hypothesis.given(st.floats(allow_nan=False, allow_infinity=False))
 def test_the_normal_form_of_a_number_has_the_same_canonical_text(number: float) -> None:
     assert identity.canonical(identity.normal_number(number)) == identity.canonical(number)
+
+
+@hypothesis.given(
+    documents | st.integers() | st.dictionaries(st.text('a\x7f\n"\\é', max_size=3), st.integers())
+)
+def test_plain_values_are_written_as_the_library_writes_them(document: Json) -> None:
+    try:
+        expected = rfc8785.dumps(document).decode()
+    except rfc8785.IntegerDomainError:
+        with pytest.raises(ValueError, match="safe integer"):
+            identity.canonical(document)
+    else:
+        assert identity.canonical(document) == expected
