@@ -1,0 +1,149 @@
+"""The real server for tests: in a thread of the test's process, or as a process of its own.
+
+Promise: when the context ends, the server and everything it started are gone.
+"""
+
+import asyncio
+import contextlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from dshpc_server import app, config
+
+START_SECONDS = 30.0
+STOP_SECONDS = 30.0
+
+
+def settings(folder: pathlib.Path, methods_dir: pathlib.Path, **changed: object) -> config.Settings:
+    """Return settings for a server whose data is in this folder."""
+    flags: dict[str, object] = {
+        "listen": "127.0.0.1:0",
+        "data_dir": folder / "data",
+        "methods_dir": methods_dir,
+        "slots": 2,
+        "stop_grace_seconds": 1.0,
+        "log_level": "error",
+    }
+    return config.load(None, flags | changed)
+
+
+@contextlib.contextmanager
+def in_thread(of: config.Settings) -> Iterator[str]:
+    """Run the asyncio server on a loop of its own in a thread; gives its address."""
+    started: list[str] = []
+    failed: list[BaseException] = []
+    ready = threading.Event()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        async with app.running(of) as served:
+            started.append(served.address)
+            ready.set()
+            await stop.wait()
+
+    def run() -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(serve())
+        except BaseException as error:  # noqa: BLE001 - handed to the test's thread
+            failed.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, name="live-server")
+    thread.start()
+    try:
+        assert ready.wait(START_SECONDS), "the server did not start"
+        if failed:
+            raise failed[0]
+        yield started[0]
+    finally:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it failed to start
+            loop.call_soon_threadsafe(stop.set)
+        thread.join(STOP_SECONDS)
+        wait_until_gone(of.data_dir)
+    if failed:
+        raise failed[0]
+
+
+class ServerProcess:
+    """`dshpc-server serve` as a process of its own."""
+
+    def __init__(self, folder: pathlib.Path, methods_dir: pathlib.Path, **flags: object) -> None:
+        self.data_dir = folder / "data"
+        self.log = folder / "server.log"
+        given = {"listen": "127.0.0.1:0", "log-level": "info", "slots": 2} | flags
+        command = [
+            *(sys.executable, "-m", "dshpc_server", "serve"),
+            *(f"--data-dir={self.data_dir}", f"--methods-dir={methods_dir}"),
+            *(f"--{name.replace('_', '-')}={value}" for name, value in given.items()),
+        ]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line.startswith("listening on "):
+            self.process.communicate(timeout=STOP_SECONDS)
+            raise AssertionError(f"the server did not start: {self.log.read_text()}")
+        self.address = line.removeprefix("listening on ").strip()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End the server with a signal; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        finally:
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+
+
+@contextlib.contextmanager
+def as_process(
+    folder: pathlib.Path, methods_dir: pathlib.Path, **flags: object
+) -> Iterator[ServerProcess]:
+    """Run `dshpc-server serve`; jobs that still run at the end are a failure of the test."""
+    server = ServerProcess(folder, methods_dir, **flags)
+    try:
+        yield server
+    finally:
+        server.stop()
+        wait_until_gone(server.data_dir)
+
+
+def wait_until_gone(folder: pathlib.Path) -> None:
+    """Wait until no process of this data folder is left."""
+    wait_for(lambda: not processes_of(folder), f"processes of {folder} to end")
+
+
+def processes_of(folder: pathlib.Path) -> list[int]:
+    """Every process whose command line or environment names this folder, but our own."""
+    wanted = os.fsencode(folder)
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):
+            told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            if wanted in told:
+                found.append(int(entry.name))
+    return found
+
+
+def wait_for(fact: Any, what: str, *, seconds: float = 30.0) -> Any:  # noqa: ANN401 - whatever the fact is
+    """Ask again and again until the answer is truthy, and return it."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not (answer := fact()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:g} s in vain for {what}")
+        pause.wait(0.02)
+    return answer
