@@ -1,4 +1,4 @@
-"""A batch of 10,000 rows through the real server, beside the bare gRPC round trip of the same bytes.
+"""A batch of 10,000 rows through the real server, beside the bare gRPC round trip of its bytes.
 
 Three figures: accepting 10,000 new rows (unary, until RESOLVED), running them to their end, and
 answering the same 10,000 once they are completed. The floor is an asyncio gRPC server in a process

@@ -1,4 +1,4 @@
-"""Programs from elsewhere that some tests need, such as grpcurl.
+"""What some tests need of the machine, such as grpcurl.
 
 Promise: a test that needs an absent one is skipped by name with how to install it, and fails
 instead when DSHPC_TEST_REQUIRE names it (comma-separated).
@@ -17,17 +17,21 @@ _VARIABLE = "DSHPC_TEST_REQUIRE"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Component:
-    """A program and how one gets it."""
+    """Something of the machine, and how one gets it."""
 
     program: str
+    """What to look for on PATH; empty when it is no program."""
     install: str
 
 
 COMPONENTS = {
+    "bash": Component(program="bash", install="apt-get install bash"),
     "buf": Component(program="buf", install="make tools"),
+    "cgroups": Component(program="", install="run as root, or under systemd with Delegate=yes"),
     "grpcurl": Component(program="grpcurl", install="make tools"),
     "node": Component(program="node", install="apt-get install nodejs"),
     "postgres": Component(program="initdb", install="apt-get install postgresql"),
+    "python3": Component(program="python3", install="apt-get install python3"),
     "rscript": Component(program="Rscript", install="apt-get install r-base-core"),
     "slurm": Component(program="sbatch", install="apt-get install slurm-wlm"),
 }
@@ -37,9 +41,15 @@ def path(name: str) -> str:
     """Return where the program of this component is; skip or fail the test when it is absent."""
     component = COMPONENTS[name]
     found = shutil.which(component.program, path=f"{_TOOLS}{os.pathsep}{os.environ['PATH']}")
-    if found is not None:
-        return found
-    absent = f"{name} is absent; to install it: {component.install}"
+    require(name, present=found is not None)
+    return str(found)
+
+
+def require(name: str, *, present: bool) -> None:
+    """Go on when the component is present; otherwise skip the test, or fail it."""
+    if present:
+        return
+    absent = f"{name} is absent; to install it: {COMPONENTS[name].install}"
     if name in _required():
         pytest.fail(f"{absent} ({_VARIABLE} asks for it)")
     pytest.skip(absent)

@@ -22,7 +22,8 @@ class Launch:
 
     The command is `command script input_path params_path`; the working directory is `method_dir`;
     stdin is closed; the process leads its own session. The engine creates `folder` and in it
-    `params.json`, `workspace/` (with `tmp/`), `stdout` and `stderr`.
+    `params.json`, `workspace/` (with `tmp/`), `stdout` and `stderr`. The workspace is scratch: once
+    the end is told an engine may have taken it back.
     """
 
     key: AttemptKey

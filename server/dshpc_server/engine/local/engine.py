@@ -1,0 +1,207 @@
+"""`LocalEngine`: attempts on this machine, by way of a runner that outlives the server.
+
+It holds no truth: what it knows of an attempt it asks of the runner anew with every connection.
+When the runner dies, another is started and asked about every unfinished attempt; what cannot be
+accounted for is ended and told as lost. `healthy()` is false meanwhile, and attempts submitted
+then are handed on as soon as there is a runner.
+"""
+
+import asyncio
+import dataclasses
+import os
+import pathlib
+import platform
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+import dshpc_server
+from dshpc_server.domain.job import AttemptKey
+from dshpc_server.engine import port
+from dshpc_server.engine.local import connection, contract, wire
+
+_log = structlog.get_logger(__name__)
+_FIRST_RETRY_SECONDS = 0.1
+_LAST_RETRY_SECONDS = 2.0
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class _Watched:
+    """An attempt whose end was not reported yet."""
+
+    key: AttemptKey
+    folder: pathlib.Path
+    job: wire.Job | None
+    """How to start it; None for an attempt of an earlier server."""
+    is_cancelled: bool = False
+    has_started: bool = False
+    has_ended: bool = False
+
+
+class LocalEngine:
+    """The `Engine` of one machine.
+
+    `folder` is the engine's own: the runner's socket, lock and log are there, for the owner alone.
+    `environment` is the server's; methods see PATH and TZ of it. `confinement` none makes the
+    runner do without control groups.
+    """
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        *,
+        capacity: port.Capacity,
+        confinement: str = "auto",
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._folder = folder.absolute()
+        self._capacity = capacity
+        self._asked_confinement = confinement
+        self._environment = environment
+        self._node = platform.node()
+        self._hello: wire.Hello | None = None
+        self._connection: connection.Connection | None = None
+        self._watched: dict[str, _Watched] = {}
+        self._facts: list[port.Fact] = []
+        self._has_facts = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """The kind of engine."""
+        return "local"
+
+    @property
+    def confinement(self) -> str:
+        """How trees are held and memory is limited; empty before the first connection."""
+        return self._hello["confinement"] if self._hello else ""
+
+    @property
+    def runner_pid(self) -> int | None:
+        """The runner's process id; None while there is no connection."""
+        return self._hello["pid"] if self._hello and self._connection else None
+
+    def capacity(self) -> port.Capacity:
+        """What all attempts together may use."""
+        return self._capacity
+
+    def healthy(self) -> bool:
+        """Whether there is a runner that listens to us."""
+        return self._connection is not None
+
+    async def run(self, report: port.Report) -> None:
+        """Stay connected and deliver facts until cancelled. See the port."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.chmod(0o700)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._deliver(report))
+            tasks.create_task(self._stay_connected())
+
+    async def submit_many(self, launches: Sequence[port.Launch]) -> None:
+        """Start these attempts. See the port."""
+        orders: list[wire.Order] = []
+        for launch in launches:
+            job = contract.job_of(launch, self._environment)
+            if job["name"] not in self._watched:
+                folder = pathlib.Path(job["folder"])
+                self._watched[job["name"]] = _Watched(key=launch.key, folder=folder, job=job)
+                orders.append({"launch": job})
+        await self._send(orders)
+
+    async def cancel_many(self, keys: Sequence[AttemptKey]) -> None:
+        """Stop these attempts. See the port."""
+        names = [name for name in map(contract.name_of, keys) if name in self._watched]
+        for name in names:
+            self._watched[name].is_cancelled = True
+        await self._send([{"cancel": names}])
+
+    async def recover(self, attempts: Sequence[tuple[AttemptKey, pathlib.Path]]) -> None:
+        """Take up attempts of an earlier server. See the port."""
+        for key, folder in attempts:
+            watched = _Watched(key=key, folder=folder.absolute(), job=None)
+            self._watched.setdefault(contract.name_of(key), watched)
+        if self._connection is not None:
+            self._connection.send(self._everything())
+
+    async def _send(self, orders: Sequence[wire.Order]) -> None:
+        if self._connection is not None:
+            self._connection.send(orders)
+            await self._connection.drain()
+
+    async def _stay_connected(self) -> None:
+        delay_seconds = _FIRST_RETRY_SECONDS
+        while True:
+            try:
+                await self._serve_one_connection()
+                delay_seconds = _FIRST_RETRY_SECONDS
+            except connection.RunnerError as error:
+                _log.warning("engine.no_runner", reason=str(error))
+                delay_seconds = min(2 * delay_seconds, _LAST_RETRY_SECONDS)
+            await asyncio.sleep(delay_seconds)
+
+    async def _serve_one_connection(self) -> None:
+        environment = self._runner_environment()
+        async with connection.opened(
+            self._folder, confinement=self._asked_confinement, environment=environment
+        ) as opened:
+            self._hello = opened.hello
+            self._connection = opened
+            _log.info("engine.runner", pid=opened.hello["pid"], confinement=self.confinement)
+            try:
+                opened.send(self._everything())
+                async for facts in opened.news():
+                    self._take(facts)
+            finally:
+                self._connection = None
+        _log.warning("engine.runner_gone", pid=opened.hello["pid"])
+
+    def _everything(self) -> list[wire.Order]:
+        """Orders that bring a runner to where this server stands, whatever it knows already."""
+        waiting = {name: one for name, one in self._watched.items() if not one.has_ended}
+        adopted: list[wire.Adoption] = [
+            {"name": name, "folder": str(one.folder)}
+            for name, one in waiting.items()
+            if one.job is None
+        ]
+        orders: list[wire.Order] = [{"launch": one.job} for one in waiting.values() if one.job]
+        if adopted:
+            orders.append({"adopt": adopted})
+        cancelled = [name for name, one in waiting.items() if one.is_cancelled]
+        if cancelled:
+            orders.append({"cancel": cancelled})
+        return orders
+
+    def _take(self, facts: Sequence[wire.Fact]) -> None:
+        """Queue facts for delivery; those told already, or of others' attempts, are dropped."""
+        for fact in facts:
+            watched = self._watched.get(fact["name"])
+            if watched is None or watched.has_ended:
+                continue
+            if fact["fact"] == "started":
+                if watched.has_started:
+                    continue
+                watched.has_started = True
+            else:
+                watched.has_ended = True
+            self._facts.append(contract.fact_of(fact, watched.key, watched.folder, self._node))
+        self._has_facts.set()
+
+    async def _deliver(self, report: port.Report) -> None:
+        while True:
+            await self._has_facts.wait()
+            facts = self._facts[:]
+            if facts:
+                await report(facts)
+            del self._facts[: len(facts)]
+            for fact in facts:
+                if not isinstance(fact, port.Started):
+                    del self._watched[contract.name_of(fact.key)]
+            if not self._facts:
+                self._has_facts.clear()
+
+    def _runner_environment(self) -> dict[str, str]:
+        # Nothing else of the server's own: what is in its environment may be secret.
+        shared = contract.shared_environment(self._environment)
+        source = pathlib.Path(dshpc_server.__file__).parent.parent
+        if source.name not in ("site-packages", "dist-packages"):  # found by itself there
+            shared["PYTHONPATH"] = str(source)
+        return shared

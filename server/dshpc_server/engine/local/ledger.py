@@ -1,0 +1,63 @@
+"""Puts ends on record, then tells them. What cannot be written for want of room waits for it."""
+
+import errno
+import time
+from collections.abc import Callable
+
+from dshpc_server.engine.local import facts, records, wire
+
+_RETRY_SECONDS = 1.0
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Ledger:
+    """The facts that are to be told, and the ends that are still to be written."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log = log
+        self._news: list[wire.Fact] = []
+        self._unwritten: dict[str, tuple[str, wire.Fact]] = {}
+        """Folder and end by name."""
+        self._retry_at = 0.0
+
+    def tell(self, fact: wire.Fact) -> None:
+        """Tell what needs no record, or has one."""
+        self._news.append(fact)
+
+    def record(self, folder: str, end: wire.Fact) -> None:
+        """Write an end to the attempt's folder, then tell it.
+
+        On a full disk both wait. Where the folder cannot be written at all (somebody removed it)
+        there is no record to stand by, so the attempt is told as lost, or as not started.
+        """
+        try:
+            records.write_exit(folder, end)
+        except OSError as error:
+            self._log(f"event=no_exit_record attempt={end['name']} errno={error.errno}")
+            if error.errno in _NO_ROOM:
+                self._unwritten[end["name"]] = (folder, end)
+                self._retry_at = time.monotonic() + _RETRY_SECONDS
+                return
+            if end["fact"] == "exited":
+                end = facts.lost(end["name"], "its exit could not be recorded")
+        self._news.append(end)
+
+    def retry(self, now: float) -> None:
+        """Try again to write what there was no room for, when it is time."""
+        if self._unwritten and self._retry_at <= now:
+            unwritten, self._unwritten = self._unwritten, {}
+            for folder, end in unwritten.values():
+                self.record(folder, end)
+
+    def take_news(self) -> list[wire.Fact]:
+        """Return what is to be told since the last call."""
+        news, self._news = self._news, []
+        return news
+
+    def is_waiting_for(self, name: str) -> bool:
+        """Whether the end of this attempt is still to be written."""
+        return name in self._unwritten
+
+    def due_at(self) -> float | None:
+        """When to call `retry`; None when nothing waits."""
+        return self._retry_at if self._unwritten else None

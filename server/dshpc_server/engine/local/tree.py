@@ -1,0 +1,108 @@
+"""Which processes belong to an attempt, and how all of them are ended.
+
+`Tree` is what the supervisor needs; `cgroups.GroupTree` does it by control groups. `ScannedTree`
+needs no privilege: the runner is the subreaper, so whatever an attempt starts stays among the
+runner's descendants, and orphans are told apart by session and by JOB_WORKSPACE. An orphan that
+hides both belongs to nobody, and ends with the next attempt that ends.
+"""
+
+import ctypes
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from dshpc_server.engine.local import processes
+from dshpc_server.engine.local.attempt import NO_SLOT, Attempt, Slot
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class Tree(Protocol):
+    """The processes of attempts."""
+
+    name: str
+
+    def enter(self) -> Slot:
+        """Have the next process that is spawned, and all it starts, belong to this slot."""
+        ...
+
+    def members(self, attempt: Attempt) -> Collection[int]:
+        """Pids of everything of the attempt that lives now."""
+        ...
+
+    def kill(self, attempt: Attempt) -> None:
+        """Send SIGKILL to everything of the attempt. New ones may be born meanwhile."""
+        ...
+
+    def is_gone(self, attempt: Attempt) -> bool:
+        """Whether nothing of an attempt lives whose main process has ended; kills what does."""
+        ...
+
+    def leave(self, slot: Slot) -> None:
+        """Take an empty slot back."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back; nothing runs any more."""
+        ...
+
+
+def become_subreaper() -> None:
+    """Make orphans among the descendants children of this process instead of init's."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+class ScannedTree:
+    """Membership by descent, session and mark, read from /proc."""
+
+    name = "scan"
+
+    def __init__(self, running: Callable[[], Collection[Attempt]]) -> None:
+        self._running = running
+        """All attempts whose processes may live."""
+
+    def enter(self) -> Slot:
+        """Do nothing: descent is enough."""
+        return NO_SLOT
+
+    def members(self, attempt: Attempt) -> Collection[int]:
+        """The main process, orphans of its, and all their descendants."""
+        table = processes.table()
+        orphans = self._orphans() & table.keys()
+        owned = {pid for pid in orphans if self._owner(table[pid]) is attempt}
+        return processes.with_descendants(table, {attempt.pid} | owned)
+
+    def kill(self, attempt: Attempt) -> None:
+        """Kill every member seen in one look."""
+        table = processes.table()
+        processes.kill([table[pid] for pid in self.members(attempt) if pid in table])
+
+    def is_gone(self, attempt: Attempt) -> bool:
+        """Look for orphans; when the runner has none, nothing can be left."""
+        if not self._orphans():
+            return True
+        table = processes.table()
+        orphans = self._orphans() & table.keys()
+        doomed = {pid for pid in orphans if self._owner(table[pid]) in (attempt, None)}
+        family = processes.with_descendants(table, doomed)
+        processes.kill([table[pid] for pid in family])
+        return not family
+
+    def leave(self, slot: Slot) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _orphans(self) -> set[int]:
+        mains = {attempt.pid for attempt in self._running() if attempt.wait_status is None}
+        return processes.own_children() - mains
+
+    def _owner(self, process: processes.Process) -> Attempt | None:
+        workspace = processes.workspace_of(process.pid)
+        for attempt in self._running():
+            # The number of a session stays taken while the session has members.
+            if workspace == attempt.workspace or process.session == attempt.pid:
+                return attempt
+        return None

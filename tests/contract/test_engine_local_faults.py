@@ -1,0 +1,268 @@
+"""The local engine when server or runner die: nothing runs twice, no result or process is lost.
+
+The server's death is an engine whose `run` ended and another engine over the same folder; the
+runner's is SIGKILL.
+"""
+
+import os
+import pathlib
+import signal
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from dshpc_server.engine import port
+from dshpc_server.engine.local import processes
+from dshpc_server.engine.local.engine import LocalEngine
+from support import engine_launches, engine_leavings, engine_told
+
+MakeEngine = Callable[[], LocalEngine]
+CAPACITY = port.Capacity(cpus=2, memory_bytes=2**32, gpus=0)
+STAY = """
+    cd "$JOB_WORKSPACE"
+    (setsid sh -c 'echo $$ > child.new; mv child.new child; exec sleep 600' &)
+    until [ -e child ]; do :; done
+    touch ready
+    until [ -e "$METHOD_DIR/go" ]; do sleep 0.01; done
+    echo done
+"""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(tmp_path: pathlib.Path) -> Iterator[None]:
+    yield
+    assert not engine_leavings.await_none(tmp_path)
+    assert not engine_leavings.groups_of(tmp_path / "engine")
+
+
+@pytest.fixture(params=["auto", "none"])
+def make_engine(tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> MakeEngine:
+    """Returns a server's engine; every one is over the same folder."""
+    return lambda: LocalEngine(
+        tmp_path / "engine", capacity=CAPACITY, confinement=str(request.param)
+    )
+
+
+@pytest.fixture
+def launches(tmp_path: pathlib.Path) -> engine_launches.Launches:
+    return engine_launches.Launches(tmp_path / "site")
+
+
+async def test_an_attempt_that_runs_on_without_a_server_is_taken_up_by_the_next(
+    make_engine: MakeEngine, launches: engine_launches.Launches
+) -> None:
+    launch = launches.script(STAY)
+    runner_pid = await _start_and_leave(make_engine(), launch)
+    engine = make_engine()
+    await engine.recover([(launch.key, launch.folder)])
+    async with engine_told.running(engine) as told:
+        start = await told.start_of(launch.key)
+        assert engine.runner_pid == runner_pid
+        _let_go(launch)
+        end = await told.exit_of(launch.key)
+    assert (end.exit_code, end.engine_job_id) == (0, start.engine_job_id)
+    assert end.stdout.read_text() == "done\n"
+
+
+async def test_an_attempt_that_ended_while_there_was_no_server_is_told_to_the_next(
+    make_engine: MakeEngine, launches: engine_launches.Launches, tmp_path: pathlib.Path
+) -> None:
+    launch = launches.script(STAY)
+    await _start_and_leave(make_engine(), launch)
+    _let_go(launch)
+    # With nothing to do and nobody connected, the runner goes.
+    await engine_told.eventually(lambda: not engine_leavings.processes_of(tmp_path))
+    engine = make_engine()
+    await engine.recover([(launch.key, launch.folder)])
+    async with engine_told.running(engine) as told:
+        end = await told.exit_of(launch.key)
+    assert (end.exit_code, end.stdout.read_text()) == (0, "done\n")
+
+
+async def test_an_attempt_of_an_earlier_server_can_be_cancelled(
+    make_engine: MakeEngine, launches: engine_launches.Launches
+) -> None:
+    launch = launches.script(STAY)
+    await _start_and_leave(make_engine(), launch)
+    engine = make_engine()
+    await engine.recover([(launch.key, launch.folder)])
+    await engine.cancel_many([launch.key])
+    async with engine_told.running(engine) as told:
+        end = await told.exit_of(launch.key)
+    assert end.cause is port.Cause.CANCELLED
+
+
+async def test_an_attempt_that_was_never_started_is_lost_when_it_is_recovered(
+    make_engine: MakeEngine, launches: engine_launches.Launches
+) -> None:
+    launch = launches.acting()
+    engine = make_engine()
+    await engine.recover([(launch.key, launch.folder)])
+    async with engine_told.running(engine) as told:
+        end = await told.end_of(launch.key)
+    assert isinstance(end, port.Lost)
+    assert end.reason == "it was never started"
+
+
+async def test_a_killed_runner_is_replaced_and_what_it_watched_is_ended_and_lost(
+    make_engine: MakeEngine, launches: engine_launches.Launches
+) -> None:
+    launch, other = launches.script(STAY), launches.acting()
+    engine = make_engine()
+    async with engine_told.running(engine) as told:
+        await engine.submit_many([launch])
+        await _ready(launch)
+        child = int((launch.folder / "workspace" / "child").read_text())
+        killed = _kill_runner(engine)
+        end = await told.end_of(launch.key)
+        assert not engine_leavings.processes_of(launch.folder)
+        assert processes.look_up(child) is None
+        assert engine.runner_pid != killed
+        await engine.submit_many([other])
+        assert (await told.exit_of(other.key)).exit_code == 0
+    assert isinstance(end, port.Lost)
+    assert len(told.ends(launch.key)) == 1
+
+
+async def test_what_a_dead_runner_watched_is_ended_by_the_next_server(
+    make_engine: MakeEngine, launches: engine_launches.Launches
+) -> None:
+    launch = launches.script(STAY)
+    runner_pid = await _start_and_leave(make_engine(), launch)
+    os.kill(runner_pid, signal.SIGKILL)
+    engine = make_engine()
+    await engine.recover([(launch.key, launch.folder)])
+    async with engine_told.running(engine) as told:
+        end = await told.end_of(launch.key)
+        assert not engine_leavings.processes_of(launch.folder)
+    assert isinstance(end, port.Lost)
+
+
+async def test_a_lost_attempt_stays_lost(
+    make_engine: MakeEngine, launches: engine_launches.Launches
+) -> None:
+    launch = launches.script(STAY)
+    engine = make_engine()
+    async with engine_told.running(engine) as told:
+        await engine.submit_many([launch])
+        await _ready(launch)
+        _kill_runner(engine)
+        lost = await told.end_of(launch.key)
+        await engine.submit_many([launch])
+        await engine_told.eventually(lambda: len(told.ends(launch.key)) == 2)
+    assert told.ends(launch.key) == [lost, lost]
+    assert isinstance(lost, port.Lost)
+
+
+async def test_ends_that_a_runner_recorded_before_it_was_killed_are_told(
+    make_engine: MakeEngine, launches: engine_launches.Launches
+) -> None:
+    ended, running = launches.script("exit 3"), launches.script(STAY)
+    engine = make_engine()
+    async with engine_told.running(engine) as told:
+        await engine.submit_many([running, ended])
+        await told.exit_of(ended.key)
+        await _ready(running)
+        _kill_runner(engine)
+    engine = make_engine()
+    await engine.recover([(one.key, one.folder) for one in (ended, running)])
+    async with engine_told.running(engine) as told:
+        assert (await told.exit_of(ended.key)).exit_code == 3
+        assert isinstance(await told.end_of(running.key), port.Lost)
+
+
+async def test_the_engine_is_not_healthy_without_a_runner(make_engine: MakeEngine) -> None:
+    engine = make_engine()
+    assert not engine.healthy()
+    async with engine_told.running(engine):
+        await engine_told.eventually(engine.healthy)
+        _kill_runner(engine)
+        await engine_told.eventually(lambda: not engine.healthy())
+        await engine_told.eventually(engine.healthy)
+    assert not engine.healthy()
+
+
+async def test_attempts_submitted_without_a_runner_are_started_when_there_is_one(
+    make_engine: MakeEngine, launches: engine_launches.Launches
+) -> None:
+    started, cancelled = launches.acting(), launches.acting()
+    engine = make_engine()
+    await engine.submit_many([started, cancelled])
+    await engine.cancel_many([cancelled.key])
+    async with engine_told.running(engine) as told:
+        assert (await told.exit_of(started.key)).exit_code == 0
+        assert (await told.exit_of(cancelled.key)).cause is port.Cause.CANCELLED
+    assert engine_launches.runs_of(cancelled) == 0
+
+
+async def test_a_runner_that_is_told_to_stop_ends_its_attempts_as_lost(
+    make_engine: MakeEngine, launches: engine_launches.Launches
+) -> None:
+    launch = launches.script(STAY)
+    engine = make_engine()
+    async with engine_told.running(engine) as told:
+        await engine.submit_many([launch])
+        await _ready(launch)
+        assert engine.runner_pid is not None
+        os.kill(engine.runner_pid, signal.SIGTERM)
+        end = await told.end_of(launch.key)
+    assert isinstance(end, port.Lost)
+    assert end.reason == "the runner was told to stop"
+
+
+async def test_a_report_that_failed_is_made_again(
+    make_engine: MakeEngine, launches: engine_launches.Launches
+) -> None:
+    launch = launches.acting()
+    engine = make_engine()
+
+    async def refuse(facts: Sequence[port.Fact]) -> None:
+        raise ConnectionError(len(facts))
+
+    await engine.submit_many([launch])
+    with pytest.raises(ExceptionGroup):
+        await engine.run(refuse)
+    async with engine_told.running(engine) as told:
+        await told.exit_of(launch.key)
+        assert [type(fact) for fact in told.of(launch.key)] == [port.Started, port.Exited]
+    assert engine_launches.runs_of(launch) == 1
+
+
+async def test_two_engines_of_one_folder_share_a_runner(
+    make_engine: MakeEngine, launches: engine_launches.Launches
+) -> None:
+    launch = launches.script(STAY)
+    first, second = make_engine(), make_engine()
+    async with engine_told.running(first) as told, engine_told.running(second) as told_too:
+        await engine_told.eventually(lambda: first.healthy() and second.healthy())
+        assert first.runner_pid == second.runner_pid
+        await first.submit_many([launch])
+        await second.submit_many([launch])
+        await told_too.start_of(launch.key)
+        _let_go(launch)
+        assert await told.exit_of(launch.key) == await told_too.exit_of(launch.key)
+
+
+async def _start_and_leave(engine: LocalEngine, launch: port.Launch) -> int:
+    """Start the attempt, wait until it stands, and let the server die; return the runner's pid."""
+    async with engine_told.running(engine) as told:
+        await engine.submit_many([launch])
+        await told.start_of(launch.key)
+        await _ready(launch)
+        assert engine.runner_pid is not None
+        return engine.runner_pid
+
+
+async def _ready(launch: port.Launch) -> None:
+    await engine_told.eventually((launch.folder / "workspace" / "ready").exists)
+
+
+def _let_go(launch: port.Launch) -> None:
+    (launch.method_dir / "go").touch()
+
+
+def _kill_runner(engine: LocalEngine) -> int:
+    pid = engine.runner_pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    return pid

@@ -1,0 +1,82 @@
+"""What the runner keeps in its folder: who may look, how deep it may lie, and what is not told."""
+
+import dataclasses
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from dshpc_server.domain.job import AttemptKey, Resources
+from dshpc_server.engine import port
+from dshpc_server.engine.local import confinement
+from dshpc_server.engine.local.engine import LocalEngine
+from support import engine_launches, engine_leavings, engine_told
+
+CAPACITY = port.Capacity(cpus=2, memory_bytes=2**32, gpus=0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(tmp_path: pathlib.Path) -> Iterator[None]:
+    yield
+    assert not engine_leavings.await_none(tmp_path)
+
+
+@pytest.fixture
+def launches(tmp_path: pathlib.Path) -> engine_launches.Launches:
+    return engine_launches.Launches(tmp_path / "site")
+
+
+async def test_a_data_folder_may_be_deep_and_belongs_to_its_owner_alone(
+    tmp_path: pathlib.Path, launches: engine_launches.Launches
+) -> None:
+    folder = tmp_path.joinpath(*["deep" * 20] * 4, "engine")
+    launch = launches.acting()
+    engine = LocalEngine(folder, capacity=CAPACITY, confinement="none")
+    async with engine_told.running(engine) as told:
+        await engine.submit_many([launch])
+        await told.exit_of(launch.key)
+        modes = {entry.name: entry.stat().st_mode & 0o777 for entry in folder.iterdir()}
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert modes.pop("spares") == 0o700
+    assert set(modes.values()) == {0o600}
+    await engine_told.eventually(lambda: not (folder / "runner.sock").exists())
+
+
+async def test_a_runner_whose_folder_was_removed_still_leaves_nothing_behind(
+    launches: engine_launches.Launches, tmp_path: pathlib.Path
+) -> None:
+    launch, folder = launches.acting(), tmp_path / "engine"
+    engine = LocalEngine(folder, capacity=CAPACITY)
+    async with engine_told.running(engine) as told:
+        await engine.submit_many([launch])
+        await told.exit_of(launch.key)
+        groups = confinement.group_name(str(folder))
+        shutil.rmtree(folder)
+    assert not engine_leavings.await_none(tmp_path)
+    assert not engine_leavings.groups_named(groups)
+
+
+async def test_the_runner_log_names_no_parameter_and_no_input(
+    launches: engine_launches.Launches, tmp_path: pathlib.Path
+) -> None:
+    hog = launches.script(
+        "sleep 600",
+        inputs={"canary-input": tmp_path / "canary-file"},
+        parameters_json='{"canary": 1}',
+        resources=Resources(memory_bytes=2**28),
+        timeout_seconds=0.1,
+    )
+    bad = dataclasses.replace(hog, command=["canary-command"], key=_next(hog.key))
+    engine = LocalEngine(tmp_path / "engine", capacity=CAPACITY)
+    async with engine_told.running(engine) as told:
+        await engine.submit_many([hog, dataclasses.replace(bad, folder=tmp_path / "bad")])
+        await told.end_of(hog.key)
+        await told.end_of(bad.key)
+    text = (tmp_path / "engine" / "runner.log").read_text()
+    assert "event=stopped" in text
+    assert "canary" not in text
+
+
+def _next(key: AttemptKey) -> AttemptKey:
+    return AttemptKey(job_id=key.job_id, number=key.number + 1)
