@@ -42,9 +42,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=ROWS)
     rows: int = parser.parse_args().rows
-    with tempfile.TemporaryDirectory(prefix="dshpc-bench-") as name, _server(
-        pathlib.Path(name)
-    ) as address, grpc.insecure_channel(address, OPTIONS) as channel:
+    with (
+        tempfile.TemporaryDirectory(prefix="dshpc-bench-") as name,
+        _server(pathlib.Path(name)) as address,
+        grpc.insecure_channel(address, OPTIONS) as channel,
+    ):
         _upload(channel)
         request = _request(rows)
         encoded = request.SerializeToString()
@@ -93,7 +95,7 @@ def _upload(channel: grpc.Channel) -> None:
 
 def _timed(channel: grpc.Channel, request: bytes) -> tuple[float, bytes]:
     """Send prebuilt bytes and leave the answer as bytes: the client is no part of the figure."""
-    call = channel.unary_unary(SIMULATE)
+    call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(SIMULATE)
     start = time.perf_counter()
     response: bytes = call(request, timeout=600)
     return time.perf_counter() - start, response
@@ -137,7 +139,7 @@ async def _echo(pipe: multiprocessing.connection.Connection, response: bytes) ->
         return response
 
     server = grpc.aio.server(options=OPTIONS)
-    handler = grpc.unary_unary_rpc_method_handler(answer)
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(answer)
     _, service, method = SIMULATE.split("/")
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(service, {method: handler}),)

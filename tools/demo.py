@@ -73,7 +73,7 @@ def _server(folder: pathlib.Path) -> Iterator[str]:
     # A session of its own: Ctrl-C reaches the client and this program, which then stops it.
     with (
         log.open("wb") as errors,
-        subprocess.Popen(  # noqa: S603  # our own program
+        subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
         ) as server,
     ):
@@ -89,7 +89,7 @@ def _server(folder: pathlib.Path) -> Iterator[str]:
 
 def _address(server: subprocess.Popen[bytes]) -> str:
     """Wait for the line that tells the address."""
-    assert server.stdout is not None  # noqa: S101  # it was started with a pipe
+    assert server.stdout is not None
     output, ended = server.stdout.fileno(), os.pidfd_open(server.pid)
     told, deadline = b"", time.monotonic() + START_SECONDS
     try:
@@ -114,7 +114,7 @@ def _run_batch(address: str, title: str) -> float:
     _say(f"\n{title}")
     started = time.monotonic()
     command = [str(PROGRAMS / "dshpc"), "--server", address, "run", BATCH]
-    code = subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603  # our own program
+    code = subprocess.run(command, cwd=ROOT, check=False).returncode
     if code:
         raise DemoError(f"'dshpc run {BATCH}' ended with exit code {code}")
     return time.monotonic() - started

@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser(
         "serve",
         help="serve until SIGTERM or Ctrl-C",
+        allow_abbrev=False,  # a shortened name would change its meaning with the next setting
         description="Serve until SIGTERM or Ctrl-C. Every option is also a key of the TOML file "
         "and an environment variable DSHPC_NAME.",
     )

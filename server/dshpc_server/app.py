@@ -44,6 +44,8 @@ from dshpc_server.transport.servicers import server as server_servicer
 
 HEALTH_INTERVAL_SECONDS = 1.0
 """How often the engine's health is looked at."""
+ENGINE_START_SECONDS = 5.0
+ENGINE_POLL_SECONDS = 0.01
 
 _log = structlog.get_logger(__name__)
 
@@ -117,7 +119,7 @@ class _Assembly:
             active=running_now,
             intake=intake.Intake(kept, inline_output_bytes=settings.inline_output_bytes),
             encoder=encoding,
-            on_room=lambda: self._dispatcher.wake(),
+            on_room=self._on_room,
         )
         self._dispatcher = dispatcher.Dispatcher(
             committer=self._committer,
@@ -185,6 +187,7 @@ class _Assembly:
                     tasks.create_task(self._dispatcher.run()),
                     tasks.create_task(self._tell_engine_health()),
                 ]
+                await self._wait_for_engine()
                 try:
                     yield
                 finally:
@@ -195,15 +198,32 @@ class _Assembly:
         self._watchers.publish(changes)
         self._dispatcher.notice(changes)
 
+    def _on_room(self) -> None:
+        self._dispatcher.wake()
+
+    async def _wait_for_engine(self) -> None:
+        """Give the engine a moment, so that the first call finds it healthy; serve without it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENGINE_START_SECONDS):
+                while not self._engine.healthy():  # noqa: ASYNC110 - engines are asked, they do not tell
+                    await asyncio.sleep(ENGINE_POLL_SECONDS)
+        await self.grpc.tell_engine_health(healthy=self._engine.healthy())
+
     async def _tell_engine_health(self) -> None:
         while True:
-            await self.grpc.tell_engine_health(healthy=self._engine.healthy())
             await asyncio.sleep(HEALTH_INTERVAL_SECONDS)
+            await self.grpc.tell_engine_health(healthy=self._engine.healthy())
 
 
 def _open_store(settings: config.Settings, data_dir: pathlib.Path) -> sql_store.SqlStore:
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return sql_store.SqlStore.open(settings.store or data_dir / "dshpc.sqlite")
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise config.ConfigError(f"data_dir {data_dir}: {error.strerror}") from error
+    try:
+        return sql_store.SqlStore.open(settings.store or data_dir / "dshpc.sqlite")
+    except ValueError as error:
+        raise config.ConfigError(f"store: {error}") from error
 
 
 def _load_methods(settings: config.Settings, data_dir: pathlib.Path) -> catalog.Catalog:

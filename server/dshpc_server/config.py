@@ -1,38 +1,60 @@
 """Settings: every one is a flag, a TOML key and an environment variable `DSHPC_…`.
 
 A flag counts before the environment, the environment before the file, the file before the default.
-An unknown key in the file is an error. `docs/configuration.md` lists them; a test compares.
+An unknown key in the file is an error; an unknown or empty variable does not count.
+`docs/configuration.md` lists them; a test compares.
 """
 
 import os
 import pathlib
+import re
 import tomllib
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import psutil
 import pydantic
+import pydantic_core
 import pydantic_settings
 
 from dshpc_server import logs
 
+MAX_PORT = 65_535
 _MIB = 1024 * 1024
 _DAY_SECONDS = 86_400.0
+# What GetServerInfo can say, and gRPC can be told, of a count.
+_MAX_COUNT = 2**31 - 1
+_MAX_BYTES = 2**63 - 1
+# Ten years: what a deadline can be reckoned with on every clock.
+_MAX_SECONDS = 3650 * _DAY_SECONDS
 
-Positive = Annotated[int, pydantic.Field(gt=0)]
-PositiveSeconds = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+
+def _address(listen: str) -> str:
+    """Refuse what is no HOST:PORT; a port out of range would silently become another one."""
+    host, _, port = listen.rpartition(":")
+    is_host = re.fullmatch(r"\[[0-9A-Fa-f:.%\w]+\]|[^:\s]+", host)
+    if not is_host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > MAX_PORT:
+        raise pydantic_core.PydanticCustomError(
+            "address", "must be HOST:PORT, as in 127.0.0.1:50051 or [::1]:50051"
+        )
+    return listen
+
+
+Address = Annotated[str, pydantic.AfterValidator(_address)]
+Positive = Annotated[int, pydantic.Field(gt=0, le=_MAX_COUNT)]
+PositiveBytes = Annotated[int, pydantic.Field(gt=0, le=_MAX_BYTES)]
+PositiveSeconds = Annotated[float, pydantic.Field(gt=0, le=_MAX_SECONDS, allow_inf_nan=False)]
 
 
 class Settings(pydantic_settings.BaseSettings):
     """What an administrator can set."""
 
     model_config = pydantic_settings.SettingsConfigDict(
-        env_prefix="DSHPC_", extra="forbid", frozen=True
+        env_prefix="DSHPC_", env_ignore_empty=True, extra="forbid", frozen=True
     )
 
-    listen: str = pydantic.Field(
+    listen: Address = pydantic.Field(
         default="127.0.0.1:50051",
-        pattern=r"^(\[[0-9A-Fa-f:.%\w]+\]|[^:\s]+):\d{1,5}$",
         description="HOST:PORT to serve on; port 0 takes any free one",
     )
     data_dir: pathlib.Path = pydantic.Field(
@@ -47,19 +69,18 @@ class Settings(pydantic_settings.BaseSettings):
         default="", description="SQLAlchemy URL of the store; empty: SQLite in data_dir"
     )
     engine: Literal["local"] = pydantic.Field(default="local", description="what runs the jobs")
-    slots: int = pydantic.Field(
+    slots: Positive = pydantic.Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
-        gt=0,
         description="processor cores that jobs may use at one time; default: this machine's",
     )
-    memory_bytes: int = pydantic.Field(
+    memory_bytes: PositiveBytes = pydantic.Field(
         default_factory=lambda: psutil.virtual_memory().total * 8 // 10,
-        gt=0,
         description="memory that jobs may use at one time; default: 80 % of this machine's",
     )
     job_memory_bytes: int = pydantic.Field(
         default=0,
         ge=0,
+        le=_MAX_BYTES,
         description="memory of a job that does not say; 0: an equal share for each slot",
     )
     job_timeout_seconds: PositiveSeconds = pydantic.Field(
@@ -86,7 +107,7 @@ class Settings(pydantic_settings.BaseSettings):
     inline_output_bytes: int = pydantic.Field(
         default=65_536, ge=0, le=_MIB, description="longest output that is answered inline"
     )
-    max_file_bytes: Positive = pydantic.Field(
+    max_file_bytes: PositiveBytes = pydantic.Field(
         default=1 << 40, description="bytes of one uploaded file"
     )
     max_wait_seconds: PositiveSeconds = pydantic.Field(
@@ -96,7 +117,11 @@ class Settings(pydantic_settings.BaseSettings):
         default=30.0, description="how long a client may not read before its stream is ended"
     )
     stop_grace_seconds: float = pydantic.Field(
-        default=5.0, ge=0, description="how long open calls may go on after a stop is asked for"
+        default=5.0,
+        ge=0,
+        le=_MAX_SECONDS,
+        allow_inf_nan=False,
+        description="how long open calls may go on after a stop is asked for",
     )
     log_level: Literal["debug", "info", "warning", "error"] = pydantic.Field(
         default="info", description="least severe lines that are logged"
@@ -104,6 +129,12 @@ class Settings(pydantic_settings.BaseSettings):
     log_format: logs.Format = pydantic.Field(
         default="auto", description="json, console, or auto: console on a terminal"
     )
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.job_memory_bytes > self.memory_bytes:
+            raise ValueError("job_memory_bytes is over memory_bytes: no job would ever fit")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -123,11 +154,10 @@ class Settings(pydantic_settings.BaseSettings):
 def load(file: pathlib.Path | None, flags: Mapping[str, object]) -> Settings:
     """Read the settings; flags that are None were not given.
 
-    Raises ConfigError naming every setting that is wrong.
+    Raises ConfigError naming the file that cannot be read, or every setting that is wrong.
     """
     given = {name: value for name, value in flags.items() if value is not None}
-    if file is not None and not file.is_file():
-        raise ConfigError(f"{file}: no such file")
+    _check_file(file)
     source = type(
         "Settings",
         (Settings,),
@@ -136,12 +166,28 @@ def load(file: pathlib.Path | None, flags: Mapping[str, object]) -> Settings:
     try:
         settings: Settings = source(**given)
     except pydantic.ValidationError as error:
-        wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ConfigError("; ".join(wrong)) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: {error}") from error
+        raise ConfigError("; ".join(map(_wrong, error.errors()))) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: is not TOML: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
     return settings
 
 
 class ConfigError(Exception):
     """The settings cannot be used; the message names them."""
+
+
+def _check_file(file: pathlib.Path | None) -> None:
+    # Pydantic takes a file that is not there for an empty one.
+    try:
+        found = file is None or file.is_file()
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
+    if not found:
+        raise ConfigError(f"{file}: no such file")
+
+
+def _wrong(error: pydantic_core.ErrorDetails) -> str:
+    name = ".".join(map(str, error["loc"]))
+    return f"{name}: {'no such setting' if error['type'] == 'extra_forbidden' else error['msg']}"

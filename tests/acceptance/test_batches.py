@@ -1,26 +1,24 @@
 """Unary batches: waiting, pages, limits, and what is refused."""
 
+import functools
 import pathlib
 import uuid
 from collections.abc import Callable
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2
 
 from dshpc.v1 import batch_service_pb2, job_service_pb2, types_pb2
 from support import calls, site
 
 
-def _refused(call: Callable[[], object]) -> tuple[grpc.StatusCode, str, status_pb2.Status]:
-    """Make a call that must fail; its code, its text and its details."""
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    error = caught.value
-    assert isinstance(error, grpc.Call)
-    metadata = dict(error.trailing_metadata())
-    details = status_pb2.Status.FromString(metadata.get("grpc-status-details-bin", b""))
-    return error.code(), str(error.details()), details
+def _raw(channel: grpc.Channel) -> Callable[[bytes], bytes]:
+    """SimulateJobs with bytes in and out."""
+    call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+        "/dshpc.v1.JobService/SimulateJobs"
+    )
+    return call
 
 
 def test_a_unary_call_waits_until_all_have_finished(service: calls.Service) -> None:
@@ -125,19 +123,21 @@ def test_a_token_of_another_request_is_refused(service: calls.Service) -> None:
         {"batch_id": answer.batch_id, "page_size": -1},
         {"batch_id": answer.batch_id, "statuses": [99]},
     ):
-        request = batch_service_pb2.ListBatchResultsRequest(**asked)  # type: ignore[arg-type] # by name
-        code, _, _ = _refused(lambda request=request: service.batches.ListBatchResults(request))
-        assert code == grpc.StatusCode.INVALID_ARGUMENT
+        call = functools.partial(
+            service.batches.ListBatchResults,
+            batch_service_pb2.ListBatchResultsRequest(**asked),
+        )
+        assert calls.refusal(call).code == grpc.StatusCode.INVALID_ARGUMENT
     service.simulate(*configs, finished=True)
 
 
 def test_an_unknown_batch_or_job_is_not_found(service: calls.Service) -> None:
     batch = batch_service_pb2.ListBatchResultsRequest(batch_id=str(uuid.uuid4()))
-    assert _refused(lambda: service.batches.ListBatchResults(batch))[0] == (
-        grpc.StatusCode.NOT_FOUND
-    )
-    assert _refused(lambda: service.job("0" * 64))[0] == grpc.StatusCode.NOT_FOUND
-    assert _refused(lambda: service.job("no hash"))[0] == grpc.StatusCode.INVALID_ARGUMENT
+    unknown = calls.refusal(lambda: service.batches.ListBatchResults(batch))
+    assert unknown.code == grpc.StatusCode.NOT_FOUND
+    assert calls.refusal(lambda: service.job("0" * 64)).code == grpc.StatusCode.NOT_FOUND
+    no_hash = calls.refusal(lambda: service.job("no hash"))
+    assert no_hash.code == grpc.StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize(
@@ -169,11 +169,11 @@ def test_an_unknown_batch_or_job_is_not_found(service: calls.Service) -> None:
 def test_a_malformed_request_is_refused_with_the_field_and_accepts_nothing(
     service: calls.Service, request_message: job_service_pb2.SimulateJobsRequest, field: str
 ) -> None:
-    code, text, details = _refused(lambda: service.jobs.SimulateJobs(request_message))
-    assert code == grpc.StatusCode.INVALID_ARGUMENT
-    assert field in text
+    refused = calls.refusal(lambda: service.jobs.SimulateJobs(request_message))
+    assert refused.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert field in refused.text
     bad_request = error_details_pb2.BadRequest()
-    assert details.details[0].Unpack(bad_request)
+    assert refused.status.details[0].Unpack(bad_request)
     assert bad_request.field_violations[0].field == field
 
 
@@ -184,10 +184,9 @@ def test_a_field_of_a_newer_contract_is_refused_not_ignored(
     known = job_service_pb2.SimulateJobsRequest(jobs=[calls.config("echo", data)])
     newer_options = b"\x20\x01"  # field 4, a number
     request = known.SerializeToString() + b"\x12" + bytes([len(newer_options)]) + newer_options
-    call = grpc_channel.unary_unary("/dshpc.v1.JobService/SimulateJobs")
-    code, text, _ = _refused(lambda: call(request))
-    assert code == grpc.StatusCode.INVALID_ARGUMENT
-    assert "BatchOptions has no field 4" in text
+    refused = calls.refusal(lambda: _raw(grpc_channel)(request))
+    assert refused.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "BatchOptions has no field 4" in refused.text
 
 
 def test_a_row_with_a_field_of_a_newer_contract_is_rejected_alone(service: calls.Service) -> None:
@@ -202,10 +201,9 @@ def test_a_row_with_a_field_of_a_newer_contract_is_rejected_alone(service: calls
 
 
 def test_bytes_that_are_no_request_are_invalid(grpc_channel: grpc.Channel) -> None:
-    call = grpc_channel.unary_unary("/dshpc.v1.JobService/SimulateJobs")
-    code, text, _ = _refused(lambda: call(b"\xff\xff\xff"))
-    assert code == grpc.StatusCode.INVALID_ARGUMENT
-    assert "SimulateJobsRequest" in text
+    refused = calls.refusal(lambda: _raw(grpc_channel)(b"\xff\xff\xff"))
+    assert refused.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "SimulateJobsRequest" in refused.text
 
 
 @pytest.mark.parametrize(

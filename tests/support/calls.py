@@ -1,9 +1,13 @@
 """Short words for what tests ask of a server: all stubs on one channel, configs, uploads."""
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import cast
 
 import grpc
+import pytest
 from google.protobuf import json_format, struct_pb2
+from google.rpc import status_pb2
 
 from dshpc.v1 import (
     batch_service_pb2_grpc,
@@ -26,6 +30,30 @@ TERMINAL = (
     types_pb2.JOB_STATUS_OUT_OF_MEMORY,
     types_pb2.JOB_STATUS_BOOT_FAIL,
 )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """How a call failed."""
+
+    code: grpc.StatusCode
+    text: str
+    status: status_pb2.Status
+    """With the details; empty when there are none."""
+
+
+def refusal(call: Callable[[], object]) -> Refusal:
+    """Make a call that must fail; how it did."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    # Every error a call raises is a grpc.Call too, which the stubs do not know.
+    error = cast("grpc.Call", caught.value)
+    metadata = dict(error.trailing_metadata() or ())
+    return Refusal(
+        code=error.code(),
+        text=str(error.details()),
+        status=status_pb2.Status.FromString(metadata.get("grpc-status-details-bin", b"")),
+    )
 
 
 class Service:
