@@ -189,5 +189,8 @@ def _check_file(file: pathlib.Path | None) -> None:
 
 
 def _wrong(error: pydantic_core.ErrorDetails) -> str:
+    said = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:  # what is wrong is how settings go together
+        return said
     name = ".".join(map(str, error["loc"]))
-    return f"{name}: {'no such setting' if error['type'] == 'extra_forbidden' else error['msg']}"
+    return f"{name}: {'no such setting' if error['type'] == 'extra_forbidden' else said}"

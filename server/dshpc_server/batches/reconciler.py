@@ -6,6 +6,7 @@ disk does not take is offered again until it does - hours of work are not droppe
 """
 
 import asyncio
+import contextlib
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Self, TypeGuard, TypeVar
@@ -22,6 +23,9 @@ from dshpc_server.store import committer, port
 
 RETRY_SECONDS = 1.0
 """Pause before a result that could not be stored is offered again."""
+
+STARTED_DELAY_SECONDS = 0.02
+"""How long a start may wait for company: the end of a short job then shares its commit."""
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -49,6 +53,7 @@ class Reconciler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: list[engine.Fact] = []
         self._has_waiting = asyncio.Event()
+        self._has_ended = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
@@ -75,12 +80,18 @@ class Reconciler:
         self._release(facts)
         self._waiting += facts
         self._has_waiting.set()
+        if not all(isinstance(fact, engine.Started) for fact in facts):
+            self._has_ended.set()
 
     async def _drain(self) -> None:
         """Record what waits, all of it at once, again and again."""
         while True:
             await self._has_waiting.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STARTED_DELAY_SECONDS):
+                    await self._has_ended.wait()
             self._has_waiting.clear()
+            self._has_ended.clear()
             facts, self._waiting = self._waiting, []
             known = []
             for fact in facts:
