@@ -7,6 +7,7 @@ store or the engine does not answer.
 """
 
 import asyncio
+import collections
 from collections.abc import Sequence
 
 import structlog
@@ -46,6 +47,8 @@ class Dispatcher:
         self._launcher = launcher
         self._clock = clock
         self._awake = asyncio.Event()
+        self._claimed: collections.deque[port.Claim] = collections.deque()
+        """What is claimed and not handed over yet."""
 
     def notice(self, changes: Sequence[port.Attempt]) -> None:
         """Take note of committed changes: something was queued, or gave its room back."""
@@ -74,7 +77,7 @@ class Dispatcher:
             lambda: {key for key, folder in folders.items() if folder.exists()}
         )
         await self._engine.recover([(key, folders[key]) for key in folders if key in handed_over])
-        await self._submit([a.claim for a in found if a.claim.key not in handed_over])
+        self._claimed.extend(a.claim for a in found if a.claim.key not in handed_over)
         if found:
             _log.info("recovered", attempts=len(found), handed_over=len(handed_over))
 
@@ -93,33 +96,41 @@ class Dispatcher:
 
     async def _fill(self) -> None:
         """Claim and submit until the engine is full or the queue is empty."""
+        await self._submit()
         while True:
             room = admission.Room(self._engine.capacity(), self._active.in_use)
-            if not room.most_jobs:
+            if not room.most_jobs or not await self._claim(room):
                 return
-            claims = await self._claim(room)
-            if not claims:
-                return
-            await self._submit(claims)
+            await self._submit()
 
-    async def _claim(self, room: admission.Room) -> Sequence[port.Claim]:
+    async def _claim(self, room: admission.Room) -> bool:
         limit = min(room.most_jobs, CLAIM_LIMIT)
         claims = await self._committer.write(lambda writer: writer.claim(room.take, limit))
         for claim in claims:
             self._active.add(claim)
-        return claims
+        self._claimed.extend(claims)
+        return bool(claims)
 
-    async def _submit(self, claims: Sequence[port.Claim]) -> None:
+    async def _submit(self) -> None:
+        """Hand over what is claimed. Raises UnavailableError; what is left is kept."""
         launches = []
         refused: list[engine.Fact] = []
-        for claim in claims:
+        unavailable: errors.UnavailableError | None = None
+        while self._claimed and unavailable is None:
+            claim = self._claimed[0]
             try:
                 launches.append(await self._launcher.launch(claim))
             except launching.NotLaunchableError as error:
                 refused.append(
                     engine.NotStarted(key=claim.key, at=self._clock.now(), reason=str(error))
                 )
+            except errors.UnavailableError as error:
+                unavailable = error
+                continue
+            self._claimed.popleft()
         if launches:
             await self._engine.submit_many(launches)
         if refused:
             await self._report(refused)
+        if unavailable is not None:
+            raise unavailable
