@@ -28,7 +28,7 @@ class Connection:
     def send(self, orders: Sequence[wire.Order]) -> None:
         """Hand over orders; raises nothing when the runner is gone: `news` ends then."""
         if not self._writer.is_closing():
-            self._writer.writelines(wire.line(order) for order in orders)
+            self._writer.write(b"".join(wire.line(order) for order in orders))
 
     async def drain(self) -> None:
         """Wait until the runner has taken most of what was sent, or is gone."""
