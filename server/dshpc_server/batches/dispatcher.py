@@ -3,7 +3,7 @@
 Promises: an attempt is claimed (CONFIGURING, durable) before the engine hears of it; what all
 running attempts declared never exceeds the engine's capacity; the queue's order is kept, also by a
 job too large for what is free. It wakes when something is queued or ends, and polls only while the
-store or the engine does not answer.
+store or the disk is not available.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from dshpc_server.store import committer, port
 CLAIM_LIMIT = 256
 """Most attempts taken in one transaction."""
 RETRY_SECONDS = 1.0
-"""Pause after the store or the engine did not answer."""
+"""Pause after the store or the disk was not available."""
 
 _log = structlog.get_logger(__name__)
 

@@ -5,6 +5,7 @@ points to; a long output is whole in the content store before anybody is told of
 called in a thread.
 """
 
+import errno
 import hashlib
 import os
 import pathlib
@@ -18,6 +19,9 @@ from dshpc_server.files import errors as files_errors
 
 STDERR_TAIL_BYTES = 4096
 """How much of the log an answer carries."""
+_RETRY_SECONDS = 1.0
+# What the machine is short of for the moment says nothing about the output.
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class UnreadableOutputError(errors.DshpcError):
@@ -41,8 +45,8 @@ class Intake:
     def output(self, stdout: pathlib.Path) -> encoding.Output:
         """Take the output in: as text if it is short, else into the content store.
 
-        Raises UnreadableOutputError, and errors.UnavailableError when the disk does not take it;
-        then the output is where it was.
+        Raises UnreadableOutputError, and errors.UnavailableError when the disk does not take it
+        or the machine is short of something; then the output is where it was.
         """
         try:
             short = self._read_short(stdout)
@@ -51,6 +55,11 @@ class Intake:
             # The source stays: until the result is published, a crash must find it again.
             stored = self._content.take(stdout, keep_source=True)
         except (OSError, files_errors.OutputRefusedError, errors.NotFoundError) as error:
+            if isinstance(error, OSError) and error.errno in _PASSING:
+                raise errors.UnavailableError(
+                    f"the output cannot be read now: {error.strerror}",
+                    retry_after_seconds=_RETRY_SECONDS,
+                ) from error
             raise UnreadableOutputError(f"the output cannot be read: {error}") from error
         return encoding.Output(
             output_hash=stored.file_hash, size_bytes=stored.size_bytes, text=None

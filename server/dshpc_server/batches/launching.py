@@ -40,6 +40,10 @@ class Launcher:
             raise NotLaunchableError(
                 f"method '{spec.method_name}' {spec.function_hash} is not installed any more"
             )
+        if spec.inputs.keys() != set(version.inputs):
+            raise NotLaunchableError(
+                f"method '{spec.method_name}' is installed anew with other inputs"
+            )
         inputs = {}
         for name in version.inputs:
             path = await self._library.path(spec.inputs[name])

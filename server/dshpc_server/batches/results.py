@@ -10,6 +10,8 @@ from dshpc_server.store import port
 
 _PIECE = 500
 """Rows read at one time: a page of large rows is cut by bytes, so few are read in vain."""
+FRAME_BYTES = 6
+"""What a row costs in a message beside itself: a tag of 1, a length of at most 5."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +35,7 @@ def fitting(rows: Sequence[bytes], max_bytes: int) -> int:
     """How many of these rows fit, at least one: a row over the limit still gets through."""
     size = 0
     for count, row in enumerate(rows):
-        size += len(row)
+        size += len(row) + FRAME_BYTES
         if count and size > max_bytes:
             return count
     return len(rows)
@@ -65,7 +67,7 @@ def read_page(
         )
         for row in piece:
             encoded = encoding.encoded_row(row, encoder)
-            size += len(encoded)
+            size += len(encoded) + FRAME_BYTES
             if len(taken) == max_rows or (taken and size > max_bytes):
                 return Page(rows=taken, next_index=row.index)
             taken.append(encoded)

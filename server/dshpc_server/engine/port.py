@@ -134,9 +134,10 @@ class Engine(Protocol):
     async def run(self, report: Report) -> None:
         """Serve until cancelled: deliver every fact through `report`, in order per attempt.
 
-        `report` is awaited; a fact is forgotten by the engine only after it returned, so a fact
-        may come twice after a crash, never not at all. Cancelling ends the delivery and leaves
-        attempts running.
+        `report` is awaited, one call at a time; what it takes may be recorded later. So an engine
+        keeps its record of an end for as long as the attempt's folder is there, and `recover`
+        tells it again: a fact may come twice after a crash, never not at all. Cancelling ends the
+        delivery and leaves attempts running.
         """
         ...
 

@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
@@ -21,18 +21,14 @@ from google.protobuf import descriptor, message, message_factory
 
 from dshpc_server import errors
 from dshpc_server.domain.rejection import Violation
-from dshpc_server.transport import status
-
-STOPPING_RETRY_SECONDS = 1.0
-"""Advice for a client whose call was ended because the server stops."""
-
-_UNANSWERED = "the guard ends every call that has no answer"
+from dshpc_server.transport import known, status
 
 _log = structlog.get_logger(__name__)
 
 Encoded: TypeAlias = message.Message | bytes
 """What a handler answers: a message, or one that is encoded already."""
 Context: TypeAlias = grpc.aio.ServicerContext[bytes, Encoded]
+Act: TypeAlias = Callable[[], Awaitable[Encoded | None]]
 
 
 class StalledReaderError(errors.LimitExceededError):
@@ -103,20 +99,20 @@ class Edge:
         behaviour: Callable[..., Awaitable[Encoded | None]],
     ) -> "grpc.RpcMethodHandler[Any, Any]":
         parse = _parser(method)
-
         open_calls = self._streams if method.server_streaming else self._others
 
         async def unary(request: bytes, context: Context) -> Encoded | None:
-            async with self._guard(method.full_name, context, open_calls):
+            async def act() -> Encoded | None:
                 return await behaviour(parse(request), self._call(context))
-            raise AssertionError(_UNANSWERED)
+
+            return await self._ended(method.full_name, context, open_calls, act)
 
         async def streaming(requests: AsyncIterator[bytes], context: Context) -> Encoded | None:
-            async with self._guard(method.full_name, context, open_calls):
-                parsed = (parse(request) async for request in requests)
-                async with contextlib.aclosing(parsed):
+            async def act() -> Encoded | None:
+                async with contextlib.aclosing(_each(requests, parse)) as parsed:
                     return await behaviour(parsed, self._call(context))
-            raise AssertionError(_UNANSWERED)
+
+            return await self._ended(method.full_name, context, open_calls, act)
 
         make = _KINDS[bool(method.client_streaming), bool(method.server_streaming)]
         return make(
@@ -125,34 +121,42 @@ class Edge:
             response_serializer=_encoded,
         )
 
-    @contextlib.asynccontextmanager
-    async def _guard(
-        self, rpc: str, context: Context, open_calls: set[asyncio.Task[Any]]
-    ) -> AsyncIterator[None]:
-        """End the call with the right status whatever happens inside."""
+    async def _ended(
+        self, rpc: str, context: Context, open_calls: set[asyncio.Task[Any]], act: Act
+    ) -> Encoded | None:
+        """Act, and end the call with the right status whatever happens inside."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a handler always runs in a task
         open_calls.add(task)
         try:
-            yield
+            answer = await self._acted(rpc, task, act)
+            if isinstance(answer, status.CallStatus):
+                # A client that does not read keeps this waiting for as long as it is connected.
+                # The error is forgotten by now, and with it whatever the handler held.
+                await context.abort(answer.code, answer.message, answer.trailing_metadata())
+            return answer
+        finally:
+            open_calls.discard(task)
+            self._drained.discard(task)
+
+    async def _acted(
+        self, rpc: str, task: asyncio.Task[Any], act: Act
+    ) -> Encoded | status.CallStatus | None:
+        """What a handler answers, or the status that says why it does not."""
+        try:
+            return await act()
         except grpc.aio.BaseError:
             # The call is ended already: by an abort, or by a client that went away during a write.
             raise
         except asyncio.CancelledError:
             if task in self._drained:
                 task.uncancel()
-                await _abort(context, status.of(_stopping()))
-            elif task.cancelling():
+                return status.of_stopping()
+            if task.cancelling():
                 raise
-            else:
-                await _abort_for_bug(rpc, context)
-        except errors.DshpcError as error:
-            await _abort(context, status.of(error))
-        except Exception:  # noqa: BLE001 - the last line of defence: logged, and told as INTERNAL
-            await _abort_for_bug(rpc, context)
-        finally:
-            open_calls.discard(task)
-            self._drained.discard(task)
+            return _bug(rpc)
+        except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is logged
+            return status.of(error) or _bug(rpc)
 
     def _call(self, context: Context) -> Call:
         return Call(context=context, write_stall_seconds=self._write_stall_seconds)
@@ -167,20 +171,11 @@ _KINDS: dict[tuple[bool, bool], "Callable[..., grpc.RpcMethodHandler[Any, Any]]"
 """By (client streams, server streams)."""
 
 
-def _stopping() -> errors.UnavailableError:
-    return errors.UnavailableError(
-        "the server is stopping", retry_after_seconds=STOPPING_RETRY_SECONDS
-    )
-
-
-async def _abort_for_bug(rpc: str, context: Context) -> None:
+def _bug(rpc: str) -> status.CallStatus:
+    """Log the exception that is being handled; its status tells nothing of it."""
     incident_id = secrets.token_hex(8)
     _log.exception("rpc.bug", rpc=rpc, incident_id=incident_id)
-    await _abort(context, status.of_bug(incident_id))
-
-
-async def _abort(context: Context, end: status.CallStatus) -> None:
-    await context.abort(end.code, end.message, end.trailing_metadata())
+    return status.of_bug(incident_id)
 
 
 def _parser(method: descriptor.MethodDescriptor) -> Callable[[bytes], message.Message]:
@@ -188,13 +183,23 @@ def _parser(method: descriptor.MethodDescriptor) -> Callable[[bytes], message.Me
 
     def parse(request: bytes) -> message.Message:
         try:
-            return request_class.FromString(request)
+            parsed = request_class.FromString(request)
         except message.DecodeError as error:
             raise errors.InvalidRequestError(
                 Violation(field="", description=f"not a {method.input_type.full_name}")
             ) from error
+        known.refuse_unknown("", parsed)
+        return parsed
 
     return parse
+
+
+async def _each(
+    requests: AsyncIterator[bytes], parse: Callable[[bytes], message.Message]
+) -> AsyncGenerator[message.Message, None]:
+    """Parse the messages of a client stream. Nothing is begun before the first is asked for."""
+    async for request in requests:
+        yield parse(request)
 
 
 def _encoded(answer: Encoded) -> bytes:

@@ -13,6 +13,8 @@ from dshpc_server import errors
 from dshpc_server.domain.rejection import Violation
 
 _CHECKSUM_LENGTH = 16
+_MAX_INDEX = 2**31 - 1
+"""The contract's type of a row's index."""
 
 
 def token(position: int | str, *asked: object) -> str:
@@ -26,7 +28,8 @@ def index(token: str, *asked: object) -> int:
     if not token:
         return 0
     found = _position(token, asked)
-    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
+    # A bool is an int to Python, not to whoever made this token.
+    if type(found) is not int or not 0 <= found <= _MAX_INDEX:
         raise _foreign()
     return found
 

@@ -7,6 +7,7 @@ files, so what was read once is remembered by the bytes it came in.
 """
 
 import functools
+from typing import TypeAlias
 
 from google.protobuf import struct_pb2
 
@@ -15,16 +16,21 @@ from dshpc_server.domain import identity
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
 from dshpc_server.transport import limits
 
-_REMEMBERED = 4096
-"""Parameter sets kept; beyond 8 KiB each they are read anew (32 MiB at most)."""
-_REMEMBERED_BYTES = 8192
+_REMEMBERED = 1024
+"""Parameter sets kept. Of 2 KiB each at the most, as they came: 32 MiB of Python values for the
+worst of them, empty lists in lists."""
+_REMEMBERED_BYTES = 2048
+_MAX_SHOWN_CHARACTERS = 64
+"""Of each name in a path."""
 _EMPTY = Parameters(value={}, canonical="{}")
+_Path: TypeAlias = tuple[str | int, ...]
 
 
 class _RefusedError(Exception):
     """A value that is no JSON, or over a limit; carries where and why."""
 
-    def __init__(self, field: str, description: str) -> None:
+    def __init__(self, path: _Path, description: str) -> None:
+        field = _spelled(path)
         super().__init__(f"{field}: {description}")
         self.violation = Violation(field=field, description=description)
 
@@ -46,9 +52,7 @@ class ParameterReader:
 
     def _read(self, encoded: bytes) -> Parameters | Rejection:
         try:
-            value = _Walk(self._limits).fields(
-                struct_pb2.Struct.FromString(encoded), "parameters", 1
-            )
+            value = _Walk(self._limits).fields(struct_pb2.Struct.FromString(encoded), (), 1)
             return Parameters(value=value, canonical=self._canonical(value))
         except _RefusedError as error:
             return Rejection(
@@ -59,41 +63,39 @@ class ParameterReader:
 
     def _canonical(self, value: identity.Json) -> str:
         text = identity.canonical(value)
-        if len(text) > self._limits.max_parameters_bytes:
-            raise _RefusedError(
-                "parameters",
-                f"{len(text)} bytes, over max_parameters_bytes "
-                f"of {self._limits.max_parameters_bytes}",
-            )
+        size, maximum = len(text.encode()), self._limits.max_parameters_bytes
+        if size > maximum:
+            raise _RefusedError((), f"{size} bytes, over max_parameters_bytes of {maximum}")
         return text
 
 
 class _Walk:
-    """One walk over one Struct, counting."""
+    """One walk over one Struct, counting. Where it is gets spelled out only when it matters."""
 
     def __init__(self, limits: limits.Limits) -> None:
         self._limits = limits
         self._nodes = 0
 
-    def fields(self, struct: struct_pb2.Struct, field: str, depth: int) -> dict[str, identity.Json]:
-        self._enter(field, depth)
+    def fields(
+        self, struct: struct_pb2.Struct, path: _Path, depth: int
+    ) -> dict[str, identity.Json]:
+        self._enter(path, depth)
         return {
-            name: self._value(value, f"{field}.{name}", depth)
-            for name, value in struct.fields.items()
+            name: self._value(value, (*path, name), depth) for name, value in struct.fields.items()
         }
 
-    def _value(self, value: struct_pb2.Value, field: str, depth: int) -> identity.Json:
+    def _value(self, value: struct_pb2.Value, path: _Path, depth: int) -> identity.Json:
         self._nodes += 1
         if self._nodes > self._limits.max_parameters_nodes:
             raise _RefusedError(
-                field, f"over max_parameters_nodes of {self._limits.max_parameters_nodes}"
+                path, f"over max_parameters_nodes of {self._limits.max_parameters_nodes}"
             )
         match value.WhichOneof("kind"):
             case "number_value":
                 try:
                     return identity.normal_number(value.number_value)
                 except ValueError as error:
-                    raise _RefusedError(field, str(error)) from error
+                    raise _RefusedError(path, str(error)) from error
             case "string_value":
                 return value.string_value
             case "bool_value":
@@ -101,22 +103,29 @@ class _Walk:
             case "null_value":
                 return None
             case "struct_value":
-                return self.fields(value.struct_value, field, depth + 1)
+                return self.fields(value.struct_value, path, depth + 1)
             case "list_value":
-                return self._items(value.list_value, field, depth + 1)
+                return self._items(value.list_value, path, depth + 1)
             case _:
-                raise _RefusedError(field, "a value without a kind")
+                raise _RefusedError(path, "a value without a kind")
 
-    def _items(self, items: struct_pb2.ListValue, field: str, depth: int) -> list[identity.Json]:
-        self._enter(field, depth)
+    def _items(self, items: struct_pb2.ListValue, path: _Path, depth: int) -> list[identity.Json]:
+        self._enter(path, depth)
         return [
-            self._value(value, f"{field}[{index}]", depth)
-            for index, value in enumerate(items.values)
+            self._value(value, (*path, index), depth) for index, value in enumerate(items.values)
         ]
 
-    def _enter(self, field: str, depth: int) -> None:
+    def _enter(self, path: _Path, depth: int) -> None:
         if depth > self._limits.max_parameters_depth:
             raise _RefusedError(
-                field,
+                path,
                 f"nested deeper than max_parameters_depth of {self._limits.max_parameters_depth}",
             )
+
+
+def _spelled(path: _Path) -> str:
+    """Return a path as the request spells it; names are the client's, so they are cut."""
+    return "parameters" + "".join(
+        f"[{step}]" if isinstance(step, int) else f".{step[:_MAX_SHOWN_CHARACTERS]}"
+        for step in path
+    )

@@ -6,20 +6,16 @@ is wrong with one row rejects that row alone.
 
 from collections.abc import Sequence
 
-from google.protobuf import duration_pb2, message, unknown_fields
+from google.protobuf import message
 
 from dshpc.v1 import job_service_pb2, types_pb2
 from dshpc_server import errors
 from dshpc_server.batches import request, simulation
 from dshpc_server.domain import identity
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
-from dshpc_server.transport import limits, moments, parameters, wire
+from dshpc_server.transport import known, limits, moments, parameters, wire
 
 _PARAMETERS_FIELD = types_pb2.MultiJobResult.PARAMETERS_FIELD_NUMBER
-_DEFAULT_HEARTBEAT_SECONDS = 15.0
-_MIN_HEARTBEAT_SECONDS = 1.0
-_MIN_STATISTICS_SECONDS = 0.1
-_MAX_RESULTS_PER_MESSAGE = 1000
 DEADLINE_MARGIN_SECONDS = 0.5
 """A unary wait ends this long before the caller's deadline, so that the answer arrives."""
 
@@ -44,9 +40,8 @@ class RequestReader:
         asked: job_service_pb2.SimulateJobsRequest | job_service_pb2.StreamSimulateJobsRequest,
     ) -> request.BatchRequest:
         """Read the rows. Meant for a worker thread: it takes a while for many rows."""
-        refuse_unknown("", asked)
-        refuse_unknown("options", asked.options)
-        refuse_unknown("wait", asked.wait)
+        known.refuse_unknown("options", asked.options)
+        known.refuse_unknown("wait", asked.wait)
         if not asked.jobs:
             raise _invalid("jobs", "at least one job is needed")
         if len(asked.jobs) > self._limits.max_jobs_per_request:
@@ -92,7 +87,7 @@ class RequestReader:
         refused: Rejection | None = None
         inputs: dict[str, str] = {}
         try:
-            _check_known(config)
+            _check_known(config, "config")
             inputs = _inputs(config)
             file_hash = inputs.get("input", file_hash)
             timeout_seconds = self._timeout(config)
@@ -141,78 +136,10 @@ class RequestReader:
         return seconds
 
 
-def max_response_bytes(options: types_pb2.BatchOptions) -> int:
-    """Read how large a unary answer may be."""
-    asked = options.max_response_bytes
-    if asked < 0 or asked > limits.MAX_RESPONSE_BYTES:
-        raise _invalid(
-            "options.max_response_bytes",
-            f"{asked} is not between 0 (default) and {limits.MAX_RESPONSE_BYTES}",
-        )
-    return asked or limits.DEFAULT_RESPONSE_BYTES
-
-
-def reporting(options: types_pb2.StreamOptions) -> simulation.Reporting:
-    """Read how a stream reports."""
-    refuse_unknown("stream", options)
-    return simulation.Reporting(
-        transitions=options.include_transitions,
-        heartbeat_seconds=_interval(
-            "heartbeat_interval", options.heartbeat_interval, _MIN_HEARTBEAT_SECONDS
-        )
-        if options.HasField("heartbeat_interval")
-        else _DEFAULT_HEARTBEAT_SECONDS,
-        statistics_seconds=_interval(
-            "statistics_interval", options.statistics_interval, _MIN_STATISTICS_SECONDS
-        )
-        if options.HasField("statistics_interval")
-        else None,
-    )
-
-
-def results_per_message(options: types_pb2.StreamOptions) -> int:
-    """Read how many results a message may hold."""
-    asked = options.max_results_per_message
-    if not 0 <= asked <= _MAX_RESULTS_PER_MESSAGE:
-        raise _invalid(
-            "stream.max_results_per_message",
-            f"{asked} is not between 0 (default, 1) and {_MAX_RESULTS_PER_MESSAGE}",
-        )
-    return asked or 1
-
-
-def page_size(asked: int) -> int:
-    """Read a page size: 0 is the default, larger than the maximum means the maximum."""
-    if asked < 0:
-        raise _invalid("page_size", "must not be negative")
-    return min(asked or limits.DEFAULT_PAGE_SIZE, limits.MAX_PAGE_SIZE)
-
-
-def file_hash(field: str, text: str) -> str:
-    """Read a content hash."""
-    if not identity.is_hash(text):
-        raise _invalid(field, "must be a SHA-256 in lower-case hex, 64 digits")
-    return text
-
-
-def refuse_unknown(field: str, asked: message.Message) -> None:
-    """Refuse a message with fields of a newer contract: what is not done is not ignored either."""
-    unknown = unknown_fields.UnknownFieldSet(asked)
-    if len(unknown):
-        raise _invalid(field, _unknown(asked, unknown))
-
-
-def _check_known(asked: message.Message, prefix: str = "") -> None:
-    unknown = unknown_fields.UnknownFieldSet(asked)
-    if len(unknown):
-        raise _RefusedError(f"{prefix}field {unknown[0].field_number}", _unknown(asked, unknown))
-
-
-def _unknown(asked: message.Message, unknown: unknown_fields.UnknownFieldSet) -> str:
-    return (
-        f"{asked.DESCRIPTOR.name} has no field {unknown[0].field_number} "
-        "in this version of the service"
-    )
+def _check_known(asked: message.Message, field: str) -> None:
+    said = known.unknown_field(asked)
+    if said:
+        raise _RefusedError(field, said)
 
 
 def _inputs(config: types_pb2.JobConfig) -> dict[str, str]:
@@ -241,7 +168,7 @@ def _resources(config: types_pb2.JobConfig) -> request.RequestedResources:
     if not config.HasField("resources"):
         return _NO_RESOURCES
     asked = config.resources
-    _check_known(asked, "resources.")
+    _check_known(asked, "resources")
     for name in ("cpus", "memory_bytes", "gpus"):
         if getattr(asked, name) < 0:
             raise _RefusedError(f"resources.{name}", "must not be negative")
@@ -296,13 +223,6 @@ def _wait_timeout(wait: types_pb2.WaitPolicy) -> list[float]:
     if seconds < 0:
         raise _invalid("wait.timeout", "must not be negative")
     return [seconds]
-
-
-def _interval(name: str, duration: duration_pb2.Duration, minimum: float) -> float:
-    seconds = moments.seconds(duration)
-    if seconds < minimum:
-        raise _invalid(f"stream.{name}", f"must be at least {minimum:g} s")
-    return seconds
 
 
 def _invalid(field: str, description: str) -> errors.InvalidRequestError:

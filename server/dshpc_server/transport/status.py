@@ -21,6 +21,10 @@ MAX_DETAILS_BYTES = 4096
 DETAILS_KEY = "grpc-status-details-bin"
 LIMIT_RETRY_SECONDS = 1.0
 """Advice for a client that went over a limit: ask for less, later."""
+STOPPING_RETRY_SECONDS = 1.0
+"""Advice for a client whose call was ended because the server stops."""
+_MAX_VIOLATIONS_BYTES = 2560
+"""Leaves room for the message beside it; the largest single violation is 1.5 KiB."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,8 +46,8 @@ class CallStatus:
         return ((DETAILS_KEY, status.SerializeToString()),) if status.details else ()
 
 
-def of(error: errors.DshpcError) -> CallStatus:
-    """Return the status of an error."""
+def of(error: Exception) -> CallStatus | None:
+    """Return the status of an error that callers are told about; None when it is a bug here."""
     text = str(error)[:MAX_MESSAGE_CHARACTERS]
     match error:
         case errors.InvalidRequestError():
@@ -84,7 +88,16 @@ def of(error: errors.DshpcError) -> CallStatus:
                 details=(_retry(error.retry_after_seconds),),
             )
         case _:
-            raise TypeError(f"{type(error).__name__} has no status code") from error
+            return None
+
+
+def of_stopping() -> CallStatus:
+    """Return the status of a call that is ended because the server stops."""
+    return CallStatus(
+        code=grpc.StatusCode.UNAVAILABLE,
+        message="the server is stopping",
+        details=(_retry(STOPPING_RETRY_SECONDS),),
+    )
 
 
 def of_bug(incident_id: str) -> CallStatus:
@@ -95,14 +108,16 @@ def of_bug(incident_id: str) -> CallStatus:
 
 
 def _bad_request(error: errors.InvalidRequestError) -> error_details_pb2.BadRequest:
-    return error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(
-                field=violation.field[:128], description=violation.description[:256]
-            )
-            for violation in error.violations[: encoder.MAX_VIOLATIONS // 2]
-        ]
-    )
+    """Return what is wrong, as much of it as fits; the first is always told."""
+    told = error_details_pb2.BadRequest()
+    for violation in error.violations[: encoder.MAX_VIOLATIONS // 2]:
+        told.field_violations.add(
+            field=violation.field[:128], description=violation.description[:256]
+        )
+        if told.ByteSize() > _MAX_VIOLATIONS_BYTES:
+            del told.field_violations[-1]
+            break
+    return told
 
 
 def _retry(seconds: float) -> error_details_pb2.RetryInfo:

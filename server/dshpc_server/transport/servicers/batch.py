@@ -8,7 +8,7 @@ from dshpc_server import errors
 from dshpc_server.batches import encoding, results
 from dshpc_server.domain.rejection import Violation
 from dshpc_server.store import committer
-from dshpc_server.transport import answers, edge, limits, pages, requests, words
+from dshpc_server.transport import answers, edge, limits, options, pages, words
 
 W = TypeVar("W")
 
@@ -25,10 +25,9 @@ class BatchServicer:
     ) -> bytes:
         """One page of a batch's rows."""
         del call
-        requests.refuse_unknown("", asked)
         what = pages.batch_rows(asked.batch_id, asked.statuses, asked.outcomes)
         first_index = pages.index(asked.page_token, *what)
-        max_rows = requests.page_size(asked.page_size)
+        max_rows = options.page_size(asked.page_size)
         wanted = results.Filter(
             statuses=_words("statuses", asked.statuses, words.STATUS_OF),
             outcomes=_words("outcomes", asked.outcomes, words.OUTCOME_OF),

@@ -1,8 +1,10 @@
 """FileService: input files and outputs, addressed by the SHA-256 of their content."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import BinaryIO
+import contextlib
+import functools
+from collections.abc import AsyncIterator, Callable
+from typing import BinaryIO, TypeVar
 
 from dshpc.v1 import file_service_pb2
 from dshpc_server import clock, errors
@@ -10,7 +12,9 @@ from dshpc_server.batches import content as library
 from dshpc_server.domain.rejection import Violation
 from dshpc_server.files import content, receipt
 from dshpc_server.store import committer, port
-from dshpc_server.transport import edge, limits, moments, requests
+from dshpc_server.transport import edge, known, limits, moments, options
+
+T = TypeVar("T")
 
 
 class FileServicer:
@@ -38,7 +42,9 @@ class FileServicer:
         del call
         header = await self._header(parts)
         already_existed = not await self._library.missing([header.file_hash])
-        if not already_existed:
+        if already_existed:
+            await self._check_size(header)
+        else:
             already_existed = await self._receive(header, parts)
         record = await self._remember(header)
         return file_service_pb2.UploadFileResponse(
@@ -49,8 +55,7 @@ class FileServicer:
         self, asked: file_service_pb2.DownloadFileRequest, call: edge.Call
     ) -> None:
         """Send the bytes of a file or an output."""
-        requests.refuse_unknown("", asked)
-        file_hash = requests.file_hash("file_hash", asked.file_hash)
+        file_hash = options.file_hash("file_hash", asked.file_hash)
         for field in ("offset", "limit"):
             if getattr(asked, field) < 0:
                 raise _invalid(field, "must not be negative")
@@ -72,7 +77,7 @@ class FileServicer:
                 actual=len(asked.file_hashes),
             )
         hashes = [
-            requests.file_hash(f"file_hashes[{index}]", file_hash)
+            options.file_hash(f"file_hashes[{index}]", file_hash)
             for index, file_hash in enumerate(asked.file_hashes)
         ]
         missing = await self._library.missing(hashes)
@@ -85,8 +90,8 @@ class FileServicer:
         if first is None or first.WhichOneof("part") != "header":
             raise _invalid("header", "the first message must be the header")
         header = first.header
-        requests.refuse_unknown("header", header)
-        requests.file_hash("header.file_hash", header.file_hash)
+        known.refuse_unknown("header", header)
+        options.file_hash("header.file_hash", header.file_hash)
         if header.size_bytes < 0:
             raise _invalid("header.size_bytes", "must not be negative")
         if header.size_bytes > self._limits.max_file_bytes:
@@ -98,13 +103,27 @@ class FileServicer:
                 raise _invalid(f"header.{field}", f"is over {limits.MAX_LABEL_BYTES} bytes")
         return header
 
+    async def _check_size(self, header: file_service_pb2.UploadHeader) -> None:
+        """Refuse a wrong size for content that is here: an output has no labels yet to keep."""
+        file = await self._library.open(header.file_hash)
+        if file is None:
+            return
+        with file:
+            size = await asyncio.to_thread(file.seek, 0, 2)
+        if size != header.size_bytes:
+            raise _invalid("header.size_bytes", f"{header.size_bytes}, but the content has {size}")
+
     async def _receive(
         self,
         header: file_service_pb2.UploadHeader,
         parts: AsyncIterator[file_service_pb2.UploadFileRequest],
     ) -> bool:
-        coming = await asyncio.to_thread(self._content.receive, header.file_hash, header.size_bytes)
-        with coming:
+        with contextlib.ExitStack() as stack:
+            coming = await _in_thread(
+                lambda: stack.enter_context(
+                    self._content.receive(header.file_hash, header.size_bytes)
+                )
+            )
             return await _write(coming, parts)
 
     async def _remember(self, header: file_service_pb2.UploadHeader) -> port.FileRecord:
@@ -127,8 +146,27 @@ async def _write(
     async for part in parts:
         if part.WhichOneof("part") != "chunk":
             raise _invalid("chunk", "after the header only chunks may follow")
-        await asyncio.to_thread(coming.write, part.chunk)
-    return await asyncio.to_thread(coming.commit)
+        await _in_thread(functools.partial(coming.write, part.chunk))
+    return await _in_thread(coming.commit)
+
+
+async def _in_thread(act: Callable[[], T]) -> T:
+    """Act in a thread, and stay until it has ended, even when the call is cancelled meanwhile.
+
+    What the thread uses is closed afterwards; a descriptor that is closed under a write may be
+    another file's by the time of the write.
+    """
+    acting = asyncio.ensure_future(asyncio.to_thread(act))
+    cancelled: asyncio.CancelledError | None = None
+    while not acting.done():
+        try:
+            await asyncio.wait([acting])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        acting.exception()  # looked at: nobody is left to be told
+        raise cancelled
+    return acting.result()
 
 
 async def _send(

@@ -13,7 +13,10 @@ from dshpc_server.batches import encoding, request, results, simulation
 from dshpc_server.domain import identity
 from dshpc_server.domain.rejection import Violation
 from dshpc_server.store import committer, port
-from dshpc_server.transport import answers, edge, moments, pages, requests, words
+from dshpc_server.transport import answers, edge, moments, options, pages, requests, words
+
+_CLOSING_BYTES = 512
+"""More than what an answer holds beside its rows: the statistics, the batch's name, a token."""
 
 
 class JobServicer:
@@ -40,9 +43,10 @@ class JobServicer:
         self, asked: job_service_pb2.SimulateJobsRequest, call: edge.Call
     ) -> bytes:
         """Resolve a batch, answer all of it at once."""
-        max_bytes = requests.max_response_bytes(asked.options)
-        wait = self._reader.unary_wait(asked, call.seconds_left)
+        max_bytes = options.max_response_bytes(asked.options)
         batch = await asyncio.to_thread(self._reader.batch, asked)
+        # Only now: reading many rows takes its time from the caller's deadline.
+        wait = self._reader.unary_wait(asked, call.seconds_left)
         answer = await self._simulation.answer(batch, wait)
         return await asyncio.to_thread(self._packed, answer, max_bytes)
 
@@ -50,9 +54,9 @@ class JobServicer:
         self, asked: job_service_pb2.StreamSimulateJobsRequest, call: edge.Call
     ) -> None:
         """Resolve a batch, tell its events."""
-        group_size = requests.results_per_message(asked.stream)
+        group_size = options.results_per_message(asked.stream)
         wait = self._reader.stream_wait(asked)
-        reporting = requests.reporting(asked.stream)
+        reporting = options.reporting(asked.stream)
         batch = await asyncio.to_thread(self._reader.batch, asked)
         await self._tell(batch, wait, reporting, group_size, call)
 
@@ -76,7 +80,7 @@ class JobServicer:
             batch_id=answer.batch_id,
         )
         rows = [encoding.encoded_row(row, self._encoder) for row in answer.rows]
-        count = results.fitting(rows, max_bytes)
+        count = results.fitting(rows, max_bytes - _CLOSING_BYTES)
         if count < len(rows):
             closing.next_page_token = pages.token(count, *pages.batch_rows(answer.batch_id))
         return answers.simulate_jobs(rows[:count], closing)

@@ -8,7 +8,7 @@ from google.protobuf import json_format
 from dshpc.v1 import method_service_pb2
 from dshpc_server import errors
 from dshpc_server.methods import catalog, method
-from dshpc_server.transport import edge, moments, pages, requests
+from dshpc_server.transport import edge, moments, options, pages
 
 _LISTING = "methods"
 
@@ -24,7 +24,7 @@ class MethodServicer:
     ) -> method_service_pb2.ListMethodsResponse:
         """One page of the newest versions, by name."""
         del call
-        size = requests.page_size(asked.page_size)
+        size = options.page_size(asked.page_size)
         after = pages.name(asked.page_token, _LISTING)
         current = self._catalog.current()
         names = [name for name in sorted(current) if name > after]

@@ -1,0 +1,80 @@
+"""Options of a call, read within their bounds; what is out of bounds raises InvalidRequestError."""
+
+from google.protobuf import duration_pb2
+
+from dshpc.v1 import types_pb2
+from dshpc_server import errors
+from dshpc_server.batches import simulation
+from dshpc_server.domain import identity
+from dshpc_server.domain.rejection import Violation
+from dshpc_server.transport import known, limits, moments
+
+_DEFAULT_HEARTBEAT_SECONDS = 15.0
+_MIN_HEARTBEAT_SECONDS = 1.0
+_MIN_STATISTICS_SECONDS = 0.1
+_MAX_RESULTS_PER_MESSAGE = 1000
+
+
+def max_response_bytes(options: types_pb2.BatchOptions) -> int:
+    """Read how large a unary answer may be."""
+    asked = options.max_response_bytes
+    if asked < 0 or asked > limits.MAX_RESPONSE_BYTES:
+        raise _invalid(
+            "options.max_response_bytes",
+            f"{asked} is not between 0 (default) and {limits.MAX_RESPONSE_BYTES}",
+        )
+    return asked or limits.DEFAULT_RESPONSE_BYTES
+
+
+def reporting(options: types_pb2.StreamOptions) -> simulation.Reporting:
+    """Read how a stream reports."""
+    known.refuse_unknown("stream", options)
+    return simulation.Reporting(
+        transitions=options.include_transitions,
+        heartbeat_seconds=_interval(
+            "heartbeat_interval", options.heartbeat_interval, _MIN_HEARTBEAT_SECONDS
+        )
+        if options.HasField("heartbeat_interval")
+        else _DEFAULT_HEARTBEAT_SECONDS,
+        statistics_seconds=_interval(
+            "statistics_interval", options.statistics_interval, _MIN_STATISTICS_SECONDS
+        )
+        if options.HasField("statistics_interval")
+        else None,
+    )
+
+
+def results_per_message(options: types_pb2.StreamOptions) -> int:
+    """Read how many results a message may hold."""
+    asked = options.max_results_per_message
+    if not 0 <= asked <= _MAX_RESULTS_PER_MESSAGE:
+        raise _invalid(
+            "stream.max_results_per_message",
+            f"{asked} is not between 0 (default, 1) and {_MAX_RESULTS_PER_MESSAGE}",
+        )
+    return asked or 1
+
+
+def page_size(asked: int) -> int:
+    """Read a page size: 0 is the default, larger than the maximum means the maximum."""
+    if asked < 0:
+        raise _invalid("page_size", "must not be negative")
+    return min(asked or limits.DEFAULT_PAGE_SIZE, limits.MAX_PAGE_SIZE)
+
+
+def file_hash(field: str, text: str) -> str:
+    """Read a content hash."""
+    if not identity.is_hash(text):
+        raise _invalid(field, "must be a SHA-256 in lower-case hex, 64 digits")
+    return text
+
+
+def _interval(name: str, duration: duration_pb2.Duration, minimum: float) -> float:
+    seconds = moments.seconds(duration)
+    if seconds < minimum:
+        raise _invalid(f"stream.{name}", f"must be at least {minimum:g} s")
+    return seconds
+
+
+def _invalid(field: str, description: str) -> errors.InvalidRequestError:
+    return errors.InvalidRequestError(Violation(field=field, description=description))
