@@ -1,4 +1,4 @@
-"""A fake server, the command that talks to it, and a batch."""
+"""Fixtures of the command's tests: a fake server, the command that talks to it, and a batch."""
 
 import pathlib
 from collections.abc import Iterator

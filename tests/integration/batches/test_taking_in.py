@@ -1,0 +1,248 @@
+"""From an engine's facts to what is stored: every way to end, once, whatever is away meanwhile."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+
+import pytest
+
+from dshpc.v1 import types_pb2
+from dshpc_server.domain.job import AttemptKey, JobStatus
+from dshpc_server.engine import port as engine
+from support import store_values
+from support.batches_assembly import DEADLINE_SECONDS, INLINE_BYTES, Assembly, job
+
+Start = Callable[..., Assembly]
+LONG = b"x" * (INLINE_BYTES + 1)
+SHORT = b"done\n"
+USUAL = [JobStatus.PENDING, JobStatus.CONFIGURING, JobStatus.RUNNING]
+
+
+async def launched(parts: Assembly, n: int = 0) -> AttemptKey:
+    """A job whose process has started."""
+    (row,) = await parts.accept(job(n=n))
+    assert row.attempt is not None
+    key = row.attempt.key
+    await parts.engine.launched(key)
+    await parts.engine.started(key)
+    await parts.until_status(key, JobStatus.RUNNING)
+    return key
+
+
+def result(parts: Assembly, key: AttemptKey) -> types_pb2.MultiJobResult:
+    attempt = parts.store.find_attempts([key.job_id])[key.job_id]
+    assert attempt.key == key
+    assert attempt.result is not None
+    return types_pb2.MultiJobResult.FromString(attempt.result)
+
+
+async def test_a_short_output_is_in_the_result(start: Start) -> None:
+    parts = start()
+    async with parts.serving():
+        key = await launched(parts)
+        await parts.engine.exited(key, stdout=SHORT, stderr=b"a warning")
+        await parts.until_status(key, JobStatus.COMPLETED)
+        assert result(parts, key).output == SHORT.decode()
+        assert result(parts, key).exit_code == 0
+        assert parts.reason(key) == ""
+    assert parts.statuses(key) == [*USUAL, JobStatus.COMPLETED]
+    assert parts.active.get(key) is None
+
+
+async def test_a_long_output_goes_through_completing(start: Start) -> None:
+    parts = start()
+    async with parts.serving():
+        key = await launched(parts)
+        await parts.engine.exited(key, stdout=LONG)
+        await parts.until_status(key, JobStatus.COMPLETED)
+        told = result(parts, key)
+        stored = parts.kept.find(told.output_hash)
+    assert parts.statuses(key) == [*USUAL, JobStatus.COMPLETING, JobStatus.COMPLETED]
+    assert told.output_truncated
+    assert told.output_size_bytes == len(LONG)
+    assert stored is not None
+    assert stored.read_bytes() == LONG
+
+
+async def test_an_exit_without_a_start_is_enough(start: Start) -> None:
+    parts = start()
+    async with parts.serving():
+        (row,) = await parts.accept(job())
+        assert row.attempt is not None
+        key = row.attempt.key
+        await parts.engine.launched(key)
+        await parts.engine.exited(key, stdout=SHORT)
+        ended = await parts.until_status(key, JobStatus.COMPLETED)
+    assert ended.started_at is not None
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "signal", "cause", "status", "reason"),
+    [
+        (3, None, engine.Cause.NONE, JobStatus.FAILED, "Exit code 3"),
+        (0, 9, engine.Cause.NONE, JobStatus.FAILED, "Killed by signal 9 (SIGKILL)"),
+        (0, 9, engine.Cause.OVER_TIME, JobStatus.TIMEOUT, "Stopped after its timeout of 60 s"),
+        (0, 9, engine.Cause.OVER_MEMORY, JobStatus.OUT_OF_MEMORY, "Stopped for using more"),
+        (0, 9, engine.Cause.CANCELLED, JobStatus.CANCELLED, "Cancelled"),
+    ],
+)
+async def test_every_exit_ends_in_its_status(
+    start: Start,
+    exit_code: int,
+    signal: int | None,
+    cause: engine.Cause,
+    status: JobStatus,
+    reason: str,
+) -> None:
+    parts = start()
+    async with parts.serving():
+        key = await launched(parts)
+        await parts.engine.exited(
+            key, exit_code, signal=signal, cause=cause, stdout=LONG, stderr=b"the end of the log"
+        )
+        await parts.until_status(key, status)
+        assert parts.reason(key).startswith(reason)
+        told = result(parts, key)
+    assert told.error.message.endswith("the end of the log")
+    assert not told.HasField("output")
+    assert told.output_hash == ""
+
+
+async def test_what_never_started_and_what_was_lost_are_told_with_the_reason(
+    start: Start,
+) -> None:
+    parts = start()
+    async with parts.serving():
+        lost = await launched(parts, 1)
+        (row,) = await parts.accept(job(n=2))
+        assert row.attempt is not None
+        never = row.attempt.key
+        await parts.engine.launched(never)
+        await parts.engine.lost(lost, "the node is gone")
+        await parts.engine.not_started(never, "no such command")
+        await parts.until_status(lost, JobStatus.NODE_FAIL)
+        await parts.until_status(never, JobStatus.BOOT_FAIL)
+        assert parts.reason(lost) == "the node is gone"
+        assert parts.reason(never) == "no such command"
+
+
+async def test_an_output_that_became_a_link_fails_the_job_and_is_not_followed(
+    start: Start,
+) -> None:
+    parts = start()
+    async with parts.serving():
+        key = await launched(parts)
+        folder = parts.engine.left_behind(key)
+        folder.mkdir(parents=True)
+        (folder / "stdout").symlink_to("/etc/passwd")
+        fact = engine.Exited(
+            key=key,
+            at=store_values.NOON,
+            started_at=store_values.NOON,
+            engine_job_id="1",
+            node="here",
+            exit_code=0,
+            signal=None,
+            cause=engine.Cause.NONE,
+            stdout=folder / "stdout",
+            stderr=folder / "stderr",
+        )
+        await parts.engine.tell([fact])
+        await parts.until_status(key, JobStatus.FAILED)
+        assert "Exit code 0, but the output" in parts.reason(key)
+        assert not result(parts, key).HasField("output")
+
+
+async def test_late_repeated_and_foreign_facts_change_nothing(start: Start) -> None:
+    parts = start()
+    async with parts.serving():
+        key = await launched(parts, 1)
+        await parts.engine.exited(key, stdout=SHORT)
+        ended = await parts.until_status(key, JobStatus.COMPLETED)
+        foreign = AttemptKey(job_id="f" * 64, number=1)
+        other_number = AttemptKey(job_id=key.job_id, number=2)
+        for late in (key, foreign, other_number):
+            await parts.engine.tell(
+                [
+                    engine.Lost(key=late, at=store_values.NOON, reason="late"),
+                    engine.Started(key=late, at=store_values.NOON, engine_job_id="2", node="x"),
+                ]
+            )
+        marker = await launched(parts, 2)
+        await parts.engine.exited(marker, stdout=SHORT)
+        await parts.until_status(marker, JobStatus.COMPLETED)
+        assert parts.store.find_attempts([key.job_id])[key.job_id] == ended
+        assert parts.store.find_job(foreign.job_id) is None
+
+
+async def test_an_end_that_is_told_twice_at_once_is_recorded_once(start: Start) -> None:
+    parts = start()
+    async with parts.serving():
+        for n, stdout in enumerate((SHORT, LONG)):
+            key = await launched(parts, n)
+            await asyncio.gather(
+                parts.engine.exited(key, stdout=stdout), parts.engine.exited(key, stdout=stdout)
+            )
+            await parts.until_status(key, JobStatus.COMPLETED)
+            marker = await launched(parts, n + 10)
+            await parts.engine.exited(marker)
+            await parts.until_status(marker, JobStatus.COMPLETED)
+            assert parts.statuses(key).count(JobStatus.COMPLETED) == 1
+
+
+@pytest.mark.parametrize("stdout", [SHORT, LONG])
+async def test_a_result_waits_for_a_store_that_is_away_and_dispatch_goes_on(
+    start: Start, stdout: bytes
+) -> None:
+    parts = start(cpus=1)
+    async with parts.serving():
+        key = await launched(parts, 1)
+        parts.wavering.refuse(5)
+        await parts.engine.exited(key, stdout=stdout)
+        await parts.until_status(key, JobStatus.COMPLETED)
+        assert result(parts, key).output_size_bytes == len(stdout)
+        following = await launched(parts, 2)
+        await parts.engine.exited(following)
+        await parts.until_status(following, JobStatus.COMPLETED)
+    assert parts.wavering.refused == 5
+
+
+async def test_an_output_waits_for_room_on_disk_and_others_do_not_wait_for_it(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = start()
+    is_full = True
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if is_full:
+            raise OSError(errno.ENOSPC, "no room")
+        sync(descriptor)
+
+    async with parts.serving():
+        long, short = await launched(parts, 1), await launched(parts, 2)
+        monkeypatch.setattr(os, "fsync", fsync)
+        await parts.engine.exited(long, stdout=LONG)
+        await parts.until_status(long, JobStatus.COMPLETING)
+        await parts.engine.exited(short, stdout=SHORT)
+        await parts.until_status(short, JobStatus.COMPLETED)
+        assert parts.statuses(long)[-1] is JobStatus.COMPLETING
+        is_full = False
+        await parts.until_status(long, JobStatus.COMPLETED)
+        assert parts.kept.is_intact(result(parts, long).output_hash)
+
+
+async def test_a_server_stops_while_a_result_waits_for_the_store(start: Start) -> None:
+    parts = start()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        async with parts.serving():
+            key = await launched(parts)
+            parts.wavering.refuse(10**9)
+            await parts.engine.exited(key, stdout=SHORT)
+            await parts.until(lambda _: parts.wavering.refused > 2)
+    restarted = start()
+    async with restarted.serving():
+        assert restarted.engine.recovered.keys() == {key}
+        await restarted.engine.exited(key, stdout=SHORT)
+        await restarted.until_status(key, JobStatus.COMPLETED)

@@ -1,0 +1,248 @@
+"""Resolving over a real catalog, store and content store: each row by its own situation."""
+
+from collections.abc import Iterator, Sequence
+from typing import overload
+
+import pytest
+
+from dshpc.v1 import types_pb2
+from dshpc_server.batches import request
+from dshpc_server.batches.request import JobRequest, RefusedRow
+from dshpc_server.domain import identity
+from dshpc_server.domain.job import JobStatus, Outcome
+from dshpc_server.domain.lifecycle import Event
+from dshpc_server.domain.rejection import Reason, Rejection, Violation
+from dshpc_server.store import port
+from dshpc_server.transport import encoder as encoder_module
+from support import batches_values as values
+from support import methods_site, store_values
+from support.batches_assembly import Assembly, job
+
+Asked = JobRequest | RefusedRow
+
+
+def refusal(row: port.NewRow | port.Row) -> types_pb2.MultiJobResult:
+    assert row.rejection is not None
+    return types_pb2.MultiJobResult.FromString(row.rejection)
+
+
+async def prepare(parts: Assembly, *rows: Asked) -> Sequence[port.NewRow]:
+    prepared = await parts.resolver.prepare(request.BatchRequest(rows=rows, display_name=""))
+    return prepared.rows
+
+
+async def candidate(parts: Assembly, row: Asked) -> port.Candidate:
+    (prepared,) = await prepare(parts, row)
+    assert prepared.candidate is not None, refusal(prepared).message
+    return prepared.candidate
+
+
+async def end(parts: Assembly, rows: Sequence[port.Row], event: Event, output: str = "") -> None:
+    """Bring the jobs of these rows to their end."""
+    keys = [row.attempt.key for row in rows if row.attempt is not None]
+    ending = store_values.an_ending()
+    if output:
+        told = parts.encoder.ended(values.ended(output=values.text_output(output)))
+        ending = port.Ending(
+            result=told,
+            exit_code=0,
+            signal=None,
+            output_hash=store_values.sha(output),
+            output_size_bytes=len(output),
+            reason="",
+            stderr_tail="",
+        )
+    await parts.committer.write(lambda writer: writer.claim(lambda _: True, 100))
+    await parts.committer.write(
+        lambda writer: writer.record(
+            [port.Report(key=key, event=event, at=store_values.NOON, ending=ending) for key in keys]
+        )
+    )
+
+
+async def test_every_row_is_decided_by_its_own_situation(parts: Assembly) -> None:
+    known = parts.kept.put(b"sample,value\n")
+    completed, failed, waiting = job(n=1), job(n=2), job(n=3)
+    await end(parts, await parts.accept(completed), Event.SUCCEEDED)
+    await end(parts, await parts.accept(failed), Event.EXITED_NONZERO)
+    await parts.accept(waiting)
+    refused = RefusedRow(
+        index=7, head=b"", rejection=Rejection(reason=Reason.INVALID_CONFIG, message="no name")
+    )
+    rows = await parts.accept(
+        job(0, n=1),
+        job(1, n=2),
+        job(2, n=3),
+        job(3, n=4),
+        job(4, method="absent", n=5),
+        job(5, method="count", inputs={"input": "0" * 64}),
+        job(6, method="count", inputs={"input": known}),
+        refused,
+        job(8, n=4),
+        job(9, method="count"),
+    )
+    assert [(row.outcome, row.attempt and row.attempt.status) for row in rows] == [
+        (Outcome.FOUND_COMPLETED, JobStatus.COMPLETED),
+        (Outcome.RESUBMITTED, JobStatus.PENDING),
+        (Outcome.FOUND_IN_PROGRESS, JobStatus.PENDING),
+        (Outcome.SUBMITTED, JobStatus.PENDING),
+        (Outcome.REJECTED, None),
+        (Outcome.REJECTED, None),
+        (Outcome.SUBMITTED, JobStatus.PENDING),
+        (Outcome.REJECTED, None),
+        (Outcome.FOUND_IN_PROGRESS, JobStatus.PENDING),
+        (Outcome.REJECTED, None),
+    ]
+    assert rows[1].old_status is JobStatus.FAILED
+    messages = [refusal(rows[index]).message for index in (4, 5, 7, 9)]
+    assert messages[0] == "Method 'absent' not found"
+    assert f"File {'0' * 64} not found" in messages[1]
+    assert messages[2] == "no name"
+    assert "inputs.input: needed, not given" in messages[3]
+    duplicate = types_pb2.MultiJobResult.FromString(rows[8].head)
+    assert duplicate.duplicate_of_index == 3
+
+
+async def test_the_job_id_is_the_published_recipe(parts: Assembly) -> None:
+    known = parts.kept.put(b"data")
+    found = await candidate(parts, job(method="count", inputs={"input": known}, bins=10))
+    version = parts.catalog.current()["count"]
+    assert found.spec.job_id == identity.job_id(
+        function_hash=version.function_hash,
+        inputs={"input": known},
+        parameters_json='{"bins":10}',
+    )
+    assert found.spec.function_hash == version.function_hash
+
+
+async def test_a_default_that_is_spelled_out_is_the_same_job(
+    parts: Assembly, site: methods_site.Site
+) -> None:
+    bins = {"name": "bins", "type": "integer", "required": True, "default": 10}
+    label = {"name": "label", "type": "string", "required": True}
+    site.install("declared", inputs=[], parameters=[bins, label])
+    parts.catalog.load()
+    silent = await candidate(parts, job(method="declared", label="x"))
+    spelled = await candidate(parts, job(method="declared", label="x", bins=10))
+    assert silent.spec == spelled.spec
+    assert silent.spec.parameters_json == '{"bins":10,"label":"x"}'
+    (rejected,) = await prepare(parts, job(method="declared", bins=10))
+    assert refusal(rejected).error.code == encoder_module.REJECTION_CODES[Reason.INVALID_PARAMETERS]
+    assert "parameters.label" in refusal(rejected).message
+
+
+async def test_equal_parameters_of_two_methods_are_completed_each_by_its_own(
+    parts: Assembly, site: methods_site.Site
+) -> None:
+    for name, default in (("one", 1), ("two", 2)):
+        declared = {"name": "n", "type": "integer", "required": False, "default": default}
+        site.install(name, inputs=[], parameters=[declared])
+    parts.catalog.load()
+    rows = await prepare(parts, job(0, method="one"), job(1, method="two"), job(2, method="one"))
+    completed = [row.candidate and row.candidate.spec.parameters_json for row in rows]
+    assert completed == ['{"n":1}', '{"n":2}', '{"n":1}']
+
+
+async def test_inputs_that_do_not_fit_the_method_are_named(parts: Assembly) -> None:
+    (rejected,) = await prepare(
+        parts, job(method="count", inputs={"left": "0" * 64, "right": "1" * 64})
+    )
+    message = refusal(rejected).message
+    for expected in ("inputs.input: needed", "inputs.left: not an", "inputs.right: not an"):
+        assert expected in message
+
+
+async def test_what_can_never_fit_is_rejected_at_once(parts: Assembly) -> None:
+    (rejected,) = await prepare(parts, job(resources=request.RequestedResources(cpus=3)))
+    assert "can never run here" in refusal(rejected).message
+
+
+async def test_a_missing_file_is_touched_by_no_batch_and_a_known_one_is(parts: Assembly) -> None:
+    known = parts.kept.put(b"data")
+    asked = [
+        job(0, method="count", inputs={"input": known}),
+        job(1, method="count", inputs={"input": "0" * 64}),
+        job(2, method="count", inputs={"input": known}, n=2),
+    ]
+    batch = await parts.resolver.prepare(request.BatchRequest(rows=asked, display_name="named"))
+    assert batch.file_hashes == [known]
+    assert batch.display_name == "named"
+
+
+async def test_a_file_that_is_missing_becomes_a_job_when_it_is_uploaded(parts: Assembly) -> None:
+    asked = job(method="count", inputs={"input": store_values.sha("late")})
+    (rejected,) = await parts.accept(asked)
+    assert rejected.outcome is Outcome.REJECTED
+    parts.kept.put(b"late")
+    (accepted,) = await parts.accept(asked)
+    assert accepted.outcome is Outcome.SUBMITTED
+
+
+async def test_a_short_output_counts_as_a_stored_file(parts: Assembly) -> None:
+    await end(parts, await parts.accept(job(n=1)), Event.SUCCEEDED, output="short output")
+    output_hash = store_values.sha("short output")
+    found = await candidate(parts, job(method="count", inputs={"input": output_hash}))
+    assert found.spec.inputs == {"input": output_hash}
+
+
+async def test_a_duplicate_of_a_rejected_row_is_rejected_for_itself(parts: Assembly) -> None:
+    missing = {"input": "0" * 64}
+    rows = await prepare(
+        parts, job(0, method="count", inputs=missing), job(1, method="count", inputs=missing)
+    )
+    assert [row.candidate for row in rows] == [None, None]
+    assert [row.head for row in rows] == [b"", b""]
+
+
+class Reloading(Sequence[Asked]):
+    """Rows that change the installed method while they are walked."""
+
+    def __init__(self, parts: Assembly, site: methods_site.Site, rows: Sequence[Asked]) -> None:
+        self._parts = parts
+        self._site = site
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[Asked]:
+        for row in self._rows:
+            yield row
+            self._site.install("hello", {"main.py": f"print({row.index})\n"}, inputs=[])
+            self._parts.catalog.load()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Asked: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Asked]: ...
+    def __getitem__(self, index: int | slice) -> Asked | Sequence[Asked]:
+        return self._rows[index]
+
+
+async def test_a_reload_in_the_middle_of_a_request_does_not_change_its_version(
+    parts: Assembly, site: methods_site.Site
+) -> None:
+    before = parts.catalog.current()["hello"].function_hash
+    rows = Reloading(parts, site, [job(index, n=index) for index in range(3)])
+    batch = await parts.resolver.prepare(request.BatchRequest(rows=rows, display_name=""))
+    assert {row.candidate and row.candidate.spec.function_hash for row in batch.rows} == {before}
+    (after,) = await prepare(parts, job(n=0))
+    assert after.candidate is not None
+    assert after.candidate.spec.function_hash != before
+    accepted = await parts.resolver.accept(batch)
+    assert {row.attempt and row.attempt.function_hash for row in accepted} == {before}
+
+
+async def test_preparing_stores_nothing(parts: Assembly) -> None:
+    found = await candidate(parts, job(n=1))
+    assert parts.store.find_job(found.spec.job_id) is None
+
+
+@pytest.mark.parametrize("violations", [(), (Violation(field="x", description="y"),)])
+async def test_a_refused_row_keeps_its_reason(
+    parts: Assembly, violations: tuple[Violation, ...]
+) -> None:
+    given = Rejection(reason=Reason.INVALID_CONFIG, message="why", violations=violations)
+    (row,) = await prepare(parts, RefusedRow(index=0, head=b"echo", rejection=given))
+    assert row.rejection == parts.encoder.rejection(given)
+    assert row.head == b"echo"

@@ -1,0 +1,120 @@
+"""Watchers: the newest state of every job comes through, once, and nothing stays behind."""
+
+import asyncio
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from dshpc_server.batches.watchers import Watchers
+from dshpc_server.domain.job import JobStatus
+from dshpc_server.store.port import Attempt
+from support import batches_values as values
+from support import store_values
+
+DEADLINE_SECONDS = 30.0
+
+
+def change(name: str, revision: int, *, number: int = 1) -> Attempt:
+    return values.attempt(name, JobStatus.RUNNING, revision=revision, number=number)
+
+
+def ids(*names: str) -> list[str]:
+    return [store_values.sha(name) for name in names]
+
+
+def test_of_several_changes_the_last_one_counts() -> None:
+    watchers = Watchers()
+    with watchers.watch(ids("a")) as watch:
+        watchers.publish([change("a", 1)])
+        watchers.publish([change("a", 2), change("a", 3)])
+        assert watch.take() == [change("a", 3)]
+        assert watch.take() == []
+
+
+def test_changes_are_told_in_the_order_of_their_newest() -> None:
+    watchers = Watchers()
+    with watchers.watch(ids("a", "b", "c")) as watch:
+        watchers.publish([change("a", 1), change("b", 1), change("c", 1), change("a", 2)])
+        assert watch.take() == [change("b", 1), change("c", 1), change("a", 2)]
+
+
+def test_attempts_of_one_job_are_told_apart() -> None:
+    watchers = Watchers()
+    with watchers.watch(ids("a")) as watch:
+        watchers.publish([change("a", 4), change("a", 5, number=2)])
+        assert watch.take() == [change("a", 4), change("a", 5, number=2)]
+
+
+def test_who_watches_other_jobs_is_not_told() -> None:
+    watchers = Watchers()
+    with watchers.watch(ids("a")) as one, watchers.watch(ids("a", "b")) as both:
+        watchers.publish([change("b", 1), change("c", 1)])
+        assert one.take() == []
+        assert both.take() == [change("b", 1)]
+
+
+def test_nothing_stays_behind_when_a_watch_ends_in_whatever_way() -> None:
+    watchers = Watchers()
+    watched = pytest.raises(LookupError), watchers.watch(ids("a", "b")), watchers.watch(ids("b"))
+    with watched[0], watched[1], watched[2]:
+        assert watchers.watched_jobs == 2
+        raise LookupError
+    assert watchers.watched_jobs == 0
+    watchers.publish([change("a", 1)])
+    assert watchers.watched_jobs == 0
+    assert not watchers._watches
+
+
+def test_the_end_of_one_watch_leaves_the_other() -> None:
+    watchers = Watchers()
+    with watchers.watch(ids("a")) as staying:
+        with watchers.watch(ids("a")):
+            pass
+        watchers.publish([change("a", 1)])
+        assert staying.take() == [change("a", 1)]
+
+
+async def test_a_wait_ends_with_a_change_or_with_its_time() -> None:
+    watchers = Watchers()
+    with watchers.watch(ids("a")) as watch:
+        assert not await watch.wait(0.0)
+        assert not await watch.wait(0.001)
+        watchers.publish([change("a", 1)])
+        assert await watch.wait(None)
+        assert await watch.wait(0.0)
+        watch.take()
+        assert not await watch.wait(0.0)
+
+
+async def test_a_change_during_a_wait_ends_it() -> None:
+    watchers = Watchers()
+    with watchers.watch(ids("a")) as watch:
+        waiting = asyncio.ensure_future(watch.wait(DEADLINE_SECONDS))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        watchers.publish([change("a", 1)])
+        assert await waiting
+
+
+@hypothesis.given(
+    st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=30),
+    st.sets(st.sampled_from("abcd")),
+)
+@hypothesis.settings(max_examples=60)
+def test_what_is_taken_is_the_last_value_of_each_watched_job(
+    history: list[tuple[str, bool]], watched: set[str]
+) -> None:
+    """`history`: which job changes, and whether the watcher looks afterwards."""
+    watchers = Watchers()
+    unread: dict[str, Attempt] = {}
+    with watchers.watch(ids(*watched)) as watch:
+        for revision, (name, looks) in enumerate(history):
+            watchers.publish([change(name, revision)])
+            if name in watched:
+                unread.pop(name, None)
+                unread[name] = change(name, revision)
+            if looks:
+                assert watch.take() == list(unread.values())
+                unread.clear()
+        assert watch.take() == list(unread.values())
