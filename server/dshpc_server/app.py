@@ -184,6 +184,7 @@ class _Assembly:
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         """Everything but the port: recovered, dispatching, taking results in."""
+        failed: Exception | None = None
         async with self._committer, self._reconciler:
             await self._dispatcher.recover()
             async with asyncio.TaskGroup() as tasks:
@@ -195,9 +196,14 @@ class _Assembly:
                 await self._wait_for_engine()
                 try:
                     yield
+                except Exception as error:  # noqa: BLE001 - raised below
+                    # Not a failure of these tasks: a group would wrap it, and it is to be told.
+                    failed = error
                 finally:
                     for task in owned:
                         task.cancel()
+        if failed is not None:
+            raise failed
 
     def _publish(self, changes: Sequence[port.Attempt]) -> None:
         self._watchers.publish(changes)

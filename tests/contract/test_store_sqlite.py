@@ -42,6 +42,15 @@ def test_it_says_what_kind_of_store_it_is(path: pathlib.Path) -> None:
     assert path.exists()
 
 
+def test_an_error_of_the_database_does_not_tell_what_was_to_be_stored(path: pathlib.Path) -> None:
+    twice = [v.row(0, "a"), v.row(0, "b")]
+    with closing(SqlStore.open(path)) as store:
+        (answer,) = store.write([lambda writer: writer.accept(v.batch("b", rows=twice))]).answers
+    assert isinstance(answer, sqlalchemy.exc.IntegrityError)
+    assert "UNIQUE" in str(answer)
+    assert "head 0" not in str(answer)
+
+
 def test_a_second_server_is_refused_until_the_first_is_gone(path: pathlib.Path) -> None:
     first = SqlStore.open(path)
     with closing(first), pytest.raises(port.StoreInUseError, match="in use by another server"):

@@ -5,8 +5,9 @@ import signal
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2
 
-from dshpc.v1 import batch_service_pb2, types_pb2
+from dshpc.v1 import batch_service_pb2, job_service_pb2, types_pb2
 from support import calls, live_server, site
 
 
@@ -109,6 +110,52 @@ def test_an_open_stream_ends_as_unavailable_when_the_server_stops(
         gate.open()
 
 
+def test_an_open_wait_ends_as_unavailable_after_the_grace_however_often_a_stop_is_asked_for(
+    tmp_path: pathlib.Path, methods_dir: pathlib.Path
+) -> None:
+    gate = site.Gate(tmp_path / "gate")
+    grace = {"stop-grace-seconds": 0.2}
+    with live_server.as_process(tmp_path, methods_dir, **grace) as server:
+        with grpc.insecure_channel(server.address) as channel:
+            service = calls.Service(channel)
+            config = calls.config("hold", service.upload(gate.content))
+            waiting = service.jobs.SimulateJobs.future(
+                job_service_pb2.SimulateJobsRequest(jobs=[config], wait=calls.until_finished()),
+                timeout=60,
+            )
+            job_id = service.simulate(config).results[0].job_id
+            service.wait_for_status(job_id, types_pb2.JOB_STATUS_RUNNING)
+            for _ in range(2):
+                server.process.send_signal(signal.SIGINT)
+            refused = calls.refusal(waiting.result)
+            assert refused.code == grpc.StatusCode.UNAVAILABLE
+            assert "stopping" in refused.text
+        assert server.stop() == 0
+        gate.open()
+
+
+def test_who_watches_the_health_does_not_hold_up_a_stop(
+    tmp_path: pathlib.Path, methods_dir: pathlib.Path
+) -> None:
+    grace = {"stop-grace-seconds": 10 * live_server.STOP_SECONDS}
+    with (
+        live_server.as_process(tmp_path, methods_dir, **grace) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        watch: grpc.UnaryStreamMultiCallable[
+            health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse
+        ] = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        watching = watch(health_pb2.HealthCheckRequest())
+        assert next(watching).status == health_pb2.HealthCheckResponse.SERVING
+        assert server.stop() == 0
+        assert next(watching).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert calls.refusal(lambda: next(watching)).code != grpc.StatusCode.OK
+
+
 def test_a_second_server_on_the_same_data_is_refused(
     tmp_path: pathlib.Path, methods_dir: pathlib.Path
 ) -> None:
@@ -129,6 +176,9 @@ def test_a_server_on_a_taken_port_says_so_and_ends(
     ):
         live_server.ServerProcess(tmp_path / "other", methods_dir, listen=first.address)
     live_server.wait_until_gone(tmp_path / "other")
+    log = (tmp_path / "other" / "server.log").read_text()
+    assert log.splitlines()[-1].startswith(f"dshpc-server: cannot listen on {first.address}")
+    assert "Traceback" not in log
 
 
 def test_a_stopped_server_leaves_no_process_and_says_nothing_of_the_jobs_content(

@@ -31,6 +31,11 @@ def granted(
         memory_bytes=asked.memory_bytes or method.resources.memory_bytes or defaults.memory_bytes,
         gpus=asked.gpus or method.resources.gpus or 0,
     )
+    return refusal(resources, capacity) or resources
+
+
+def refusal(resources: Resources, capacity: Capacity) -> Rejection | None:
+    """Why a job that needs this can never run here; None when it can."""
     excess = [
         Violation(field=f"resources.{name}", description=f"{wanted} asked, {available} available")
         for name, wanted, available in (
@@ -41,7 +46,7 @@ def granted(
         if wanted > available
     ]
     if not excess:
-        return resources
+        return None
     listed = "; ".join(f"{v.field}: {v.description}" for v in excess)
     return Rejection(
         reason=Reason.RESOURCES_UNAVAILABLE,

@@ -2,8 +2,9 @@
 
 Promises: an attempt is claimed (CONFIGURING, durable) before the engine hears of it; what all
 running attempts declared never exceeds the engine's capacity; the queue's order is kept, also by a
-job too large for what is free. It wakes when something is queued or ends, and polls only while the
-store or the disk is not available.
+job too large for what is free; one too large for the whole engine (which had more when it was
+accepted) is not started, and holds up nobody. It wakes when something is queued or ends, and polls
+only while the store or the disk is not available.
 """
 
 import asyncio
@@ -105,7 +106,12 @@ class Dispatcher:
 
     async def _claim(self, room: admission.Room) -> bool:
         limit = min(room.most_jobs, CLAIM_LIMIT)
-        claims = await self._committer.write(lambda writer: writer.claim(room.take, limit))
+        capacity = self._engine.capacity()
+
+        def is_due(wanted: job.Resources) -> bool:
+            return room.take(wanted) or admission.refusal(wanted, capacity) is not None
+
+        claims = await self._committer.write(lambda writer: writer.claim(is_due, limit))
         for claim in claims:
             self._active.add(claim)
         self._claimed.extend(claims)
@@ -119,7 +125,7 @@ class Dispatcher:
         while self._claimed and unavailable is None:
             claim = self._claimed[0]
             try:
-                launches.append(await self._launcher.launch(claim))
+                launches.append(await self._launch(claim))
             except launching.NotLaunchableError as error:
                 refused.append(
                     engine.NotStarted(key=claim.key, at=self._clock.now(), reason=str(error))
@@ -134,3 +140,9 @@ class Dispatcher:
             await self._report(refused)
         if unavailable is not None:
             raise unavailable
+
+    async def _launch(self, claim: port.Claim) -> engine.Launch:
+        refused = admission.refusal(claim.resources, self._engine.capacity())
+        if refused is not None:
+            raise launching.NotLaunchableError(refused.message)
+        return await self._launcher.launch(claim)

@@ -11,7 +11,7 @@ from dshpc_server.store import port
 
 
 class NotLaunchableError(errors.DshpcError):
-    """The attempt cannot be started: its method's version or an input is gone."""
+    """The attempt cannot be started: its method's version, an input or the room for it is gone."""
 
 
 class Launcher:

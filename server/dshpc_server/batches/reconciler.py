@@ -205,7 +205,8 @@ class Reconciler:
             exit_code=None,
             signal=None,
             output=None,
-            reason=fact.reason,
+            # A path in it may hold bytes that are no text.
+            reason=fact.reason.encode(errors="replace").decode(),
             stderr_tail="",
         )
         return self._ending(ended, event)

@@ -8,8 +8,10 @@ from dshpc_server.batches import encoding
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.store import port
 
-_PIECE = 500
-"""Rows read at one time: a page of large rows is cut by bytes, so few are read in vain."""
+_FIRST_PIECE = 16
+"""Rows read first: a page of large rows is cut by bytes, so few of 1 MiB are read in vain."""
+_LARGEST_PIECE = 512
+"""Each piece is twice the one before, up to this."""
 FRAME_BYTES = 6
 """What a row costs in a message beside itself: a tag of 1, a length of at most 5."""
 
@@ -56,12 +58,12 @@ def read_page(
         raise errors.NotFoundError("batch", batch_id)
     taken: list[bytes] = []
     size = 0
-    next_index = first_index
+    next_index, limit = first_index, _FIRST_PIECE
     while True:
         piece = store.find_rows(
             batch_id,
             first_index=next_index,
-            limit=_PIECE,
+            limit=limit,
             statuses=wanted.statuses,
             outcomes=wanted.outcomes,
         )
@@ -71,6 +73,6 @@ def read_page(
             if len(taken) == max_rows or (taken and size > max_bytes):
                 return Page(rows=taken, next_index=row.index)
             taken.append(encoded)
-        if len(piece) < _PIECE:
+        if len(piece) < limit:
             return Page(rows=taken, next_index=None)
-        next_index = piece[-1].index + 1
+        next_index, limit = piece[-1].index + 1, min(2 * limit, _LARGEST_PIECE)

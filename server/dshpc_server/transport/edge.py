@@ -79,6 +79,13 @@ class Edge:
             self._drained.add(task)
             task.cancel()
 
+    async def wait_until_ended(self, timeout_seconds: float) -> None:
+        """Wait until no call is open, or until the time is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                while open_calls := self._streams | self._others:
+                    await asyncio.wait(open_calls)
+
     def service(
         self, service: descriptor.ServiceDescriptor, servicer: object
     ) -> grpc.GenericRpcHandler:

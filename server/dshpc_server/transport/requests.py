@@ -15,6 +15,11 @@ from dshpc_server.domain import identity
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
 from dshpc_server.transport import known, limits, moments, parameters, wire
 
+_MAX_ECHO_CHARACTERS = 256
+"""Of names and hashes that are refused for their length; the others are shorter."""
+_ENCODED_PER_CANONICAL_BYTE = 8
+"""A Struct takes up to 5.5 bytes for one of canonical JSON (ones in a list). What is longer than
+this is refused, and its echo would be as large as the request."""
 _PARAMETERS_FIELD = types_pb2.MultiJobResult.PARAMETERS_FIELD_NUMBER
 DEADLINE_MARGIN_SECONDS = 0.5
 """A unary wait ends this long before the caller's deadline, so that the answer arrives."""
@@ -34,6 +39,7 @@ class RequestReader:
     def __init__(self, limits: limits.Limits) -> None:
         self._limits = limits
         self._parameters = parameters.ParameterReader(limits)
+        self._max_echo_bytes = _ENCODED_PER_CANONICAL_BYTE * limits.max_parameters_bytes
 
     def batch(
         self,
@@ -102,10 +108,10 @@ class RequestReader:
         head = types_pb2.MultiJobResult(
             index=index,
             config_id=config.config_id,
-            file_hash=file_hash,
-            method_name=config.method_name,
+            file_hash=file_hash[:_MAX_ECHO_CHARACTERS],
+            method_name=config.method_name[:_MAX_ECHO_CHARACTERS],
         ).SerializeToString()
-        if encoded is not None:
+        if encoded is not None and len(encoded) <= self._max_echo_bytes:
             head += wire.field(_PARAMETERS_FIELD, encoded)
         if refused is not None:
             return request.RefusedRow(index=index, head=head, rejection=refused)

@@ -85,9 +85,10 @@ class GrpcServer:
         await self._health.enter_graceful_shutdown()
         self._edge.drain(streams_only=True)
         stopping = asyncio.create_task(self._server.stop(grace_seconds + _LAST_SECONDS))
-        done, _ = await asyncio.wait([stopping], timeout=grace_seconds)
-        if not done:
-            self._edge.drain(streams_only=False)
+        await self._edge.wait_until_ended(grace_seconds)
+        self._edge.drain(streams_only=False)
+        # Those who watch the health are not ours to end, and would use up the whole grace.
+        await self._server.stop(_LAST_SECONDS)
         await stopping
 
 

@@ -66,6 +66,17 @@ async def test_a_large_job_at_the_head_is_not_overtaken(start: Start) -> None:
     assert list(parts.engine.launches)[:3] == [small, large, later]
 
 
+async def test_a_job_too_large_since_a_restart_fails_and_holds_up_nobody(start: Start) -> None:
+    before = start(cpus=4)
+    async with before.storing():
+        large, small = keys(await before.accept(job(0, n=0, resources=needing(4)), job(1, n=1)))
+    parts = start(cpus=2)
+    async with parts.serving():
+        await parts.until_status(large, JobStatus.BOOT_FAIL)
+        assert "can never run here (resources.cpus: 4 asked, 2 available)" in parts.reason(large)
+        await parts.engine.launched(small)
+
+
 async def test_one_run_serves_every_batch_that_asked_for_it(start: Start) -> None:
     parts = start()
     async with parts.serving():

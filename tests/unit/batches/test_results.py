@@ -3,7 +3,8 @@
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import hypothesis
 import pytest
@@ -80,7 +81,10 @@ def page(
 
 @pytest.mark.parametrize(
     ("max_rows", "next_index"),
-    [(1, 1), (499, 499), (500, 500), (501, 501), (1000, 1000), (1199, 1199), (1200, None)],
+    [
+        *((rows, rows) for rows in (1, 15, 16, 17, 48, 1007, 1008, 1009, 1199)),  # edges of pieces
+        (1200, None),
+    ],
 )
 def test_a_page_has_as_many_rows_as_asked(
     store: SqlStore, max_rows: int, next_index: int | None
@@ -115,6 +119,44 @@ def test_a_row_over_the_limit_still_gets_through_alone(store: SqlStore) -> None:
     assert page(store, "large", max_bytes=limit) == ([0, 1], 2)
     assert page(store, "large", first_index=2, max_bytes=limit) == ([2], 3)
     assert page(store, "large", first_index=3, max_bytes=limit) == ([3, 4], None)
+
+
+class ReadingCounted:
+    """A store that counts the rows it was asked to read."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self.rows_read = 0
+        self.has_batch = store.has_batch
+        self._find_rows = store.find_rows
+
+    def find_rows(self, batch_id: str, **asked: Any) -> Sequence[port.Row]:  # noqa: ANN401 - handed on
+        found = self._find_rows(batch_id, **asked)
+        self.rows_read += len(found)
+        return found
+
+
+@pytest.mark.parametrize("told", [1, 10, 100, 1000])
+def test_a_page_cut_by_bytes_reads_few_rows_in_vain(store: SqlStore, told: int) -> None:
+    counted = ReadingCounted(store)
+    size = (
+        len(
+            results.read_page(
+                store, ENCODER, "many", first_index=0, max_rows=1, max_bytes=1, wanted=ALL
+            ).rows[0]
+        )
+        + results.FRAME_BYTES
+    )
+    found = results.read_page(
+        cast("port.Reader", counted),
+        ENCODER,
+        "many",
+        first_index=0,
+        max_rows=MANY,
+        max_bytes=told * size,
+        wanted=ALL,
+    )
+    assert len(found.rows) == told
+    assert counted.rows_read <= 16 + 2 * told
 
 
 @pytest.mark.parametrize(

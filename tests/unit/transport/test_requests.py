@@ -206,3 +206,14 @@ def test_names_are_limited_by_bytes() -> None:
         batch(config(), config(config_id="é" * 129))
     with pytest.raises(errors.InvalidRequestError, match=r"options\.display_name"):
         batch(config(), display_name="é" * 129)
+
+
+def test_the_echo_of_what_is_far_too_long_is_cut() -> None:
+    long = "x" * 100_000
+    for wrong in (config(method_name=long), config(file_hash=long)):
+        assert len(refused(wrong).head) < 1000
+    huge = config(parameters=values.struct({"a": long}))
+    assert len(refused(huge).head) < 1000
+    assert not types_pb2.MultiJobResult.FromString(refused(huge).head).HasField("parameters")
+    ones = values.struct({"a": [1] * 150})
+    assert echo(row(parameters=ones)).parameters == ones

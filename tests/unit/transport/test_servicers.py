@@ -93,6 +93,22 @@ def test_many_small_rows_keep_to_the_size_too() -> None:
     assert job_service_pb2.SimulateJobsResponse.FromString(packed).next_page_token
 
 
+@pytest.mark.parametrize("group_size", [1, 3, 1000])
+def test_a_group_of_results_is_cut_by_number_and_by_bytes(group_size: int) -> None:
+    sizes = [0] * 5 + [1_500_000] * 4 + [5_000_000] + [0] * 5
+    messages = list(job_servicer()._result_messages(answer(sizes).rows, group_size))
+    told = []
+    for message in messages:
+        event = job_service_pb2.StreamSimulateJobsResponse.FromString(message)
+        group = [event.result] if event.HasField("result") else list(event.results.results)
+        assert 1 <= len(group) <= group_size
+        assert len(message) < 3.1e6 or len(group) == 1
+        told += [row.index for row in group]
+    assert told == list(range(len(sizes)))
+    if group_size == 1000:
+        assert len(messages) < len(sizes) / 2
+
+
 class SlowReader(requests.RequestReader):
     """Reads a batch in ten seconds of the caller's deadline."""
 

@@ -53,7 +53,8 @@ def parse(url: str | pathlib.Path) -> sqlalchemy.URL:
 
 def engine(url: sqlalchemy.URL, *, read_only: bool) -> sqlalchemy.Engine:
     """Return an engine on this database. Nothing is opened yet."""
-    made = sqlalchemy.create_engine(url)
+    # Values are what jobs are about, which no error and no log line may tell.
+    made = sqlalchemy.create_engine(url, hide_parameters=True)
 
     @sqlalchemy.event.listens_for(made, "connect")
     def configure(driver_connection: sqlite3.Connection, _record: object) -> None:

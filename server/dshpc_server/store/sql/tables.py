@@ -50,7 +50,7 @@ jobs = sqlalchemy.Table(
     # As it was first submitted; not part of the identity.
     Column("method_name", Text, nullable=False),
     Column("function_hash", Text, nullable=False),
-    # A JSON object: content hash by input name, in the order the method declares them.
+    # A JSON object: content hash by input name.
     Column("inputs", Text, nullable=False),
     # Canonical JSON (RFC 8785).
     Column("parameters_json", Text, nullable=False),

@@ -13,7 +13,7 @@ from dshpc_server.batches import encoding, request, results, simulation
 from dshpc_server.domain import identity
 from dshpc_server.domain.rejection import Violation
 from dshpc_server.store import committer, port
-from dshpc_server.transport import answers, edge, moments, options, pages, requests, words
+from dshpc_server.transport import answers, edge, limits, moments, options, pages, requests, words
 
 _CLOSING_BYTES = 512
 """More than what an answer holds beside its rows: the statistics, the batch's name, a token."""
@@ -117,10 +117,16 @@ class JobServicer:
         return [message]
 
     def _result_messages(self, rows: Sequence[port.Row], group_size: int) -> Iterator[bytes]:
-        for first in range(0, len(rows), group_size):
-            group = [
-                encoding.encoded_row(row, self._encoder) for row in rows[first : first + group_size]
-            ]
+        group: list[bytes] = []
+        size = 0
+        for row in rows:
+            encoded = encoding.encoded_row(row, self._encoder)
+            size += len(encoded) + results.FRAME_BYTES
+            if group and (len(group) == group_size or size > limits.DEFAULT_RESPONSE_BYTES):
+                yield answers.result_event(group, self._clock.now())
+                group, size = [], len(encoded) + results.FRAME_BYTES
+            group.append(encoded)
+        if group:
             yield answers.result_event(group, self._clock.now())
 
     def _job(self, record: port.JobRecord) -> job_service_pb2.Job:
