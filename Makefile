@@ -73,7 +73,7 @@ demo: setup ## Start a server, run every example method twice, show the answers,
 
 .PHONY: serve
 serve: setup ## Serve on 127.0.0.1:50051 with data in ./data and the example methods.
-	@$(BIN)/dshpc-server serve --listen 127.0.0.1:50051 --data-dir data --methods-dir examples/methods
+	@DSHPC_METHODS_DIR="$${DSHPC_METHODS_DIR:-examples/methods}" $(BIN)/dshpc-server serve
 
 ## Test --------------------------------------------------------------------------------------------
 

@@ -1,16 +1,26 @@
 """The `dshpc` command against a server, inside the test or as a process of its own."""
 
+import contextlib
 import json
 import pathlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from dshpc.cli import main
 
-_ENTRY = "import sys; from dshpc.cli import main; sys.exit(main.main())"
+# Ctrl-C counts as on a terminal, also when the tests run in the background, where a shell has it
+# ignored for all that is started there.
+_ENTRY = """
+import signal, sys
+from dshpc.cli import main
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main.main())
+"""
 
 
 class Command:
@@ -37,13 +47,15 @@ class Command:
         """The command line of a process of its own."""
         return [sys.executable, "-c", _ENTRY, "--server", self._target, *map(str, arguments)]
 
+    @contextlib.contextmanager
     def process(
         self, *arguments: str | pathlib.Path, stdout: int, stderr: int
-    ) -> "subprocess.Popen[bytes]":
-        """Start as a process of its own."""
-        return subprocess.Popen(
-            self.words(*arguments),
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-        )
+    ) -> "Iterator[subprocess.Popen[bytes]]":
+        """Start as a process of its own, which a test that fails does not leave behind."""
+        with subprocess.Popen(
+            self.words(*arguments), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()

@@ -12,6 +12,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `dshpc ARGUMENTS` (default: those of the process) and return the exit code."""
     # gRPC's own log lines would stand between ours.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows few characters
@@ -25,3 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return exit_codes.INTERRUPTED
     return app.run(arguments)
+
+
+def _replace_closed_streams() -> None:
+    """Give a command started with `>&-` or the like a stream that leads nowhere.
+
+    Left closed, its number would go to the next file or connection that is opened.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115  # stays open

@@ -13,6 +13,7 @@ from dshpc.v1 import types_pb2
 
 TABLE_ROWS = 50
 _HEADINGS = (">#", "job", "status", "outcome", ">time", "output")
+_NEVER_CUT = ("#", "status", "time")
 _LEAST_CHARACTERS = 10
 _MOST_CHARACTERS = 200
 """Of an output or a problem; what is shown of it depends on the width."""
@@ -211,10 +212,15 @@ def _problem(result: types_pb2.MultiJobResult) -> str:
 
 
 def _print_lines(console: Console, lines: Sequence[_Line]) -> None:
-    """Print a row a line: what does not fit into the width is cut from the last column."""
+    """Print a row a line: what does not fit into the width is cut from the last column.
+
+    In a width that is too narrow even so, names and outcomes are cut too.
+    """
     rows = [_cells(line) for line in lines]
     taken = sum(max(len(row[column]) + 2 for row in rows) for column in range(len(_HEADINGS) - 1))
     table = terminal.new_table(*_HEADINGS)
+    for column in table.columns:
+        column.no_wrap = column.header in _NEVER_CUT
     for row in rows:
         row[-1].truncate(max(console.width - taken, _LEAST_CHARACTERS), overflow="ellipsis")
         table.add_row(*row)
@@ -224,6 +230,8 @@ def _print_lines(console: Console, lines: Sequence[_Line]) -> None:
 def _cells(line: _Line) -> list[Text]:
     texts = (str(line.index), line.name, line.status, line.outcome, line.time, line.detail)
     cells = [terminal.shown(text) for text in texts]
+    for cell in cells:
+        cell.no_wrap, cell.overflow = True, "ellipsis"
     cells[_HEADINGS.index("status")].stylize(_STYLES[line.rank])
     return cells
 

@@ -10,6 +10,8 @@ import subprocess
 import time
 from collections.abc import Callable
 
+import pytest
+
 from dshpc.v1 import types_pb2
 from support.dshpc_command import Command
 from support.fake_service import BATCH_ID, FakeService
@@ -156,3 +158,34 @@ def test_stdin_is_a_batch_too(dshpc: Command, service: FakeService) -> None:
     assert process.returncode == 0
     assert len(out.splitlines()) == 2
     assert [config.method_name for config in service.batches[0].jobs] == ["m"]
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_do_not_keep_the_batch_from_running(
+    dshpc: Command, service: FakeService, batch: pathlib.Path, closed: str
+) -> None:
+    words = dshpc.words("run", batch, "--no-progress")
+    done = _with_streams_of_a_shell(closed, words)
+
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert len(service.batches) == 1
+
+
+def test_a_closed_stdin_is_an_empty_batch_file(dshpc: Command) -> None:
+    done = _with_streams_of_a_shell("<&-", dshpc.words("run", "-"))
+
+    assert done.returncode == 2
+    assert done.stderr == "dshpc: stdin: must be a mapping, not nothing\n"
+
+
+def _with_streams_of_a_shell(
+    redirections: str, words: list[str]
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirections}', "sh", *words],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )

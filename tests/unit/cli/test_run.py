@@ -3,6 +3,8 @@
 import json
 import pathlib
 
+import pytest
+
 from dshpc.v1 import job_service_pb2, types_pb2
 from support import fake_rows
 from support.dshpc_command import Command
@@ -38,6 +40,19 @@ def test_all_completed_is_exit_code_0_with_a_table(
         ("column_stats/b/1", sha256(b"b\n")),
     ]
     assert set(service.stored) == {sha256(b"a\n"), sha256(b"b\n")}
+
+
+def test_a_narrow_table_has_a_row_a_line_with_whole_statuses(
+    dshpc: Command, batch: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+
+    assert dshpc("run", batch) == 0
+
+    heading, *rows = dshpc.out.splitlines()[:4]
+    assert heading.split()[:3] == ["#", "job", "status"]
+    assert [row.split()[0] for row in rows] == ["0", "1", "2"]
+    assert all("COMPLETED" in row and len(row) <= 40 for row in rows)
 
 
 def test_what_failed_comes_first_and_is_exit_code_1(
