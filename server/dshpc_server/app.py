@@ -119,11 +119,15 @@ class _Assembly:
         self._watchers = watchers.Watchers()
         self._committer = committer.Committer(store, on_changes=self._publish)
         library = content.Library(content=kept, committer=self._committer, encoder=encoding)
+        launcher = launching.Launcher(
+            catalog=installed, library=library, attempts_dir=data_dir / "attempts"
+        )
         self._reconciler = reconciler.Reconciler(
             committer=self._committer,
             active=running_now,
             intake=intake.Intake(kept, inline_output_bytes=settings.inline_output_bytes),
             encoder=encoding,
+            folder=launcher.folder,
             on_room=self._on_room,
         )
         self._dispatcher = dispatcher.Dispatcher(
@@ -131,9 +135,7 @@ class _Assembly:
             engine=engine,
             report=self._reconciler.take,
             active=running_now,
-            launcher=launching.Launcher(
-                catalog=installed, library=library, attempts_dir=data_dir / "attempts"
-            ),
+            launcher=launcher,
             clock=now,
         )
         simulating = simulation.Simulation(

@@ -70,15 +70,16 @@ class Assembly:
         self.library = content.Library(
             content=self.kept, committer=self.committer, encoder=self.encoder
         )
+        self.launcher = launching.Launcher(
+            catalog=self.catalog, library=self.library, attempts_dir=folder / "attempts"
+        )
         self.reconciler = reconciler.Reconciler(
             committer=self.committer,
             active=self.active,
             intake=intake.Intake(self.kept, inline_output_bytes=INLINE_BYTES),
             encoder=self.encoder,
+            folder=self.launcher.folder,
             on_room=self._on_room,
-        )
-        self.launcher = launching.Launcher(
-            catalog=self.catalog, library=self.library, attempts_dir=folder / "attempts"
         )
         self.dispatcher = dispatcher.Dispatcher(
             committer=self.committer,

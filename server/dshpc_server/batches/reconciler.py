@@ -7,6 +7,7 @@ disk does not take is offered again until it does - hours of work are not droppe
 
 import asyncio
 import contextlib
+import pathlib
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Self, TypeGuard, TypeVar
@@ -16,7 +17,7 @@ import structlog
 from dshpc_server import errors
 from dshpc_server.batches import active, encoding, endings, intake
 from dshpc_server.domain import job, lifecycle
-from dshpc_server.domain.job import JobStatus
+from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.engine import port as engine
 from dshpc_server.store import committer, port
@@ -41,9 +42,11 @@ class Reconciler:
         active: active.ActiveAttempts,
         intake: intake.Intake,
         encoder: encoding.ResultEncoder,
+        folder: Callable[[AttemptKey], pathlib.Path],
         on_room: Callable[[], None],
     ) -> None:
         """`on_room` is told when processes have ended, before their ends are recorded."""
+        self._folder = folder
         self._on_room = on_room
         self._committer = committer
         self._active = active
@@ -195,6 +198,7 @@ class Reconciler:
     def _ended_early(
         self, fact: engine.NotStarted | engine.Lost, claim: port.Claim, event: Event
     ) -> port.Report:
+        folder = self._folder(fact.key)
         ended = encoding.EndedAttempt(
             key=fact.key,
             status=_target(event),
@@ -207,8 +211,9 @@ class Reconciler:
             output=None,
             # A path in it may hold bytes that are no text.
             reason=fact.reason.encode(errors="replace").decode(),
-            stderr_tail="",
+            stderr_tail=self._intake.stderr_tail(folder / "stderr"),
         )
+        self._intake.clear_workspace(folder)
         return self._ending(ended, event)
 
     def _ending(

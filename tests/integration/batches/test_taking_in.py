@@ -127,6 +127,23 @@ async def test_what_never_started_and_what_was_lost_are_told_with_the_reason(
         assert parts.reason(never) == "no such command"
 
 
+async def test_what_was_lost_keeps_its_log_and_not_its_scratch_space(start: Start) -> None:
+    parts = start()
+    async with parts.serving():
+        lost = await launched(parts, 1)
+        folder = parts.launcher.folder(lost)
+        (folder / "workspace" / "deep").mkdir(parents=True)
+        (folder / "stderr").write_text("half way\n")
+        await parts.engine.lost(lost, "the node is gone")
+        await parts.until_status(lost, JobStatus.NODE_FAIL)
+        found = parts.store.find_job(lost.job_id)
+    assert found is not None
+    assert found.ending is not None
+    assert found.ending.stderr_tail == "half way\n"
+    assert (folder / "stderr").exists()
+    assert not (folder / "workspace").exists()
+
+
 async def test_an_output_that_became_a_link_fails_the_job_and_is_not_followed(
     start: Start,
 ) -> None:
