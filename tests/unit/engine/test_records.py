@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pathlib
+from collections.abc import Callable
 
 import pytest
 
@@ -56,6 +57,37 @@ def test_an_end_of_another_boot_does_not_count(tmp_path: pathlib.Path) -> None:
 def test_a_torn_end_does_not_count(tmp_path: pathlib.Path, text: str) -> None:
     (tmp_path / "exit.json").write_text(text)
     assert records.read_exit(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize("name", ["exit.json", "process.json"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pathlib.Path.mkdir,
+        os.mkfifo,
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.symlink_to(path),
+        lambda path: path.write_text("[" * 50_000),
+        lambda path: path.write_text("x" * 100_000),
+    ],
+)
+def test_what_a_method_put_in_the_place_of_a_record_does_not_count_and_holds_nobody_up(
+    tmp_path: pathlib.Path, name: str, spoil: Callable[[pathlib.Path], object]
+) -> None:
+    spoil(tmp_path / name)
+    assert records.read_exit(str(tmp_path)) is None
+    assert records.find_process(str(tmp_path), {}) is None
+
+
+@pytest.mark.parametrize(
+    "spoil", [pathlib.Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/null")]
+)
+def test_an_end_is_not_written_to_what_a_method_put_there(
+    tmp_path: pathlib.Path, spoil: Callable[[pathlib.Path], object]
+) -> None:
+    spoil(tmp_path / "process.json")
+    with pytest.raises(OSError, match=r"process\.json"):
+        records.write_exit(str(tmp_path), _end())
 
 
 def test_a_folder_is_made_once(tmp_path: pathlib.Path) -> None:

@@ -61,3 +61,15 @@ def test_spares_are_removed_in_the_end_and_those_of_a_dead_runner_in_the_beginni
     assert list((tmp_path / "spares").iterdir()) == []
     again.close()
     assert not (tmp_path / "spares").exists()
+
+
+def test_a_spare_that_somebody_filled_does_not_keep_the_next_runner_from_starting(
+    rooms: workspaces.Workspaces, tmp_path: pathlib.Path
+) -> None:
+    rooms.take(str(_give(rooms, tmp_path / "first")))
+    (tmp_path / "spares" / "0" / "file").touch()
+    again = workspaces.Workspaces(str(tmp_path / "spares"))
+    for number in range(2):
+        again.take(str(_give(again, tmp_path / f"room-{number}")))
+    _give(again, tmp_path / "last")
+    assert (tmp_path / "spares" / "0" / "file").exists()

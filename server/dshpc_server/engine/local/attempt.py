@@ -51,12 +51,14 @@ class Attempt:
 class Slot:
     """A control group that holds one attempt at a time."""
 
-    __slots__ = ("path", "procs_fd")
+    __slots__ = ("is_spoilt", "path", "procs_fd")
 
     def __init__(self, *, path: str, procs_fd: int) -> None:
         self.path = path
         self.procs_fd = procs_fd
         """Open on cgroup.procs, for reading and writing."""
+        self.is_spoilt = False
+        """Its attempt made groups in it, so it is not fit for another."""
 
 
 NO_SLOT = Slot(path="", procs_fd=-1)

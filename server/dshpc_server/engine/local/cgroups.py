@@ -7,6 +7,7 @@ when the runner is there already. A group without limits is used again by the ne
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Collection
 
@@ -59,25 +60,36 @@ class GroupTree:
         """Kill the group; the kernel lets nothing be born in it meanwhile."""
         if attempt.slot is self._inside:
             self.go_home()
+        if attempt.wait_status is None:  # until it is reaped the number is its own
+            os.kill(attempt.pid, signal.SIGKILL)
         kill_group(attempt.slot.path)
 
     def is_gone(self, attempt: Attempt) -> bool:
-        """Whether the group is empty; kills it when it is not."""
+        """Whether the group is empty, and has no groups below; kills it when it is not."""
+        if _has_groups(attempt.slot.path):
+            attempt.slot.is_spoilt = True
+            self.kill(attempt)
+            _remove_below(attempt.slot.path)
+            return False
         if not self.members(attempt):
             return True
         self.kill(attempt)
         return False
 
     def leave(self, slot: Slot) -> None:
-        """Keep the slot for the next attempt."""
-        self._free.append(slot)
+        """Keep the slot for the next attempt, if it is fit for one."""
+        if slot.is_spoilt:
+            self.remove(slot)
+        else:
+            self._free.append(slot)
 
     def remove(self, slot: Slot) -> None:
         """Give up an empty slot that is not fit for another attempt."""
         if slot is self._inside:
             self.go_home()
         os.close(slot.procs_fd)
-        os.rmdir(slot.path)
+        with contextlib.suppress(OSError):  # something holds it: purged at the end
+            os.rmdir(slot.path)
 
     def close(self) -> None:
         """Remove every group."""
@@ -124,6 +136,20 @@ def kill_group(path: str) -> None:
     except FileNotFoundError:
         found = (processes.look_up(int(pid)) for pid in read(f"{path}/cgroup.procs").split())
         processes.kill([process for process in found if process])
+
+
+def _has_groups(path: str) -> bool:
+    # A folder of this file system has a link for each folder in it, and two of its own.
+    return os.stat(path).st_nlink > 2
+
+
+def _remove_below(path: str) -> None:
+    """Kill and remove the groups in a group; those that are not empty yet stay."""
+    for member, _, _ in os.walk(path, topdown=False):
+        if member != path:
+            with contextlib.suppress(OSError):
+                kill_group(member)
+                os.rmdir(member)
 
 
 def purge(group: str) -> bool:

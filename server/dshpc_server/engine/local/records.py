@@ -10,6 +10,7 @@ of the machine a record may be there while the output it speaks of is not. So a 
 in the boot that wrote it, and an attempt that was cut off by the machine is lost (NODE_FAIL).
 """
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -18,6 +19,11 @@ from typing import Any, cast
 from dshpc_server.engine.local import processes, wire
 
 _FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+# A method may do what it likes to its folder: no link is followed, no FIFO waited for.
+_WARY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_RECORD_LIMIT_BYTES = 64 * 2**10
+# What the machine is short of for the moment says nothing about a record.
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
 
 
 def make_folder(folder: str, params: str) -> tuple[int, int]:
@@ -92,7 +98,7 @@ def read_exit(folder: str) -> wire.Fact | None:
 
 
 def _write(path: str, record: dict[str, Any]) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | _WARY, 0o600)
     try:
         data = json.dumps(record).encode()
         _write_all(fd, data)
@@ -109,11 +115,23 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 def _read(path: str) -> dict[str, Any] | None:
+    """Return a record; None for what is none, or cannot be read."""
     try:
-        with open(path, "rb") as file:
-            record = json.load(file)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        record = json.loads(_content(path))
+    except OSError as error:
+        if error.errno in _PASSING:
+            raise
+        return None
+    except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict) or record.pop("boot_id", None) != processes.BOOT_ID:
         return None
     return record
+
+
+def _content(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | _WARY)
+    try:
+        return os.read(fd, _RECORD_LIMIT_BYTES)
+    finally:
+        os.close(fd)

@@ -152,8 +152,8 @@ def _redirect_output(folder: str) -> None:
 
 def _log(line: str) -> None:
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    sys.stderr.write(f"at={moment} runner={os.getpid()} {line}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # a full disk is no reason to end what runs
+        os.write(sys.stderr.fileno(), f"at={moment} runner={os.getpid()} {line}\n".encode())
 
 
 if __name__ == "__main__":

@@ -30,7 +30,10 @@ class Tree(Protocol):
         ...
 
     def kill(self, attempt: Attempt) -> None:
-        """Send SIGKILL to everything of the attempt. New ones may be born meanwhile."""
+        """Send SIGKILL to everything of the attempt. New ones may be born meanwhile.
+
+        The main process comes first: one that saw its child die might go on and end with 0.
+        """
         ...
 
     def is_gone(self, attempt: Attempt) -> bool:
@@ -67,16 +70,19 @@ class ScannedTree:
         return NO_SLOT
 
     def members(self, attempt: Attempt) -> Collection[int]:
-        """The main process, orphans of its, and all their descendants."""
+        """The main process while it lives, orphans of its, and all their descendants."""
         table = processes.table()
         orphans = self._orphans() & table.keys()
         owned = {pid for pid in orphans if self._owner(table[pid]) is attempt}
-        return processes.with_descendants(table, {attempt.pid} | owned)
+        # A main process that was reaped has given its number back.
+        main = {attempt.pid} if attempt.wait_status is None else set()
+        return processes.with_descendants(table, main | owned)
 
     def kill(self, attempt: Attempt) -> None:
         """Kill every member seen in one look."""
         table = processes.table()
-        processes.kill([table[pid] for pid in self.members(attempt) if pid in table])
+        main_first = sorted(self.members(attempt), key=lambda pid: pid != attempt.pid)
+        processes.kill([table[pid] for pid in main_first if pid in table])
 
     def is_gone(self, attempt: Attempt) -> bool:
         """Look for orphans; when the runner has none, nothing can be left."""

@@ -6,6 +6,7 @@ at hundreds of short attempts a second a new directory was measured to cost 0.5 
 """
 
 import contextlib
+import itertools
 import os
 import stat
 
@@ -21,7 +22,7 @@ class Workspaces:
         self._spares: list[str] = []
         self._made = 0
         remove_spares(folder)
-        os.mkdir(folder)
+        os.makedirs(folder, exist_ok=True)
 
     def give(self, workspace: str) -> None:
         """Make this workspace. Raises OSError."""
@@ -39,10 +40,10 @@ class Workspaces:
         if len(self._spares) >= _SPARE_LIMIT or not _is_as_given(workspace):
             return
         spare = f"{self._folder}/{self._made}"
+        self._made += 1
         with contextlib.suppress(OSError):
             os.rename(workspace, spare)
             self._spares.append(spare)
-            self._made += 1
 
     def close(self) -> None:
         """Remove the spare ones."""
@@ -51,17 +52,23 @@ class Workspaces:
 
 def remove_spares(folder: str) -> None:
     """Remove what a runner, perhaps a dead one, kept here."""
-    with contextlib.suppress(OSError):
-        for directory, _, _ in os.walk(folder, topdown=False):
+    for directory, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):  # somebody put something there
             os.rmdir(directory)
 
 
 def _is_as_given(workspace: str) -> bool:
     temporary = os.path.join(workspace, "tmp")
     try:
-        if os.listdir(workspace) != ["tmp"]:
-            return False
         modes = [os.lstat(path).st_mode for path in (workspace, temporary)]
-        return modes == [stat.S_IFDIR | 0o700] * 2 and not os.listdir(temporary)
+        if modes != [stat.S_IFDIR | 0o700] * 2:
+            return False
+        return _first_names(workspace) == ["tmp"] and not _first_names(temporary)
     except OSError:
         return False
+
+
+def _first_names(folder: str) -> list[str]:
+    """At most two names of what is in a folder, which may hold millions."""
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in itertools.islice(entries, 2)]
