@@ -1,4 +1,4 @@
-"""Taking in what an attempt left behind: its output, the end of its log, its workspace.
+"""Taking in what an attempt left behind: its output and the end of its log.
 
 Promises: what is read is a regular file of the attempt's own folder, never what a link or a FIFO
 points to; a long output is whole in the content store before anybody is told of it. Synchronous;
@@ -9,7 +9,6 @@ import errno
 import hashlib
 import os
 import pathlib
-import shutil
 import stat
 
 from dshpc_server import errors
@@ -76,10 +75,6 @@ class Intake:
             file.seek(max(0, size - STDERR_TAIL_BYTES))
             tail = file.read(STDERR_TAIL_BYTES)
         return tail.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-    def clear_workspace(self, folder: pathlib.Path) -> None:
-        """Remove the attempt's scratch space; what cannot be removed is left."""
-        shutil.rmtree(folder / "workspace", ignore_errors=True)
 
     def _short(self, data: bytes) -> encoding.Output:
         text = _text(data)

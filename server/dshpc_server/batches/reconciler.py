@@ -15,7 +15,7 @@ from typing import Self, TypeGuard, TypeVar
 import structlog
 
 from dshpc_server import errors
-from dshpc_server.batches import active, encoding, endings, intake
+from dshpc_server.batches import active, encoding, endings, intake, scratch
 from dshpc_server.domain import job, lifecycle
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.domain.lifecycle import Event
@@ -54,6 +54,7 @@ class Reconciler:
         self._encoder = encoder
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._scratch = scratch.Scratch()
         self._waiting: list[engine.Fact] = []
         self._has_waiting = asyncio.Event()
         self._has_ended = asyncio.Event()
@@ -61,6 +62,7 @@ class Reconciler:
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
         self._own(self._drain())
+        self._own(self._scratch.run())
         return self
 
     async def __aexit__(
@@ -106,7 +108,7 @@ class Reconciler:
                 else:
                     known.append((fact, claim))
             if known:
-                await self._record(await self._reports(known))
+                await self._record_all(known)
 
     def _own(self, work: Coroutine[None, None, None]) -> None:
         task = self._group.create_task(work)
@@ -138,7 +140,14 @@ class Reconciler:
             node=fact.node,
         )
         await self._record([completing])
-        await self._record(await self._reports([(fact, claim)]))
+        await self._record_all([(fact, claim)])
+
+    async def _record_all(self, known: Sequence[tuple[engine.Fact, port.Claim]]) -> None:
+        """Record what these facts mean; then what the ended ones left can go."""
+        await self._record(await self._reports(known))
+        self._scratch.clear(
+            self._folder(fact.key) for fact, _ in known if not isinstance(fact, engine.Started)
+        )
 
     async def _reports(
         self, known: Sequence[tuple[engine.Fact, port.Claim]]
@@ -192,7 +201,6 @@ class Reconciler:
             reason=reason,
             stderr_tail=self._intake.stderr_tail(fact.stderr),
         )
-        self._intake.clear_workspace(fact.stdout.parent)
         return self._ending(ended, event, engine_job_id=fact.engine_job_id, node=fact.node)
 
     def _ended_early(
@@ -213,7 +221,6 @@ class Reconciler:
             reason=fact.reason.encode(errors="replace").decode(),
             stderr_tail=self._intake.stderr_tail(folder / "stderr"),
         )
-        self._intake.clear_workspace(folder)
         return self._ending(ended, event)
 
     def _ending(

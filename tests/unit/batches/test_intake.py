@@ -187,15 +187,3 @@ def test_a_character_that_the_cut_goes_through_is_replaced(
 def test_a_log_that_is_no_text_is_told_as_text(taking: intake.Intake, stdout: pathlib.Path) -> None:
     stdout.write_bytes(b"before \0 \xff after")
     assert taking.stderr_tail(stdout) == "before \ufffd \ufffd after"
-
-
-def test_the_workspace_goes_and_the_rest_of_the_folder_stays(
-    taking: intake.Intake, stdout: pathlib.Path
-) -> None:
-    stdout.write_bytes(b"done")
-    scratch = stdout.parent / "workspace" / "tmp"
-    scratch.mkdir(parents=True)
-    (scratch / "left").write_bytes(b"x")
-    taking.clear_workspace(stdout.parent)
-    taking.clear_workspace(stdout.parent)
-    assert list(stdout.parent.iterdir()) == [stdout]
