@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from dshpc.v1 import types_pb2 as dshpc_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64shpc/v1/batch_service.proto\x12\x08\x64shpc.v1\x1a\x14\x64shpc/v1/types.proto\"\x9e\x01\n\x17ListBatchResultsRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12%\n\x08statuses\x18\x04 \x03(\x0e\x32\x13.dshpc.v1.JobStatus\x12#\n\x08outcomes\x18\x05 \x03(\x0e\x32\x11.dshpc.v1.Outcome\"^\n\x18ListBatchResultsResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.dshpc.v1.MultiJobResult\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2i\n\x0c\x42\x61tchService\x12Y\n\x10ListBatchResults\x12!.dshpc.v1.ListBatchResultsRequest\x1a\".dshpc.v1.ListBatchResultsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64shpc/v1/batch_service.proto\x12\x08\x64shpc.v1\x1a\x14\x64shpc/v1/types.proto\"\xe0\x01\n\x17ListBatchResultsRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12%\n\x08statuses\x18\x04 \x03(\x0e\x32\x13.dshpc.v1.JobStatus\x12#\n\x08outcomes\x18\x05 \x03(\x0e\x32\x11.dshpc.v1.Outcome\x12$\n\x17max_inline_output_bytes\x18\x06 \x01(\x05H\x00\x88\x01\x01\x42\x1a\n\x18_max_inline_output_bytes\"^\n\x18ListBatchResultsResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.dshpc.v1.MultiJobResult\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2i\n\x0c\x42\x61tchService\x12Y\n\x10ListBatchResults\x12!.dshpc.v1.ListBatchResultsRequest\x1a\".dshpc.v1.ListBatchResultsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,9 +33,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dshpc.v1.batch_service_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LISTBATCHRESULTSREQUEST']._serialized_start=65
-  _globals['_LISTBATCHRESULTSREQUEST']._serialized_end=223
-  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_start=225
-  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_end=319
-  _globals['_BATCHSERVICE']._serialized_start=321
-  _globals['_BATCHSERVICE']._serialized_end=426
+  _globals['_LISTBATCHRESULTSREQUEST']._serialized_end=289
+  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_start=291
+  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_end=385
+  _globals['_BATCHSERVICE']._serialized_start=387
+  _globals['_BATCHSERVICE']._serialized_end=492
 # @@protoc_insertion_point(module_scope)

@@ -30,6 +30,7 @@ class ListBatchResultsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATUSES_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
+    MAX_INLINE_OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """The batch_id of a SimulateJobsResponse or of an `accepted` event."""
     page_size: _builtins.int
@@ -38,6 +39,10 @@ class ListBatchResultsRequest(_message.Message):
     """
     page_token: _builtins.str
     """The next_page_token of the page before, with the same filters."""
+    max_inline_output_bytes: _builtins.int
+    """Longest output that is answered inline, in bytes. Default: the server's
+    (65,536), at most 1 MiB; 0 for none.
+    """
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.JobStatus.ValueType]:
         """Only rows whose job has one of these statuses. Empty: all."""
@@ -54,12 +59,15 @@ class ListBatchResultsRequest(_message.Message):
         page_token: _builtins.str = ...,
         statuses: _abc.Iterable[_types_pb2.JobStatus.ValueType] | None = ...,
         outcomes: _abc.Iterable[_types_pb2.Outcome.ValueType] | None = ...,
+        max_inline_output_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_inline_output_bytes", b"_max_inline_output_bytes", "max_inline_output_bytes", b"max_inline_output_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "outcomes", b"outcomes", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_inline_output_bytes", b"_max_inline_output_bytes", "batch_id", b"batch_id", "max_inline_output_bytes", b"max_inline_output_bytes", "outcomes", b"outcomes", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_inline_output_bytes: _TypeAlias = _typing.Literal["max_inline_output_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_inline_output_bytes: _TypeAlias = _typing.Literal["_max_inline_output_bytes", b"_max_inline_output_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_inline_output_bytes) -> _WhichOneofReturnType__max_inline_output_bytes | None: ...
 
 Global___ListBatchResultsRequest: _TypeAlias = ListBatchResultsRequest  # noqa: Y015
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x64shpc/v1/file_service.proto\x12\x08\x64shpc.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"V\n\x11UploadFileRequest\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x16.dshpc.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"[\n\x0cUploadHeader\x12\x11\n\tfile_hash\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x10\n\x08\x66ilename\x18\x04 \x01(\t\x12\x12\n\nmedia_type\x18\x05 \x01(\t\"K\n\x12UploadFileResponse\x12\x1c\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x0e.dshpc.v1.File\x12\x17\n\x0f\x61lready_existed\x18\x02 \x01(\x08\"\xb8\x01\n\x04\x46ile\x12\x11\n\tfile_hash\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x10\n\x08\x66ilename\x18\x03 \x01(\t\x12\x12\n\nmedia_type\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_used_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x13\x44ownloadFileRequest\x12\x11\n\tfile_hash\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\x03\"%\n\x14\x44ownloadFileResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\".\n\x17\x46indMissingFilesRequest\x12\x13\n\x0b\x66ile_hashes\x18\x01 \x03(\t\"2\n\x18\x46indMissingFilesResponse\x12\x16\n\x0emissing_hashes\x18\x01 \x03(\t2\x84\x02\n\x0b\x46ileService\x12I\n\nUploadFile\x12\x1b.dshpc.v1.UploadFileRequest\x1a\x1c.dshpc.v1.UploadFileResponse(\x01\x12O\n\x0c\x44ownloadFile\x12\x1d.dshpc.v1.DownloadFileRequest\x1a\x1e.dshpc.v1.DownloadFileResponse0\x01\x12Y\n\x10\x46indMissingFiles\x12!.dshpc.v1.FindMissingFilesRequest\x1a\".dshpc.v1.FindMissingFilesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x64shpc/v1/file_service.proto\x12\x08\x64shpc.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"V\n\x11UploadFileRequest\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x16.dshpc.v1.UploadHeaderH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"q\n\x0cUploadHeader\x12\x11\n\tfile_hash\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x14\n\x0cwrite_offset\x18\x03 \x01(\x03\x12\x10\n\x08\x66ilename\x18\x04 \x01(\t\x12\x12\n\nmedia_type\x18\x05 \x01(\t\"K\n\x12UploadFileResponse\x12\x1c\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x0e.dshpc.v1.File\x12\x17\n\x0f\x61lready_existed\x18\x02 \x01(\x08\"\xb8\x01\n\x04\x46ile\x12\x11\n\tfile_hash\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x10\n\x08\x66ilename\x18\x03 \x01(\t\x12\x12\n\nmedia_type\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_used_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"G\n\x13\x44ownloadFileRequest\x12\x11\n\tfile_hash\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\x03\"%\n\x14\x44ownloadFileResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\".\n\x17\x46indMissingFilesRequest\x12\x13\n\x0b\x66ile_hashes\x18\x01 \x03(\t\"2\n\x18\x46indMissingFilesResponse\x12\x16\n\x0emissing_hashes\x18\x01 \x03(\t\"%\n\x10GetUploadRequest\x12\x11\n\tfile_hash\x18\x01 \x01(\t\",\n\x11GetUploadResponse\x12\x17\n\x0f\x63ommitted_bytes\x18\x01 \x01(\x03\"9\n\x10ListFilesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"K\n\x11ListFilesResponse\x12\x1d\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x0e.dshpc.v1.File\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"#\n\x0eGetFileRequest\x12\x11\n\tfile_hash\x18\x01 \x01(\t\"/\n\x0fGetFileResponse\x12\x1c\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x0e.dshpc.v1.File\"&\n\x11\x44\x65leteFileRequest\x12\x11\n\tfile_hash\x18\x01 \x01(\t\"\x14\n\x12\x44\x65leteFileResponse2\x99\x04\n\x0b\x46ileService\x12I\n\nUploadFile\x12\x1b.dshpc.v1.UploadFileRequest\x1a\x1c.dshpc.v1.UploadFileResponse(\x01\x12\x44\n\tGetUpload\x12\x1a.dshpc.v1.GetUploadRequest\x1a\x1b.dshpc.v1.GetUploadResponse\x12O\n\x0c\x44ownloadFile\x12\x1d.dshpc.v1.DownloadFileRequest\x1a\x1e.dshpc.v1.DownloadFileResponse0\x01\x12Y\n\x10\x46indMissingFiles\x12!.dshpc.v1.FindMissingFilesRequest\x1a\".dshpc.v1.FindMissingFilesResponse\x12\x44\n\tListFiles\x12\x1a.dshpc.v1.ListFilesRequest\x1a\x1b.dshpc.v1.ListFilesResponse\x12>\n\x07GetFile\x12\x18.dshpc.v1.GetFileRequest\x1a\x19.dshpc.v1.GetFileResponse\x12G\n\nDeleteFile\x12\x1b.dshpc.v1.DeleteFileRequest\x1a\x1c.dshpc.v1.DeleteFileResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,19 +35,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADFILEREQUEST']._serialized_start=74
   _globals['_UPLOADFILEREQUEST']._serialized_end=160
   _globals['_UPLOADHEADER']._serialized_start=162
-  _globals['_UPLOADHEADER']._serialized_end=253
-  _globals['_UPLOADFILERESPONSE']._serialized_start=255
-  _globals['_UPLOADFILERESPONSE']._serialized_end=330
-  _globals['_FILE']._serialized_start=333
-  _globals['_FILE']._serialized_end=517
-  _globals['_DOWNLOADFILEREQUEST']._serialized_start=519
-  _globals['_DOWNLOADFILEREQUEST']._serialized_end=590
-  _globals['_DOWNLOADFILERESPONSE']._serialized_start=592
-  _globals['_DOWNLOADFILERESPONSE']._serialized_end=629
-  _globals['_FINDMISSINGFILESREQUEST']._serialized_start=631
-  _globals['_FINDMISSINGFILESREQUEST']._serialized_end=677
-  _globals['_FINDMISSINGFILESRESPONSE']._serialized_start=679
-  _globals['_FINDMISSINGFILESRESPONSE']._serialized_end=729
-  _globals['_FILESERVICE']._serialized_start=732
-  _globals['_FILESERVICE']._serialized_end=992
+  _globals['_UPLOADHEADER']._serialized_end=275
+  _globals['_UPLOADFILERESPONSE']._serialized_start=277
+  _globals['_UPLOADFILERESPONSE']._serialized_end=352
+  _globals['_FILE']._serialized_start=355
+  _globals['_FILE']._serialized_end=539
+  _globals['_DOWNLOADFILEREQUEST']._serialized_start=541
+  _globals['_DOWNLOADFILEREQUEST']._serialized_end=612
+  _globals['_DOWNLOADFILERESPONSE']._serialized_start=614
+  _globals['_DOWNLOADFILERESPONSE']._serialized_end=651
+  _globals['_FINDMISSINGFILESREQUEST']._serialized_start=653
+  _globals['_FINDMISSINGFILESREQUEST']._serialized_end=699
+  _globals['_FINDMISSINGFILESRESPONSE']._serialized_start=701
+  _globals['_FINDMISSINGFILESRESPONSE']._serialized_end=751
+  _globals['_GETUPLOADREQUEST']._serialized_start=753
+  _globals['_GETUPLOADREQUEST']._serialized_end=790
+  _globals['_GETUPLOADRESPONSE']._serialized_start=792
+  _globals['_GETUPLOADRESPONSE']._serialized_end=836
+  _globals['_LISTFILESREQUEST']._serialized_start=838
+  _globals['_LISTFILESREQUEST']._serialized_end=895
+  _globals['_LISTFILESRESPONSE']._serialized_start=897
+  _globals['_LISTFILESRESPONSE']._serialized_end=972
+  _globals['_GETFILEREQUEST']._serialized_start=974
+  _globals['_GETFILEREQUEST']._serialized_end=1009
+  _globals['_GETFILERESPONSE']._serialized_start=1011
+  _globals['_GETFILERESPONSE']._serialized_end=1058
+  _globals['_DELETEFILEREQUEST']._serialized_start=1060
+  _globals['_DELETEFILEREQUEST']._serialized_end=1098
+  _globals['_DELETEFILERESPONSE']._serialized_start=1100
+  _globals['_DELETEFILERESPONSE']._serialized_end=1120
+  _globals['_FILESERVICE']._serialized_start=1123
+  _globals['_FILESERVICE']._serialized_end=1660
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,11 @@ class FileServiceStub(object):
                 request_serializer=dshpc_dot_v1_dot_file__service__pb2.UploadFileRequest.SerializeToString,
                 response_deserializer=dshpc_dot_v1_dot_file__service__pb2.UploadFileResponse.FromString,
                 _registered_method=True)
+        self.GetUpload = channel.unary_unary(
+                '/dshpc.v1.FileService/GetUpload',
+                request_serializer=dshpc_dot_v1_dot_file__service__pb2.GetUploadRequest.SerializeToString,
+                response_deserializer=dshpc_dot_v1_dot_file__service__pb2.GetUploadResponse.FromString,
+                _registered_method=True)
         self.DownloadFile = channel.unary_stream(
                 '/dshpc.v1.FileService/DownloadFile',
                 request_serializer=dshpc_dot_v1_dot_file__service__pb2.DownloadFileRequest.SerializeToString,
@@ -50,6 +55,21 @@ class FileServiceStub(object):
                 request_serializer=dshpc_dot_v1_dot_file__service__pb2.FindMissingFilesRequest.SerializeToString,
                 response_deserializer=dshpc_dot_v1_dot_file__service__pb2.FindMissingFilesResponse.FromString,
                 _registered_method=True)
+        self.ListFiles = channel.unary_unary(
+                '/dshpc.v1.FileService/ListFiles',
+                request_serializer=dshpc_dot_v1_dot_file__service__pb2.ListFilesRequest.SerializeToString,
+                response_deserializer=dshpc_dot_v1_dot_file__service__pb2.ListFilesResponse.FromString,
+                _registered_method=True)
+        self.GetFile = channel.unary_unary(
+                '/dshpc.v1.FileService/GetFile',
+                request_serializer=dshpc_dot_v1_dot_file__service__pb2.GetFileRequest.SerializeToString,
+                response_deserializer=dshpc_dot_v1_dot_file__service__pb2.GetFileResponse.FromString,
+                _registered_method=True)
+        self.DeleteFile = channel.unary_unary(
+                '/dshpc.v1.FileService/DeleteFile',
+                request_serializer=dshpc_dot_v1_dot_file__service__pb2.DeleteFileRequest.SerializeToString,
+                response_deserializer=dshpc_dot_v1_dot_file__service__pb2.DeleteFileResponse.FromString,
+                _registered_method=True)
 
 
 class FileServiceServicer(object):
@@ -59,10 +79,22 @@ class FileServiceServicer(object):
     def UploadFile(self, request_iterator, context):
         """Stores one file: a header, then chunks (1 MiB each is best). The content is
         hashed while it arrives; nothing is visible before it is whole and
-        verified. A file that is stored already is answered at once.
+        verified. A file that is stored already is answered at once. What had come
+        of an upload that was cut off is kept for a day: ask GetUpload how much, and
+        go on from there with `write_offset`.
 
-        Errors: INVALID_ARGUMENT for a malformed header, a wrong hash or a size
-        other than announced; RESOURCE_EXHAUSTED over the file size limit.
+        Errors: INVALID_ARGUMENT for a malformed header, a wrong hash, a size other
+        than announced, or a write_offset beyond what is committed;
+        RESOURCE_EXHAUSTED over the file size limit, over the limit of uploads at one
+        time, and for a client that sends nothing for too long; ABORTED when another
+        call has taken this upload over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUpload(self, request, context):
+        """How much of an upload is committed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,6 +115,30 @@ class FileServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListFiles(self, request, context):
+        """The stored files, the newest first: uploads, and outputs that are too long
+        to be answered inline.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFile(self, request, context):
+        """One stored file or output. NOT_FOUND for an unknown hash.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteFile(self, request, context):
+        """Removes a file or an output. A job whose output is removed runs again when it
+        is asked for. NOT_FOUND for an unknown hash, FAILED_PRECONDITION while an
+        unfinished job needs the file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FileServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -90,6 +146,11 @@ def add_FileServiceServicer_to_server(servicer, server):
                     servicer.UploadFile,
                     request_deserializer=dshpc_dot_v1_dot_file__service__pb2.UploadFileRequest.FromString,
                     response_serializer=dshpc_dot_v1_dot_file__service__pb2.UploadFileResponse.SerializeToString,
+            ),
+            'GetUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUpload,
+                    request_deserializer=dshpc_dot_v1_dot_file__service__pb2.GetUploadRequest.FromString,
+                    response_serializer=dshpc_dot_v1_dot_file__service__pb2.GetUploadResponse.SerializeToString,
             ),
             'DownloadFile': grpc.unary_stream_rpc_method_handler(
                     servicer.DownloadFile,
@@ -100,6 +161,21 @@ def add_FileServiceServicer_to_server(servicer, server):
                     servicer.FindMissingFiles,
                     request_deserializer=dshpc_dot_v1_dot_file__service__pb2.FindMissingFilesRequest.FromString,
                     response_serializer=dshpc_dot_v1_dot_file__service__pb2.FindMissingFilesResponse.SerializeToString,
+            ),
+            'ListFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFiles,
+                    request_deserializer=dshpc_dot_v1_dot_file__service__pb2.ListFilesRequest.FromString,
+                    response_serializer=dshpc_dot_v1_dot_file__service__pb2.ListFilesResponse.SerializeToString,
+            ),
+            'GetFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFile,
+                    request_deserializer=dshpc_dot_v1_dot_file__service__pb2.GetFileRequest.FromString,
+                    response_serializer=dshpc_dot_v1_dot_file__service__pb2.GetFileResponse.SerializeToString,
+            ),
+            'DeleteFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteFile,
+                    request_deserializer=dshpc_dot_v1_dot_file__service__pb2.DeleteFileRequest.FromString,
+                    response_serializer=dshpc_dot_v1_dot_file__service__pb2.DeleteFileResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +206,33 @@ class FileService(object):
             '/dshpc.v1.FileService/UploadFile',
             dshpc_dot_v1_dot_file__service__pb2.UploadFileRequest.SerializeToString,
             dshpc_dot_v1_dot_file__service__pb2.UploadFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dshpc.v1.FileService/GetUpload',
+            dshpc_dot_v1_dot_file__service__pb2.GetUploadRequest.SerializeToString,
+            dshpc_dot_v1_dot_file__service__pb2.GetUploadResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -184,6 +287,87 @@ class FileService(object):
             '/dshpc.v1.FileService/FindMissingFiles',
             dshpc_dot_v1_dot_file__service__pb2.FindMissingFilesRequest.SerializeToString,
             dshpc_dot_v1_dot_file__service__pb2.FindMissingFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dshpc.v1.FileService/ListFiles',
+            dshpc_dot_v1_dot_file__service__pb2.ListFilesRequest.SerializeToString,
+            dshpc_dot_v1_dot_file__service__pb2.ListFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dshpc.v1.FileService/GetFile',
+            dshpc_dot_v1_dot_file__service__pb2.GetFileRequest.SerializeToString,
+            dshpc_dot_v1_dot_file__service__pb2.GetFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dshpc.v1.FileService/DeleteFile',
+            dshpc_dot_v1_dot_file__service__pb2.DeleteFileRequest.SerializeToString,
+            dshpc_dot_v1_dot_file__service__pb2.DeleteFileResponse.FromString,
             options,
             channel_credentials,
             insecure,

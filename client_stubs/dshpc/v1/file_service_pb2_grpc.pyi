@@ -36,17 +36,35 @@ class FileServiceStub:
     UploadFile: _grpc.StreamUnaryMultiCallable[_file_service_pb2.UploadFileRequest, _file_service_pb2.UploadFileResponse]
     """Stores one file: a header, then chunks (1 MiB each is best). The content is
     hashed while it arrives; nothing is visible before it is whole and
-    verified. A file that is stored already is answered at once.
+    verified. A file that is stored already is answered at once. What had come
+    of an upload that was cut off is kept for a day: ask GetUpload how much, and
+    go on from there with `write_offset`.
 
-    Errors: INVALID_ARGUMENT for a malformed header, a wrong hash or a size
-    other than announced; RESOURCE_EXHAUSTED over the file size limit.
+    Errors: INVALID_ARGUMENT for a malformed header, a wrong hash, a size other
+    than announced, or a write_offset beyond what is committed;
+    RESOURCE_EXHAUSTED over the file size limit, over the limit of uploads at one
+    time, and for a client that sends nothing for too long; ABORTED when another
+    call has taken this upload over.
     """
+    GetUpload: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.GetUploadRequest, _file_service_pb2.GetUploadResponse]
+    """How much of an upload is committed."""
     DownloadFile: _grpc.UnaryStreamMultiCallable[_file_service_pb2.DownloadFileRequest, _file_service_pb2.DownloadFileResponse]
     """The bytes of a stored file or output. NOT_FOUND for an unknown hash,
     INVALID_ARGUMENT for an offset beyond the end.
     """
     FindMissingFiles: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.FindMissingFilesRequest, _file_service_pb2.FindMissingFilesResponse]
     """Which of these hashes are not stored, in the order asked, each once."""
+    ListFiles: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.ListFilesRequest, _file_service_pb2.ListFilesResponse]
+    """The stored files, the newest first: uploads, and outputs that are too long
+    to be answered inline.
+    """
+    GetFile: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.GetFileRequest, _file_service_pb2.GetFileResponse]
+    """One stored file or output. NOT_FOUND for an unknown hash."""
+    DeleteFile: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.DeleteFileRequest, _file_service_pb2.DeleteFileResponse]
+    """Removes a file or an output. A job whose output is removed runs again when it
+    is asked for. NOT_FOUND for an unknown hash, FAILED_PRECONDITION while an
+    unfinished job needs the file.
+    """
 
 @_typing.type_check_only
 class FileServiceAsyncStub(FileServiceStub):
@@ -56,17 +74,35 @@ class FileServiceAsyncStub(FileServiceStub):
     UploadFile: _aio.StreamUnaryMultiCallable[_file_service_pb2.UploadFileRequest, _file_service_pb2.UploadFileResponse]  # type: ignore[assignment]
     """Stores one file: a header, then chunks (1 MiB each is best). The content is
     hashed while it arrives; nothing is visible before it is whole and
-    verified. A file that is stored already is answered at once.
+    verified. A file that is stored already is answered at once. What had come
+    of an upload that was cut off is kept for a day: ask GetUpload how much, and
+    go on from there with `write_offset`.
 
-    Errors: INVALID_ARGUMENT for a malformed header, a wrong hash or a size
-    other than announced; RESOURCE_EXHAUSTED over the file size limit.
+    Errors: INVALID_ARGUMENT for a malformed header, a wrong hash, a size other
+    than announced, or a write_offset beyond what is committed;
+    RESOURCE_EXHAUSTED over the file size limit, over the limit of uploads at one
+    time, and for a client that sends nothing for too long; ABORTED when another
+    call has taken this upload over.
     """
+    GetUpload: _aio.UnaryUnaryMultiCallable[_file_service_pb2.GetUploadRequest, _file_service_pb2.GetUploadResponse]  # type: ignore[assignment]
+    """How much of an upload is committed."""
     DownloadFile: _aio.UnaryStreamMultiCallable[_file_service_pb2.DownloadFileRequest, _file_service_pb2.DownloadFileResponse]  # type: ignore[assignment]
     """The bytes of a stored file or output. NOT_FOUND for an unknown hash,
     INVALID_ARGUMENT for an offset beyond the end.
     """
     FindMissingFiles: _aio.UnaryUnaryMultiCallable[_file_service_pb2.FindMissingFilesRequest, _file_service_pb2.FindMissingFilesResponse]  # type: ignore[assignment]
     """Which of these hashes are not stored, in the order asked, each once."""
+    ListFiles: _aio.UnaryUnaryMultiCallable[_file_service_pb2.ListFilesRequest, _file_service_pb2.ListFilesResponse]  # type: ignore[assignment]
+    """The stored files, the newest first: uploads, and outputs that are too long
+    to be answered inline.
+    """
+    GetFile: _aio.UnaryUnaryMultiCallable[_file_service_pb2.GetFileRequest, _file_service_pb2.GetFileResponse]  # type: ignore[assignment]
+    """One stored file or output. NOT_FOUND for an unknown hash."""
+    DeleteFile: _aio.UnaryUnaryMultiCallable[_file_service_pb2.DeleteFileRequest, _file_service_pb2.DeleteFileResponse]  # type: ignore[assignment]
+    """Removes a file or an output. A job whose output is removed runs again when it
+    is asked for. NOT_FOUND for an unknown hash, FAILED_PRECONDITION while an
+    unfinished job needs the file.
+    """
 
 class FileServiceServicer(metaclass=_abc_1.ABCMeta):
     """Stores and returns content by its hash."""
@@ -79,11 +115,24 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_file_service_pb2.UploadFileResponse, _abc.Awaitable[_file_service_pb2.UploadFileResponse]]:
         """Stores one file: a header, then chunks (1 MiB each is best). The content is
         hashed while it arrives; nothing is visible before it is whole and
-        verified. A file that is stored already is answered at once.
+        verified. A file that is stored already is answered at once. What had come
+        of an upload that was cut off is kept for a day: ask GetUpload how much, and
+        go on from there with `write_offset`.
 
-        Errors: INVALID_ARGUMENT for a malformed header, a wrong hash or a size
-        other than announced; RESOURCE_EXHAUSTED over the file size limit.
+        Errors: INVALID_ARGUMENT for a malformed header, a wrong hash, a size other
+        than announced, or a write_offset beyond what is committed;
+        RESOURCE_EXHAUSTED over the file size limit, over the limit of uploads at one
+        time, and for a client that sends nothing for too long; ABORTED when another
+        call has taken this upload over.
         """
+
+    @_abc_1.abstractmethod
+    def GetUpload(
+        self,
+        request: _file_service_pb2.GetUploadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_file_service_pb2.GetUploadResponse, _abc.Awaitable[_file_service_pb2.GetUploadResponse]]:
+        """How much of an upload is committed."""
 
     @_abc_1.abstractmethod
     def DownloadFile(
@@ -102,5 +151,34 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_file_service_pb2.FindMissingFilesResponse, _abc.Awaitable[_file_service_pb2.FindMissingFilesResponse]]:
         """Which of these hashes are not stored, in the order asked, each once."""
+
+    @_abc_1.abstractmethod
+    def ListFiles(
+        self,
+        request: _file_service_pb2.ListFilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_file_service_pb2.ListFilesResponse, _abc.Awaitable[_file_service_pb2.ListFilesResponse]]:
+        """The stored files, the newest first: uploads, and outputs that are too long
+        to be answered inline.
+        """
+
+    @_abc_1.abstractmethod
+    def GetFile(
+        self,
+        request: _file_service_pb2.GetFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_file_service_pb2.GetFileResponse, _abc.Awaitable[_file_service_pb2.GetFileResponse]]:
+        """One stored file or output. NOT_FOUND for an unknown hash."""
+
+    @_abc_1.abstractmethod
+    def DeleteFile(
+        self,
+        request: _file_service_pb2.DeleteFileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_file_service_pb2.DeleteFileResponse, _abc.Awaitable[_file_service_pb2.DeleteFileResponse]]:
+        """Removes a file or an output. A job whose output is removed runs again when it
+        is asked for. NOT_FOUND for an unknown hash, FAILED_PRECONDITION while an
+        unfinished job needs the file.
+        """
 
 def add_FileServiceServicer_to_server(servicer: FileServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

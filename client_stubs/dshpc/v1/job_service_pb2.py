@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from dshpc.v1 import types_pb2 as dshpc_dot_v1_dot_types__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x64shpc/v1/job_service.proto\x12\x08\x64shpc.v1\x1a\x14\x64shpc/v1/types.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x85\x01\n\x13SimulateJobsRequest\x12!\n\x04jobs\x18\x01 \x03(\x0b\x32\x13.dshpc.v1.JobConfig\x12\'\n\x07options\x18\x02 \x01(\x0b\x32\x16.dshpc.v1.BatchOptions\x12\"\n\x04wait\x18\x03 \x01(\x0b\x32\x14.dshpc.v1.WaitPolicy\"\x99\x01\n\x14SimulateJobsResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.dshpc.v1.MultiJobResult\x12+\n\nstatistics\x18\x02 \x01(\x0b\x32\x17.dshpc.v1.JobStatistics\x12\x10\n\x08\x62\x61tch_id\x18\x03 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"\xb4\x01\n\x19StreamSimulateJobsRequest\x12!\n\x04jobs\x18\x01 \x03(\x0b\x32\x13.dshpc.v1.JobConfig\x12\'\n\x07options\x18\x02 \x01(\x0b\x32\x16.dshpc.v1.BatchOptions\x12\"\n\x04wait\x18\x03 \x01(\x0b\x32\x14.dshpc.v1.WaitPolicy\x12\'\n\x06stream\x18\x04 \x01(\x0b\x32\x17.dshpc.v1.StreamOptions\"\xe0\x02\n\x1aStreamSimulateJobsResponse\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x0b\x32\x17.dshpc.v1.BatchAcceptedH\x00\x12*\n\x06result\x18\x04 \x01(\x0b\x32\x18.dshpc.v1.MultiJobResultH\x00\x12,\n\x07results\x18\x05 \x01(\x0b\x32\x19.dshpc.v1.MultiJobResultsH\x00\x12+\n\x08progress\x18\x06 \x01(\x0b\x32\x17.dshpc.v1.JobStatisticsH\x00\x12&\n\x08\x62ookmark\x18\x07 \x01(\x0b\x32\x12.dshpc.v1.BookmarkH\x00\x12-\n\nstatistics\x18\x08 \x01(\x0b\x32\x17.dshpc.v1.JobStatisticsH\x00\x42\x07\n\x05\x65vent\"5\n\rBatchAccepted\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x12\n\ntotal_jobs\x18\x02 \x01(\x05\"<\n\x0fMultiJobResults\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.dshpc.v1.MultiJobResult\"\n\n\x08\x42ookmark\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\",\n\x0eGetJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.dshpc.v1.Job\"\x8b\x05\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0bmethod_name\x18\x02 \x01(\t\x12\x15\n\rfunction_hash\x18\x03 \x01(\t\x12)\n\x06inputs\x18\x04 \x03(\x0b\x32\x19.dshpc.v1.Job.InputsEntry\x12+\n\nparameters\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12#\n\x06status\x18\x06 \x01(\x0e\x32\x13.dshpc.v1.JobStatus\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\x05\x12\x16\n\texit_code\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06signal\x18\t \x01(\x05H\x01\x88\x01\x01\x12\x13\n\x06output\x18\n \x01(\tH\x02\x88\x01\x01\x12\x13\n\x0boutput_hash\x18\x0b \x01(\t\x12\x19\n\x11output_size_bytes\x18\x0c \x01(\x03\x12!\n\x05\x65rror\x18\r \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x65ngine\x18\x11 \x01(\t\x12\x15\n\rengine_job_id\x18\x12 \x01(\t\x12\x0c\n\x04node\x18\x13 \x01(\t\x12\x0e\n\x06reason\x18\x14 \x01(\t\x1a-\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0c\n\n_exit_codeB\t\n\x07_signalB\t\n\x07_output2\xfb\x01\n\nJobService\x12M\n\x0cSimulateJobs\x12\x1d.dshpc.v1.SimulateJobsRequest\x1a\x1e.dshpc.v1.SimulateJobsResponse\x12\x61\n\x12StreamSimulateJobs\x12#.dshpc.v1.StreamSimulateJobsRequest\x1a$.dshpc.v1.StreamSimulateJobsResponse0\x01\x12;\n\x06GetJob\x12\x17.dshpc.v1.GetJobRequest\x1a\x18.dshpc.v1.GetJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x64shpc/v1/job_service.proto\x12\x08\x64shpc.v1\x1a\x14\x64shpc/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x85\x01\n\x13SimulateJobsRequest\x12!\n\x04jobs\x18\x01 \x03(\x0b\x32\x13.dshpc.v1.JobConfig\x12\'\n\x07options\x18\x02 \x01(\x0b\x32\x16.dshpc.v1.BatchOptions\x12\"\n\x04wait\x18\x03 \x01(\x0b\x32\x14.dshpc.v1.WaitPolicy\"\x99\x01\n\x14SimulateJobsResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.dshpc.v1.MultiJobResult\x12+\n\nstatistics\x18\x02 \x01(\x0b\x32\x17.dshpc.v1.JobStatistics\x12\x10\n\x08\x62\x61tch_id\x18\x03 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"\xb4\x01\n\x19StreamSimulateJobsRequest\x12!\n\x04jobs\x18\x01 \x03(\x0b\x32\x13.dshpc.v1.JobConfig\x12\'\n\x07options\x18\x02 \x01(\x0b\x32\x16.dshpc.v1.BatchOptions\x12\"\n\x04wait\x18\x03 \x01(\x0b\x32\x14.dshpc.v1.WaitPolicy\x12\'\n\x06stream\x18\x04 \x01(\x0b\x32\x17.dshpc.v1.StreamOptions\"\xe0\x02\n\x1aStreamSimulateJobsResponse\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x0b\x32\x17.dshpc.v1.BatchAcceptedH\x00\x12*\n\x06result\x18\x04 \x01(\x0b\x32\x18.dshpc.v1.MultiJobResultH\x00\x12,\n\x07results\x18\x05 \x01(\x0b\x32\x19.dshpc.v1.MultiJobResultsH\x00\x12+\n\x08progress\x18\x06 \x01(\x0b\x32\x17.dshpc.v1.JobStatisticsH\x00\x12&\n\x08\x62ookmark\x18\x07 \x01(\x0b\x32\x12.dshpc.v1.BookmarkH\x00\x12-\n\nstatistics\x18\x08 \x01(\x0b\x32\x17.dshpc.v1.JobStatisticsH\x00\x42\x07\n\x05\x65vent\"5\n\rBatchAccepted\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x12\n\ntotal_jobs\x18\x02 \x01(\x05\"<\n\x0fMultiJobResults\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.dshpc.v1.MultiJobResult\"\n\n\x08\x42ookmark\"s\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\'\n\x04wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x0cknown_status\x18\x03 \x01(\x0e\x32\x13.dshpc.v1.JobStatus\",\n\x0eGetJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.dshpc.v1.Job\"t\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12%\n\x08statuses\x18\x03 \x03(\x0e\x32\x13.dshpc.v1.JobStatus\x12\x13\n\x0bmethod_name\x18\x04 \x01(\t\"H\n\x10ListJobsResponse\x12\x1b\n\x04jobs\x18\x01 \x03(\x0b\x32\r.dshpc.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"2\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"/\n\x11\x43\x61ncelJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.dshpc.v1.Job\"\x99\x01\n\x11ReadJobLogRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x1a\n\x03log\x18\x02 \x01(\x0e\x32\r.dshpc.v1.Log\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x12\n\ntail_bytes\x18\x05 \x01(\x03\x12\x13\n\x0blimit_bytes\x18\x06 \x01(\x03\x12\x0e\n\x06\x66ollow\x18\x07 \x01(\x08\"U\n\x12ReadJobLogResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x10\n\x08\x66inished\x18\x04 \x01(\x08\"\xb3\x05\n\x03Job\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0bmethod_name\x18\x02 \x01(\t\x12\x15\n\rfunction_hash\x18\x03 \x01(\t\x12)\n\x06inputs\x18\x04 \x03(\x0b\x32\x19.dshpc.v1.Job.InputsEntry\x12+\n\nparameters\x18\x05 \x01(\x0b\x32\x17.google.protobuf.Struct\x12#\n\x06status\x18\x06 \x01(\x0e\x32\x13.dshpc.v1.JobStatus\x12\x0f\n\x07\x61ttempt\x18\x07 \x01(\x05\x12\x16\n\texit_code\x18\x08 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06signal\x18\t \x01(\x05H\x01\x88\x01\x01\x12\x13\n\x06output\x18\n \x01(\tH\x02\x88\x01\x01\x12\x13\n\x0boutput_hash\x18\x0b \x01(\t\x12\x19\n\x11output_size_bytes\x18\x0c \x01(\x03\x12!\n\x05\x65rror\x18\r \x01(\x0b\x32\x12.google.rpc.Status\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x65ngine\x18\x11 \x01(\t\x12\x15\n\rengine_job_id\x18\x12 \x01(\t\x12\x0c\n\x04node\x18\x13 \x01(\t\x12\x0e\n\x06reason\x18\x14 \x01(\t\x12&\n\x08\x61ttempts\x18\x15 \x03(\x0b\x32\x14.dshpc.v1.JobAttempt\x1a-\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0c\n\n_exit_codeB\t\n\x07_signalB\t\n\x07_output\"\xfc\x02\n\nJobAttempt\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12#\n\x06status\x18\x02 \x01(\x0e\x32\x13.dshpc.v1.JobStatus\x12\x16\n\texit_code\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06signal\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x13\n\x0boutput_hash\x18\x05 \x01(\t\x12\x19\n\x11output_size_bytes\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rengine_job_id\x18\n \x01(\t\x12\x0c\n\x04node\x18\x0b \x01(\t\x12\x0e\n\x06reason\x18\x0c \x01(\tB\x0c\n\n_exit_codeB\t\n\x07_signal*:\n\x03Log\x12\x13\n\x0fLOG_UNSPECIFIED\x10\x00\x12\x0e\n\nLOG_STDOUT\x10\x01\x12\x0e\n\nLOG_STDERR\x10\x02\x32\xcf\x03\n\nJobService\x12M\n\x0cSimulateJobs\x12\x1d.dshpc.v1.SimulateJobsRequest\x1a\x1e.dshpc.v1.SimulateJobsResponse\x12\x61\n\x12StreamSimulateJobs\x12#.dshpc.v1.StreamSimulateJobsRequest\x1a$.dshpc.v1.StreamSimulateJobsResponse0\x01\x12;\n\x06GetJob\x12\x17.dshpc.v1.GetJobRequest\x1a\x18.dshpc.v1.GetJobResponse\x12\x41\n\x08ListJobs\x12\x19.dshpc.v1.ListJobsRequest\x1a\x1a.dshpc.v1.ListJobsResponse\x12\x44\n\tCancelJob\x12\x1a.dshpc.v1.CancelJobRequest\x1a\x1b.dshpc.v1.CancelJobResponse\x12I\n\nReadJobLog\x12\x1b.dshpc.v1.ReadJobLogRequest\x1a\x1c.dshpc.v1.ReadJobLogResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,28 +38,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOB_INPUTSENTRY']._loaded_options = None
   _globals['_JOB_INPUTSENTRY']._serialized_options = b'8\001'
-  _globals['_SIMULATEJOBSREQUEST']._serialized_start=151
-  _globals['_SIMULATEJOBSREQUEST']._serialized_end=284
-  _globals['_SIMULATEJOBSRESPONSE']._serialized_start=287
-  _globals['_SIMULATEJOBSRESPONSE']._serialized_end=440
-  _globals['_STREAMSIMULATEJOBSREQUEST']._serialized_start=443
-  _globals['_STREAMSIMULATEJOBSREQUEST']._serialized_end=623
-  _globals['_STREAMSIMULATEJOBSRESPONSE']._serialized_start=626
-  _globals['_STREAMSIMULATEJOBSRESPONSE']._serialized_end=978
-  _globals['_BATCHACCEPTED']._serialized_start=980
-  _globals['_BATCHACCEPTED']._serialized_end=1033
-  _globals['_MULTIJOBRESULTS']._serialized_start=1035
-  _globals['_MULTIJOBRESULTS']._serialized_end=1095
-  _globals['_BOOKMARK']._serialized_start=1097
-  _globals['_BOOKMARK']._serialized_end=1107
-  _globals['_GETJOBREQUEST']._serialized_start=1109
-  _globals['_GETJOBREQUEST']._serialized_end=1140
-  _globals['_GETJOBRESPONSE']._serialized_start=1142
-  _globals['_GETJOBRESPONSE']._serialized_end=1186
-  _globals['_JOB']._serialized_start=1189
-  _globals['_JOB']._serialized_end=1840
-  _globals['_JOB_INPUTSENTRY']._serialized_start=1759
-  _globals['_JOB_INPUTSENTRY']._serialized_end=1804
-  _globals['_JOBSERVICE']._serialized_start=1843
-  _globals['_JOBSERVICE']._serialized_end=2094
+  _globals['_LOG']._serialized_start=2917
+  _globals['_LOG']._serialized_end=2975
+  _globals['_SIMULATEJOBSREQUEST']._serialized_start=183
+  _globals['_SIMULATEJOBSREQUEST']._serialized_end=316
+  _globals['_SIMULATEJOBSRESPONSE']._serialized_start=319
+  _globals['_SIMULATEJOBSRESPONSE']._serialized_end=472
+  _globals['_STREAMSIMULATEJOBSREQUEST']._serialized_start=475
+  _globals['_STREAMSIMULATEJOBSREQUEST']._serialized_end=655
+  _globals['_STREAMSIMULATEJOBSRESPONSE']._serialized_start=658
+  _globals['_STREAMSIMULATEJOBSRESPONSE']._serialized_end=1010
+  _globals['_BATCHACCEPTED']._serialized_start=1012
+  _globals['_BATCHACCEPTED']._serialized_end=1065
+  _globals['_MULTIJOBRESULTS']._serialized_start=1067
+  _globals['_MULTIJOBRESULTS']._serialized_end=1127
+  _globals['_BOOKMARK']._serialized_start=1129
+  _globals['_BOOKMARK']._serialized_end=1139
+  _globals['_GETJOBREQUEST']._serialized_start=1141
+  _globals['_GETJOBREQUEST']._serialized_end=1256
+  _globals['_GETJOBRESPONSE']._serialized_start=1258
+  _globals['_GETJOBRESPONSE']._serialized_end=1302
+  _globals['_LISTJOBSREQUEST']._serialized_start=1304
+  _globals['_LISTJOBSREQUEST']._serialized_end=1420
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1422
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1494
+  _globals['_CANCELJOBREQUEST']._serialized_start=1496
+  _globals['_CANCELJOBREQUEST']._serialized_end=1546
+  _globals['_CANCELJOBRESPONSE']._serialized_start=1548
+  _globals['_CANCELJOBRESPONSE']._serialized_end=1595
+  _globals['_READJOBLOGREQUEST']._serialized_start=1598
+  _globals['_READJOBLOGREQUEST']._serialized_end=1751
+  _globals['_READJOBLOGRESPONSE']._serialized_start=1753
+  _globals['_READJOBLOGRESPONSE']._serialized_end=1838
+  _globals['_JOB']._serialized_start=1841
+  _globals['_JOB']._serialized_end=2532
+  _globals['_JOB_INPUTSENTRY']._serialized_start=2451
+  _globals['_JOB_INPUTSENTRY']._serialized_end=2496
+  _globals['_JOBATTEMPT']._serialized_start=2535
+  _globals['_JOBATTEMPT']._serialized_end=2915
+  _globals['_JOBSERVICE']._serialized_start=2978
+  _globals['_JOBSERVICE']._serialized_end=3441
 # @@protoc_insertion_point(module_scope)

@@ -6,10 +6,12 @@ Submitting batches of jobs, and reading single jobs."""
 from collections import abc as _abc
 from dshpc.v1 import types_pb2 as _types_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
@@ -21,6 +23,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Log:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LogEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Log.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOG_UNSPECIFIED: _Log.ValueType  # 0
+    """LOG_STDERR."""
+    LOG_STDOUT: _Log.ValueType  # 1
+    """Standard output: what becomes the job's output."""
+    LOG_STDERR: _Log.ValueType  # 2
+    """Standard error: the log."""
+
+class Log(_Log, metaclass=_LogEnumTypeWrapper):
+    """Which of an attempt's streams to read."""
+
+LOG_UNSPECIFIED: Log.ValueType  # 0
+"""LOG_STDERR."""
+LOG_STDOUT: Log.ValueType  # 1
+"""Standard output: what becomes the job's output."""
+LOG_STDERR: Log.ValueType  # 2
+"""Standard error: the log."""
+Global___Log: _TypeAlias = Log  # noqa: Y015
 
 @_typing.final
 class SimulateJobsRequest(_message.Message):
@@ -274,16 +300,30 @@ class GetJobRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     JOB_ID_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    KNOWN_STATUS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job_id of a MultiJobResult."""
+    known_status: _types_pb2.JobStatus.ValueType
+    """The status that the caller knows."""
+    @_builtins.property
+    def wait(self) -> _duration_pb2.Duration:
+        """Wait this long at most before answering: until the status is another than
+        `known_status`; without one, until the job has ended. Absent: answer at once.
+        Ends before the caller's deadline and at the server's limit, with the job as
+        it is then.
+        """
+
     def __init__(
         self,
         *,
         job_id: _builtins.str = ...,
+        wait: _duration_pb2.Duration | None = ...,
+        known_status: _types_pb2.JobStatus.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "known_status", b"known_status", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -312,6 +352,208 @@ class GetJobResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetJobResponse: _TypeAlias = GetJobResponse  # noqa: Y015
+
+@_typing.final
+class ListJobsRequest(_message.Message):
+    """Names a page of jobs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
+    METHOD_NAME_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Most jobs to return. Default 1,000; larger than 5,000 means 5,000. A page
+    ends earlier when it reaches 3 MiB.
+    """
+    page_token: _builtins.str
+    """The next_page_token of the page before, with the same filters."""
+    method_name: _builtins.str
+    """Only jobs of this method. Empty: all."""
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.JobStatus.ValueType]:
+        """Only jobs with one of these statuses. Empty: all."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        statuses: _abc.Iterable[_types_pb2.JobStatus.ValueType] | None = ...,
+        method_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["method_name", b"method_name", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListJobsRequest: _TypeAlias = ListJobsRequest  # noqa: Y015
+
+@_typing.final
+class ListJobsResponse(_message.Message):
+    """A page of jobs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOBS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Set when more jobs follow."""
+    @_builtins.property
+    def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Job]:
+        """The jobs, without `output` and `attempts`."""
+
+    def __init__(
+        self,
+        *,
+        jobs: _abc.Iterable[Global___Job] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListJobsResponse: _TypeAlias = ListJobsResponse  # noqa: Y015
+
+@_typing.final
+class CancelJobRequest(_message.Message):
+    """Names the job to stop."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job_id of a MultiJobResult."""
+    reason: _builtins.str
+    """Why, for people; at most 256 bytes. Shown as the job's `reason`."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelJobRequest: _TypeAlias = CancelJobRequest  # noqa: Y015
+
+@_typing.final
+class CancelJobResponse(_message.Message):
+    """The job that was asked to stop."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """The job as it is now: CANCELLED, still stopping, or ended before."""
+
+    def __init__(
+        self,
+        *,
+        job: Global___Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelJobResponse: _TypeAlias = CancelJobResponse  # noqa: Y015
+
+@_typing.final
+class ReadJobLogRequest(_message.Message):
+    """Names what to read of a log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    TAIL_BYTES_FIELD_NUMBER: _builtins.int
+    LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    FOLLOW_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job_id of a MultiJobResult."""
+    log: Global___Log.ValueType
+    """Which stream. Default: LOG_STDERR."""
+    attempt: _builtins.int
+    """Which attempt. 0: the newest at the time of the call."""
+    offset: _builtins.int
+    """First byte to send, from 0. Not together with `tail_bytes`."""
+    tail_bytes: _builtins.int
+    """Send only the last so many bytes of what is there when the call comes, and
+    with `follow` what comes after. 0: from `offset`.
+    """
+    limit_bytes: _builtins.int
+    """Most bytes to send. 0: all."""
+    follow: _builtins.bool
+    """Go on until the attempt has ended. An attempt that has not started is waited
+    for.
+    """
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        log: Global___Log.ValueType = ...,
+        attempt: _builtins.int = ...,
+        offset: _builtins.int = ...,
+        tail_bytes: _builtins.int = ...,
+        limit_bytes: _builtins.int = ...,
+        follow: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "follow", b"follow", "job_id", b"job_id", "limit_bytes", b"limit_bytes", "log", b"log", "offset", b"offset", "tail_bytes", b"tail_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadJobLogRequest: _TypeAlias = ReadJobLogRequest  # noqa: Y015
+
+@_typing.final
+class ReadJobLogResponse(_message.Message):
+    """A part of a log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """The next bytes, at most 256 KiB; may end in the middle of a character."""
+    offset: _builtins.int
+    """Offset of the first byte of `data`."""
+    attempt: _builtins.int
+    """The attempt that is read."""
+    finished: _builtins.bool
+    """True in the last message when the attempt has ended and no byte will follow
+    those sent; false in a last message means that there may be more to read.
+    """
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        offset: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        finished: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "data", b"data", "finished", b"finished", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadJobLogResponse: _TypeAlias = ReadJobLogResponse  # noqa: Y015
 
 @_typing.final
 class Job(_message.Message):
@@ -359,6 +601,7 @@ class Job(_message.Message):
     ENGINE_JOB_ID_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The content address of (function, inputs, parameters)."""
     method_name: _builtins.str
@@ -411,6 +654,10 @@ class Job(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended."""
 
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobAttempt]:
+        """Every attempt, the oldest first."""
+
     def __init__(
         self,
         *,
@@ -434,10 +681,11 @@ class Job(_message.Message):
         engine_job_id: _builtins.str = ...,
         node: _builtins.str = ...,
         reason: _builtins.str = ...,
+        attempts: _abc.Iterable[Global___JobAttempt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_output", b"_output", "_signal", b"_signal", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "exit_code", b"exit_code", "output", b"output", "parameters", b"parameters", "signal", b"signal", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_output", b"_output", "_signal", b"_signal", "attempt", b"attempt", "create_time", b"create_time", "end_time", b"end_time", "engine", b"engine", "engine_job_id", b"engine_job_id", "error", b"error", "exit_code", b"exit_code", "function_hash", b"function_hash", "inputs", b"inputs", "job_id", b"job_id", "method_name", b"method_name", "node", b"node", "output", b"output", "output_hash", b"output_hash", "output_size_bytes", b"output_size_bytes", "parameters", b"parameters", "reason", b"reason", "signal", b"signal", "start_time", b"start_time", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_output", b"_output", "_signal", b"_signal", "attempt", b"attempt", "attempts", b"attempts", "create_time", b"create_time", "end_time", b"end_time", "engine", b"engine", "engine_job_id", b"engine_job_id", "error", b"error", "exit_code", b"exit_code", "function_hash", b"function_hash", "inputs", b"inputs", "job_id", b"job_id", "method_name", b"method_name", "node", b"node", "output", b"output", "output_hash", b"output_hash", "output_size_bytes", b"output_size_bytes", "parameters", b"parameters", "reason", b"reason", "signal", b"signal", "start_time", b"start_time", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
@@ -453,3 +701,82 @@ class Job(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__signal) -> _WhichOneofReturnType__signal | None: ...
 
 Global___Job: _TypeAlias = Job  # noqa: Y015
+
+@_typing.final
+class JobAttempt(_message.Message):
+    """One run of a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    EXIT_CODE_FIELD_NUMBER: _builtins.int
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    OUTPUT_HASH_FIELD_NUMBER: _builtins.int
+    OUTPUT_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    ENGINE_JOB_ID_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    attempt: _builtins.int
+    """Its number, from 1."""
+    status: _types_pb2.JobStatus.ValueType
+    """Where it stands."""
+    exit_code: _builtins.int
+    """The process's exit code, when it exited by itself."""
+    signal: _builtins.int
+    """The number of the signal that killed the process."""
+    output_hash: _builtins.str
+    """Hash of its output, when it completed."""
+    output_size_bytes: _builtins.int
+    """Size of its output."""
+    engine_job_id: _builtins.str
+    """The engine's own name for it."""
+    node: _builtins.str
+    """The host it runs or ran on."""
+    reason: _builtins.str
+    """Why it is in this status, for people."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was accepted."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When its process started."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended."""
+
+    def __init__(
+        self,
+        *,
+        attempt: _builtins.int = ...,
+        status: _types_pb2.JobStatus.ValueType = ...,
+        exit_code: _builtins.int | None = ...,
+        signal: _builtins.int | None = ...,
+        output_hash: _builtins.str = ...,
+        output_size_bytes: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        engine_job_id: _builtins.str = ...,
+        node: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "signal", b"signal", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "attempt", b"attempt", "create_time", b"create_time", "end_time", b"end_time", "engine_job_id", b"engine_job_id", "exit_code", b"exit_code", "node", b"node", "output_hash", b"output_hash", "output_size_bytes", b"output_size_bytes", "reason", b"reason", "signal", b"signal", "start_time", b"start_time", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
+    _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
+    _WhichOneofReturnType__signal: _TypeAlias = _typing.Literal["signal"]  # noqa: Y015
+    _WhichOneofArgType__signal: _TypeAlias = _typing.Literal["_signal", b"_signal"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__signal) -> _WhichOneofReturnType__signal | None: ...
+
+Global___JobAttempt: _TypeAlias = JobAttempt  # noqa: Y015

@@ -50,6 +50,21 @@ class JobServiceStub(object):
                 request_serializer=dshpc_dot_v1_dot_job__service__pb2.GetJobRequest.SerializeToString,
                 response_deserializer=dshpc_dot_v1_dot_job__service__pb2.GetJobResponse.FromString,
                 _registered_method=True)
+        self.ListJobs = channel.unary_unary(
+                '/dshpc.v1.JobService/ListJobs',
+                request_serializer=dshpc_dot_v1_dot_job__service__pb2.ListJobsRequest.SerializeToString,
+                response_deserializer=dshpc_dot_v1_dot_job__service__pb2.ListJobsResponse.FromString,
+                _registered_method=True)
+        self.CancelJob = channel.unary_unary(
+                '/dshpc.v1.JobService/CancelJob',
+                request_serializer=dshpc_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
+                response_deserializer=dshpc_dot_v1_dot_job__service__pb2.CancelJobResponse.FromString,
+                _registered_method=True)
+        self.ReadJobLog = channel.unary_stream(
+                '/dshpc.v1.JobService/ReadJobLog',
+                request_serializer=dshpc_dot_v1_dot_job__service__pb2.ReadJobLogRequest.SerializeToString,
+                response_deserializer=dshpc_dot_v1_dot_job__service__pb2.ReadJobLogResponse.FromString,
+                _registered_method=True)
 
 
 class JobServiceServicer(object):
@@ -80,7 +95,37 @@ class JobServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetJob(self, request, context):
-        """Reads one job. Never submits. NOT_FOUND for an unknown job_id.
+        """Reads one job, at once or when its status has changed. Never submits.
+        NOT_FOUND for an unknown job_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListJobs(self, request, context):
+        """The jobs, those with the newest attempt first. Never submits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelJob(self, request, context):
+        """Stops a job's run, with every process it started, for everybody who waits
+        for it. A job that has ended is answered as it is, so asking twice is
+        harmless. NOT_FOUND for an unknown job_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadJobLog(self, request, context):
+        """What an attempt wrote to its standard output or error: what is there, or
+        (`follow`) also what comes until the attempt has ended. Offsets count bytes,
+        so a reader that was cut off goes on at the byte after the last it has, also
+        in the middle of a character.
+
+        Errors: NOT_FOUND for an unknown job_id or attempt, or a log that is not
+        kept any more; INVALID_ARGUMENT for an offset beyond the end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,6 +148,21 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.GetJob,
                     request_deserializer=dshpc_dot_v1_dot_job__service__pb2.GetJobRequest.FromString,
                     response_serializer=dshpc_dot_v1_dot_job__service__pb2.GetJobResponse.SerializeToString,
+            ),
+            'ListJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJobs,
+                    request_deserializer=dshpc_dot_v1_dot_job__service__pb2.ListJobsRequest.FromString,
+                    response_serializer=dshpc_dot_v1_dot_job__service__pb2.ListJobsResponse.SerializeToString,
+            ),
+            'CancelJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelJob,
+                    request_deserializer=dshpc_dot_v1_dot_job__service__pb2.CancelJobRequest.FromString,
+                    response_serializer=dshpc_dot_v1_dot_job__service__pb2.CancelJobResponse.SerializeToString,
+            ),
+            'ReadJobLog': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadJobLog,
+                    request_deserializer=dshpc_dot_v1_dot_job__service__pb2.ReadJobLogRequest.FromString,
+                    response_serializer=dshpc_dot_v1_dot_job__service__pb2.ReadJobLogResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -187,6 +247,87 @@ class JobService(object):
             '/dshpc.v1.JobService/GetJob',
             dshpc_dot_v1_dot_job__service__pb2.GetJobRequest.SerializeToString,
             dshpc_dot_v1_dot_job__service__pb2.GetJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dshpc.v1.JobService/ListJobs',
+            dshpc_dot_v1_dot_job__service__pb2.ListJobsRequest.SerializeToString,
+            dshpc_dot_v1_dot_job__service__pb2.ListJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dshpc.v1.JobService/CancelJob',
+            dshpc_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
+            dshpc_dot_v1_dot_job__service__pb2.CancelJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadJobLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/dshpc.v1.JobService/ReadJobLog',
+            dshpc_dot_v1_dot_job__service__pb2.ReadJobLogRequest.SerializeToString,
+            dshpc_dot_v1_dot_job__service__pb2.ReadJobLogResponse.FromString,
             options,
             channel_credentials,
             insecure,

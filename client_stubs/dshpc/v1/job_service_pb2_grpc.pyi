@@ -49,7 +49,25 @@ class JobServiceStub:
     cancels jobs.
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]
-    """Reads one job. Never submits. NOT_FOUND for an unknown job_id."""
+    """Reads one job, at once or when its status has changed. Never submits.
+    NOT_FOUND for an unknown job_id.
+    """
+    ListJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]
+    """The jobs, those with the newest attempt first. Never submits."""
+    CancelJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]
+    """Stops a job's run, with every process it started, for everybody who waits
+    for it. A job that has ended is answered as it is, so asking twice is
+    harmless. NOT_FOUND for an unknown job_id.
+    """
+    ReadJobLog: _grpc.UnaryStreamMultiCallable[_job_service_pb2.ReadJobLogRequest, _job_service_pb2.ReadJobLogResponse]
+    """What an attempt wrote to its standard output or error: what is there, or
+    (`follow`) also what comes until the attempt has ended. Offsets count bytes,
+    so a reader that was cut off goes on at the byte after the last it has, also
+    in the middle of a character.
+
+    Errors: NOT_FOUND for an unknown job_id or attempt, or a log that is not
+    kept any more; INVALID_ARGUMENT for an offset beyond the end.
+    """
 
 @_typing.type_check_only
 class JobServiceAsyncStub(JobServiceStub):
@@ -72,7 +90,25 @@ class JobServiceAsyncStub(JobServiceStub):
     cancels jobs.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]  # type: ignore[assignment]
-    """Reads one job. Never submits. NOT_FOUND for an unknown job_id."""
+    """Reads one job, at once or when its status has changed. Never submits.
+    NOT_FOUND for an unknown job_id.
+    """
+    ListJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListJobsRequest, _job_service_pb2.ListJobsResponse]  # type: ignore[assignment]
+    """The jobs, those with the newest attempt first. Never submits."""
+    CancelJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]  # type: ignore[assignment]
+    """Stops a job's run, with every process it started, for everybody who waits
+    for it. A job that has ended is answered as it is, so asking twice is
+    harmless. NOT_FOUND for an unknown job_id.
+    """
+    ReadJobLog: _aio.UnaryStreamMultiCallable[_job_service_pb2.ReadJobLogRequest, _job_service_pb2.ReadJobLogResponse]  # type: ignore[assignment]
+    """What an attempt wrote to its standard output or error: what is there, or
+    (`follow`) also what comes until the attempt has ended. Offsets count bytes,
+    so a reader that was cut off goes on at the byte after the last it has, also
+    in the middle of a character.
+
+    Errors: NOT_FOUND for an unknown job_id or attempt, or a log that is not
+    kept any more; INVALID_ARGUMENT for an offset beyond the end.
+    """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Looks up and runs jobs."""
@@ -110,6 +146,42 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.GetJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.GetJobResponse, _abc.Awaitable[_job_service_pb2.GetJobResponse]]:
-        """Reads one job. Never submits. NOT_FOUND for an unknown job_id."""
+        """Reads one job, at once or when its status has changed. Never submits.
+        NOT_FOUND for an unknown job_id.
+        """
+
+    @_abc_1.abstractmethod
+    def ListJobs(
+        self,
+        request: _job_service_pb2.ListJobsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.ListJobsResponse, _abc.Awaitable[_job_service_pb2.ListJobsResponse]]:
+        """The jobs, those with the newest attempt first. Never submits."""
+
+    @_abc_1.abstractmethod
+    def CancelJob(
+        self,
+        request: _job_service_pb2.CancelJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.CancelJobResponse, _abc.Awaitable[_job_service_pb2.CancelJobResponse]]:
+        """Stops a job's run, with every process it started, for everybody who waits
+        for it. A job that has ended is answered as it is, so asking twice is
+        harmless. NOT_FOUND for an unknown job_id.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadJobLog(
+        self,
+        request: _job_service_pb2.ReadJobLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_job_service_pb2.ReadJobLogResponse], _abc.AsyncIterator[_job_service_pb2.ReadJobLogResponse]]:
+        """What an attempt wrote to its standard output or error: what is there, or
+        (`follow`) also what comes until the attempt has ended. Offsets count bytes,
+        so a reader that was cut off goes on at the byte after the last it has, also
+        in the middle of a character.
+
+        Errors: NOT_FOUND for an unknown job_id or attempt, or a log that is not
+        kept any more; INVALID_ARGUMENT for an offset beyond the end.
+        """
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64shpc/v1/method_service.proto\x12\x08\x64shpc.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\";\n\x12ListMethodsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x13ListMethodsResponse\x12!\n\x07methods\x18\x01 \x03(\x0b\x32\x10.dshpc.v1.Method\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x10GetMethodRequest\x12\x13\n\x0bmethod_name\x18\x01 \x01(\t\"Y\n\x11GetMethodResponse\x12 \n\x06method\x18\x01 \x01(\x0b\x32\x10.dshpc.v1.Method\x12\"\n\x08versions\x18\x02 \x03(\x0b\x32\x10.dshpc.v1.Method\"\xda\x01\n\x06Method\x12\x13\n\x0bmethod_name\x18\x01 \x01(\t\x12\x15\n\rfunction_hash\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12-\n\nparameters\x18\x05 \x03(\x0b\x32\x19.dshpc.v1.MethodParameter\x12\x0e\n\x06inputs\x18\x06 \x03(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61\x63tive\x18\x08 \x01(\x08\"\x83\x01\n\x0fMethodParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x10\n\x08required\x18\x04 \x01(\x08\x12-\n\rdefault_value\x18\x05 \x01(\x0b\x32\x16.google.protobuf.Value2\xa1\x01\n\rMethodService\x12J\n\x0bListMethods\x12\x1c.dshpc.v1.ListMethodsRequest\x1a\x1d.dshpc.v1.ListMethodsResponse\x12\x44\n\tGetMethod\x12\x1a.dshpc.v1.GetMethodRequest\x1a\x1b.dshpc.v1.GetMethodResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64shpc/v1/method_service.proto\x12\x08\x64shpc.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\";\n\x12ListMethodsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x13ListMethodsResponse\x12!\n\x07methods\x18\x01 \x03(\x0b\x32\x10.dshpc.v1.Method\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x10GetMethodRequest\x12\x13\n\x0bmethod_name\x18\x01 \x01(\t\x12\x15\n\rfunction_hash\x18\x02 \x01(\t\"Y\n\x11GetMethodResponse\x12 \n\x06method\x18\x01 \x01(\x0b\x32\x10.dshpc.v1.Method\x12\"\n\x08versions\x18\x02 \x03(\x0b\x32\x10.dshpc.v1.Method\"\x8e\x02\n\x06Method\x12\x13\n\x0bmethod_name\x18\x01 \x01(\t\x12\x15\n\rfunction_hash\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12-\n\nparameters\x18\x05 \x03(\x0b\x32\x19.dshpc.v1.MethodParameter\x12\x0e\n\x06inputs\x18\x06 \x03(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61\x63tive\x18\x08 \x01(\x08\x12\x32\n\x11parameters_schema\x18\t \x01(\x0b\x32\x17.google.protobuf.Struct\"\x83\x01\n\x0fMethodParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x10\n\x08required\x18\x04 \x01(\x08\x12-\n\rdefault_value\x18\x05 \x01(\x0b\x32\x16.google.protobuf.Value2\xa1\x01\n\rMethodService\x12J\n\x0bListMethods\x12\x1c.dshpc.v1.ListMethodsRequest\x1a\x1d.dshpc.v1.ListMethodsResponse\x12\x44\n\tGetMethod\x12\x1a.dshpc.v1.GetMethodRequest\x1a\x1b.dshpc.v1.GetMethodResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,13 +38,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMETHODSRESPONSE']._serialized_start=167
   _globals['_LISTMETHODSRESPONSE']._serialized_end=248
   _globals['_GETMETHODREQUEST']._serialized_start=250
-  _globals['_GETMETHODREQUEST']._serialized_end=289
-  _globals['_GETMETHODRESPONSE']._serialized_start=291
-  _globals['_GETMETHODRESPONSE']._serialized_end=380
-  _globals['_METHOD']._serialized_start=383
-  _globals['_METHOD']._serialized_end=601
-  _globals['_METHODPARAMETER']._serialized_start=604
-  _globals['_METHODPARAMETER']._serialized_end=735
-  _globals['_METHODSERVICE']._serialized_start=738
-  _globals['_METHODSERVICE']._serialized_end=899
+  _globals['_GETMETHODREQUEST']._serialized_end=312
+  _globals['_GETMETHODRESPONSE']._serialized_start=314
+  _globals['_GETMETHODRESPONSE']._serialized_end=403
+  _globals['_METHOD']._serialized_start=406
+  _globals['_METHOD']._serialized_end=676
+  _globals['_METHODPARAMETER']._serialized_start=679
+  _globals['_METHODPARAMETER']._serialized_end=810
+  _globals['_METHODSERVICE']._serialized_start=813
+  _globals['_METHODSERVICE']._serialized_end=974
 # @@protoc_insertion_point(module_scope)

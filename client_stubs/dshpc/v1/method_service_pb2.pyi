@@ -81,16 +81,22 @@ class GetMethodRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     METHOD_NAME_FIELD_NUMBER: _builtins.int
+    FUNCTION_HASH_FIELD_NUMBER: _builtins.int
     method_name: _builtins.str
     """The method's name."""
+    function_hash: _builtins.str
+    """A version to answer as `method`, also one of a method that is not installed
+    any more. Empty: the newest.
+    """
     def __init__(
         self,
         *,
         method_name: _builtins.str = ...,
+        function_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["method_name", b"method_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["function_hash", b"function_hash", "method_name", b"method_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -106,7 +112,7 @@ class GetMethodResponse(_message.Message):
     VERSIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def method(self) -> Global___Method:
-        """The newest version."""
+        """The newest version, or the one asked for."""
 
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Method]:
@@ -140,6 +146,7 @@ class Method(_message.Message):
     INPUTS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ACTIVE_FIELD_NUMBER: _builtins.int
+    PARAMETERS_SCHEMA_FIELD_NUMBER: _builtins.int
     method_name: _builtins.str
     """The name that a JobConfig uses."""
     function_hash: _builtins.str
@@ -162,6 +169,12 @@ class Method(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When this version was first loaded."""
 
+    @_builtins.property
+    def parameters_schema(self) -> _struct_pb2.Struct:
+        """The parameters as a JSON Schema (draft 2020-12): what a job's are checked
+        against.
+        """
+
     def __init__(
         self,
         *,
@@ -173,10 +186,11 @@ class Method(_message.Message):
         inputs: _abc.Iterable[_builtins.str] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         active: _builtins.bool = ...,
+        parameters_schema: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "parameters_schema", b"parameters_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "create_time", b"create_time", "description", b"description", "function_hash", b"function_hash", "inputs", b"inputs", "method_name", b"method_name", "parameters", b"parameters", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "create_time", b"create_time", "description", b"description", "function_hash", b"function_hash", "inputs", b"inputs", "method_name", b"method_name", "parameters", b"parameters", "parameters_schema", b"parameters_schema", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -59,7 +59,8 @@ class MethodServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetMethod(self, request, context):
-        """One method and its versions. NOT_FOUND for a name that is not installed.
+        """One method and its versions. NOT_FOUND for a name that is not installed, or
+        a version that was never loaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,7 +36,9 @@ class MethodServiceStub:
     ListMethods: _grpc.UnaryUnaryMultiCallable[_method_service_pb2.ListMethodsRequest, _method_service_pb2.ListMethodsResponse]
     """The newest version of every installed method, by name."""
     GetMethod: _grpc.UnaryUnaryMultiCallable[_method_service_pb2.GetMethodRequest, _method_service_pb2.GetMethodResponse]
-    """One method and its versions. NOT_FOUND for a name that is not installed."""
+    """One method and its versions. NOT_FOUND for a name that is not installed, or
+    a version that was never loaded.
+    """
 
 @_typing.type_check_only
 class MethodServiceAsyncStub(MethodServiceStub):
@@ -46,7 +48,9 @@ class MethodServiceAsyncStub(MethodServiceStub):
     ListMethods: _aio.UnaryUnaryMultiCallable[_method_service_pb2.ListMethodsRequest, _method_service_pb2.ListMethodsResponse]  # type: ignore[assignment]
     """The newest version of every installed method, by name."""
     GetMethod: _aio.UnaryUnaryMultiCallable[_method_service_pb2.GetMethodRequest, _method_service_pb2.GetMethodResponse]  # type: ignore[assignment]
-    """One method and its versions. NOT_FOUND for a name that is not installed."""
+    """One method and its versions. NOT_FOUND for a name that is not installed, or
+    a version that was never loaded.
+    """
 
 class MethodServiceServicer(metaclass=_abc_1.ABCMeta):
     """Shows what can be run."""
@@ -65,6 +69,8 @@ class MethodServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _method_service_pb2.GetMethodRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_method_service_pb2.GetMethodResponse, _abc.Awaitable[_method_service_pb2.GetMethodResponse]]:
-        """One method and its versions. NOT_FOUND for a name that is not installed."""
+        """One method and its versions. NOT_FOUND for a name that is not installed, or
+        a version that was never loaded.
+        """
 
 def add_MethodServiceServicer_to_server(servicer: MethodServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

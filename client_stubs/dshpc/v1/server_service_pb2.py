@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64shpc/v1/server_service.proto\x12\x08\x64shpc.v1\"\x16\n\x14GetServerInfoRequest\"\x8a\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\r\n\x05store\x18\x03 \x01(\t\x12\r\n\x05slots\x18\x04 \x01(\x05\x12 \n\x06limits\x18\x05 \x01(\x0b\x32\x10.dshpc.v1.Limits\x12\x10\n\x08\x66\x65\x61tures\x18\x06 \x03(\t\"\xd4\x02\n\x06Limits\x12\x1c\n\x14max_jobs_per_request\x18\x01 \x01(\x05\x12\x19\n\x11max_request_bytes\x18\x02 \x01(\x05\x12\x1c\n\x14max_parameters_bytes\x18\x03 \x01(\x05\x12\x1c\n\x14max_parameters_nodes\x18\x04 \x01(\x05\x12\x1c\n\x14max_parameters_depth\x18\x05 \x01(\x05\x12\x1f\n\x17max_inline_output_bytes\x18\x06 \x01(\x05\x12\x15\n\rmax_page_size\x18\x07 \x01(\x05\x12\x1a\n\x12max_response_bytes\x18\x08 \x01(\x05\x12\x16\n\x0emax_file_bytes\x18\t \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\n \x01(\x03\x12\x1b\n\x13max_timeout_seconds\x18\x0b \x01(\x03\x12\x18\n\x10max_wait_seconds\x18\x0c \x01(\x03\x32\x61\n\rServerService\x12P\n\rGetServerInfo\x12\x1e.dshpc.v1.GetServerInfoRequest\x1a\x1f.dshpc.v1.GetServerInfoResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64shpc/v1/server_service.proto\x12\x08\x64shpc.v1\"\x16\n\x14GetServerInfoRequest\"\x8a\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\r\n\x05store\x18\x03 \x01(\t\x12\r\n\x05slots\x18\x04 \x01(\x05\x12 \n\x06limits\x18\x05 \x01(\x0b\x32\x10.dshpc.v1.Limits\x12\x10\n\x08\x66\x65\x61tures\x18\x06 \x03(\t\"\xe3\x03\n\x06Limits\x12\x1c\n\x14max_jobs_per_request\x18\x01 \x01(\x05\x12\x19\n\x11max_request_bytes\x18\x02 \x01(\x05\x12\x1c\n\x14max_parameters_bytes\x18\x03 \x01(\x05\x12\x1c\n\x14max_parameters_nodes\x18\x04 \x01(\x05\x12\x1c\n\x14max_parameters_depth\x18\x05 \x01(\x05\x12\x1f\n\x17max_inline_output_bytes\x18\x06 \x01(\x05\x12\x15\n\rmax_page_size\x18\x07 \x01(\x05\x12\x1a\n\x12max_response_bytes\x18\x08 \x01(\x05\x12\x16\n\x0emax_file_bytes\x18\t \x01(\x03\x12\x14\n\x0cmemory_bytes\x18\n \x01(\x03\x12\x1b\n\x13max_timeout_seconds\x18\x0b \x01(\x03\x12\x18\n\x10max_wait_seconds\x18\x0c \x01(\x03\x12\x14\n\x0cmax_attempts\x18\r \x01(\x05\x12\x13\n\x0bmax_uploads\x18\x0e \x01(\x05\x12\x13\n\x0bmax_streams\x18\x0f \x01(\x05\x12\x11\n\tmax_calls\x18\x10 \x01(\x05\x12\x1d\n\x15upload_expiry_seconds\x18\x11 \x01(\x03\x12\x1b\n\x13inline_output_bytes\x18\x12 \x01(\x05\x32\x61\n\rServerService\x12P\n\rGetServerInfo\x12\x1e.dshpc.v1.GetServerInfoRequest\x1a\x1f.dshpc.v1.GetServerInfoResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSERVERINFORESPONSE']._serialized_start=68
   _globals['_GETSERVERINFORESPONSE']._serialized_end=206
   _globals['_LIMITS']._serialized_start=209
-  _globals['_LIMITS']._serialized_end=549
-  _globals['_SERVERSERVICE']._serialized_start=551
-  _globals['_SERVERSERVICE']._serialized_end=648
+  _globals['_LIMITS']._serialized_end=692
+  _globals['_SERVERSERVICE']._serialized_start=694
+  _globals['_SERVERSERVICE']._serialized_end=791
 # @@protoc_insertion_point(module_scope)

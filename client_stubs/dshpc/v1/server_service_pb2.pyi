@@ -99,6 +99,12 @@ class Limits(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     MAX_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     MAX_WAIT_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    MAX_UPLOADS_FIELD_NUMBER: _builtins.int
+    MAX_STREAMS_FIELD_NUMBER: _builtins.int
+    MAX_CALLS_FIELD_NUMBER: _builtins.int
+    UPLOAD_EXPIRY_SECONDS_FIELD_NUMBER: _builtins.int
+    INLINE_OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
     max_jobs_per_request: _builtins.int
     """Rows in a request."""
     max_request_bytes: _builtins.int
@@ -110,7 +116,9 @@ class Limits(_message.Message):
     max_parameters_depth: _builtins.int
     """Nesting of one row's parameters."""
     max_inline_output_bytes: _builtins.int
-    """Longest output that is answered inline."""
+    """Longest output that a caller may have answered inline; without asking it is
+    `inline_output_bytes`.
+    """
     max_page_size: _builtins.int
     """Most rows of a page."""
     max_response_bytes: _builtins.int
@@ -123,6 +131,20 @@ class Limits(_message.Message):
     """Longest run of one job, in seconds."""
     max_wait_seconds: _builtins.int
     """Longest wait of a unary call, in seconds."""
+    max_attempts: _builtins.int
+    """Failed attempts of one job within 24 hours, after which a request does not
+    run it again.
+    """
+    max_uploads: _builtins.int
+    """Uploads at one time."""
+    max_streams: _builtins.int
+    """Server streams at one time."""
+    max_calls: _builtins.int
+    """Unary calls at one time."""
+    upload_expiry_seconds: _builtins.int
+    """How long what came of an upload is kept after it was cut off, in seconds."""
+    inline_output_bytes: _builtins.int
+    """Longest output that is answered inline when the caller does not say."""
     def __init__(
         self,
         *,
@@ -138,10 +160,16 @@ class Limits(_message.Message):
         memory_bytes: _builtins.int = ...,
         max_timeout_seconds: _builtins.int = ...,
         max_wait_seconds: _builtins.int = ...,
+        max_attempts: _builtins.int = ...,
+        max_uploads: _builtins.int = ...,
+        max_streams: _builtins.int = ...,
+        max_calls: _builtins.int = ...,
+        upload_expiry_seconds: _builtins.int = ...,
+        inline_output_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_file_bytes", b"max_file_bytes", "max_inline_output_bytes", b"max_inline_output_bytes", "max_jobs_per_request", b"max_jobs_per_request", "max_page_size", b"max_page_size", "max_parameters_bytes", b"max_parameters_bytes", "max_parameters_depth", b"max_parameters_depth", "max_parameters_nodes", b"max_parameters_nodes", "max_request_bytes", b"max_request_bytes", "max_response_bytes", b"max_response_bytes", "max_timeout_seconds", b"max_timeout_seconds", "max_wait_seconds", b"max_wait_seconds", "memory_bytes", b"memory_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inline_output_bytes", b"inline_output_bytes", "max_attempts", b"max_attempts", "max_calls", b"max_calls", "max_file_bytes", b"max_file_bytes", "max_inline_output_bytes", b"max_inline_output_bytes", "max_jobs_per_request", b"max_jobs_per_request", "max_page_size", b"max_page_size", "max_parameters_bytes", b"max_parameters_bytes", "max_parameters_depth", b"max_parameters_depth", "max_parameters_nodes", b"max_parameters_nodes", "max_request_bytes", b"max_request_bytes", "max_response_bytes", b"max_response_bytes", "max_streams", b"max_streams", "max_timeout_seconds", b"max_timeout_seconds", "max_uploads", b"max_uploads", "max_wait_seconds", b"max_wait_seconds", "memory_bytes", b"memory_bytes", "upload_expiry_seconds", b"upload_expiry_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -188,6 +188,88 @@ UNTIL_FINISHED: Until.ValueType  # 2
 """When every job of the batch has ended."""
 Global___Until: _TypeAlias = Until  # noqa: Y015
 
+class _CachePolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CachePolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CachePolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CACHE_POLICY_UNSPECIFIED: _CachePolicy.ValueType  # 0
+    """The batch's policy; for the batch, USE."""
+    CACHE_POLICY_USE: _CachePolicy.ValueType  # 1
+    """A completed job is the answer."""
+    CACHE_POLICY_REFRESH: _CachePolicy.ValueType  # 2
+    """Run it anew, whatever was computed before. The result replaces the earlier
+    one once it has completed; until then that stays the answer. Attempts are
+    counted afresh (`max_attempts`).
+    """
+    CACHE_POLICY_BYPASS: _CachePolicy.ValueType  # 3
+    """Run it anew for this request alone: later look-ups do not find the result,
+    and what they found before stays.
+    """
+    CACHE_POLICY_ONLY: _CachePolicy.ValueType  # 4
+    """Never run anything: a job that is not known is answered as NOT_FOUND, one
+    that failed as FAILURE_KEPT.
+    """
+
+class CachePolicy(_CachePolicy, metaclass=_CachePolicyEnumTypeWrapper):
+    """Whether what was computed before may be the answer.
+
+    A job that is in progress is waited for whatever the policy: a job has one run
+    at a time.
+    """
+
+CACHE_POLICY_UNSPECIFIED: CachePolicy.ValueType  # 0
+"""The batch's policy; for the batch, USE."""
+CACHE_POLICY_USE: CachePolicy.ValueType  # 1
+"""A completed job is the answer."""
+CACHE_POLICY_REFRESH: CachePolicy.ValueType  # 2
+"""Run it anew, whatever was computed before. The result replaces the earlier
+one once it has completed; until then that stays the answer. Attempts are
+counted afresh (`max_attempts`).
+"""
+CACHE_POLICY_BYPASS: CachePolicy.ValueType  # 3
+"""Run it anew for this request alone: later look-ups do not find the result,
+and what they found before stays.
+"""
+CACHE_POLICY_ONLY: CachePolicy.ValueType  # 4
+"""Never run anything: a job that is not known is answered as NOT_FOUND, one
+that failed as FAILURE_KEPT.
+"""
+Global___CachePolicy: _TypeAlias = CachePolicy  # noqa: Y015
+
+class _ResubmitPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResubmitPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResubmitPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESUBMIT_POLICY_UNSPECIFIED: _ResubmitPolicy.ValueType  # 0
+    """ALWAYS."""
+    RESUBMIT_POLICY_ALWAYS: _ResubmitPolicy.ValueType  # 1
+    """It is run again, as often as `max_attempts` allows."""
+    RESUBMIT_POLICY_RETRIABLE: _ResubmitPolicy.ValueType  # 2
+    """It is run again unless the method said that this cannot help (exit code
+    78).
+    """
+    RESUBMIT_POLICY_NEVER: _ResubmitPolicy.ValueType  # 3
+    """It is not run again; the earlier failure is the answer."""
+
+class ResubmitPolicy(_ResubmitPolicy, metaclass=_ResubmitPolicyEnumTypeWrapper):
+    """What happens to a job whose earlier run failed or was cancelled."""
+
+RESUBMIT_POLICY_UNSPECIFIED: ResubmitPolicy.ValueType  # 0
+"""ALWAYS."""
+RESUBMIT_POLICY_ALWAYS: ResubmitPolicy.ValueType  # 1
+"""It is run again, as often as `max_attempts` allows."""
+RESUBMIT_POLICY_RETRIABLE: ResubmitPolicy.ValueType  # 2
+"""It is run again unless the method said that this cannot help (exit code
+78).
+"""
+RESUBMIT_POLICY_NEVER: ResubmitPolicy.ValueType  # 3
+"""It is not run again; the earlier failure is the answer."""
+Global___ResubmitPolicy: _TypeAlias = ResubmitPolicy  # noqa: Y015
+
 @_typing.final
 class JobConfig(_message.Message):
     """One job to look up or to run: a method over files with parameters."""
@@ -220,18 +302,28 @@ class JobConfig(_message.Message):
     PARAMETERS_FIELD_NUMBER: _builtins.int
     CONFIG_ID_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
+    FUNCTION_HASH_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    CACHE_POLICY_FIELD_NUMBER: _builtins.int
     file_hash: _builtins.str
     """Hash of the input file; short for `inputs: {"input": {file_hash: …}}`.
     Empty for a method without inputs.
     """
     method_name: _builtins.str
-    """Name of an installed method. Its newest version is used."""
+    """Name of an installed method. Its newest version is used, unless
+    `function_hash` names another.
+    """
     config_id: _builtins.str
     """The client's own name for this config, echoed in its result; unique in a
     request when set. At most 256 bytes.
     """
+    function_hash: _builtins.str
+    """Pins a version of the method that was loaded before. Empty: the newest; all
+    rows of a request see the same one.
+    """
+    cache_policy: Global___CachePolicy.ValueType
+    """Whether an earlier result may be the answer. Unspecified: as the batch says."""
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
         """The method's parameters. Absent is the same as `{}`. Numbers are doubles;
@@ -264,12 +356,14 @@ class JobConfig(_message.Message):
         parameters: _struct_pb2.Struct | None = ...,
         config_id: _builtins.str = ...,
         inputs: _abc.Mapping[_builtins.str, Global___InputRef] | None = ...,
+        function_hash: _builtins.str = ...,
         resources: Global___Resources | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        cache_policy: Global___CachePolicy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "resources", b"resources", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_id", b"config_id", "file_hash", b"file_hash", "inputs", b"inputs", "method_name", b"method_name", "parameters", b"parameters", "resources", b"resources", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_policy", b"cache_policy", "config_id", b"config_id", "file_hash", b"file_hash", "function_hash", b"function_hash", "inputs", b"inputs", "method_name", b"method_name", "parameters", b"parameters", "resources", b"resources", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -338,9 +432,27 @@ class BatchOptions(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    CACHE_POLICY_FIELD_NUMBER: _builtins.int
+    RESUBMIT_POLICY_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    MAX_INLINE_OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
     MAX_RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
     """A name for people, shown where batches are listed. At most 256 bytes."""
+    cache_policy: Global___CachePolicy.ValueType
+    """Whether earlier results may be answers, for rows that do not say. Default:
+    USE.
+    """
+    resubmit_policy: Global___ResubmitPolicy.ValueType
+    """What happens to jobs that failed before. Default: ALWAYS."""
+    validate_only: _builtins.bool
+    """Answer what would happen (outcome, job_id, errors) and change nothing: there
+    is no batch, `batch_id` is empty, and nothing is waited for.
+    """
+    max_inline_output_bytes: _builtins.int
+    """Longest output that is answered inline, in bytes. Default: the server's
+    (65,536), at most 1 MiB; 0 for none. Longer ones are fetched by hash.
+    """
     max_response_bytes: _builtins.int
     """Upper bound for the serialised answer of a unary call, in bytes. Rows
     beyond it are left to ListBatchResults. Default 3 MiB, at most 32 MiB.
@@ -349,13 +461,19 @@ class BatchOptions(_message.Message):
         self,
         *,
         display_name: _builtins.str = ...,
+        cache_policy: Global___CachePolicy.ValueType = ...,
+        resubmit_policy: Global___ResubmitPolicy.ValueType = ...,
+        validate_only: _builtins.bool = ...,
+        max_inline_output_bytes: _builtins.int | None = ...,
         max_response_bytes: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_inline_output_bytes", b"_max_inline_output_bytes", "max_inline_output_bytes", b"max_inline_output_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "max_response_bytes", b"max_response_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_inline_output_bytes", b"_max_inline_output_bytes", "cache_policy", b"cache_policy", "display_name", b"display_name", "max_inline_output_bytes", b"max_inline_output_bytes", "max_response_bytes", b"max_response_bytes", "resubmit_policy", b"resubmit_policy", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_inline_output_bytes: _TypeAlias = _typing.Literal["max_inline_output_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_inline_output_bytes: _TypeAlias = _typing.Literal["_max_inline_output_bytes", b"_max_inline_output_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_inline_output_bytes) -> _WhichOneofReturnType__max_inline_output_bytes | None: ...
 
 Global___BatchOptions: _TypeAlias = BatchOptions  # noqa: Y015
 
@@ -474,7 +592,9 @@ class MultiJobResult(_message.Message):
     new_status: Global___JobStatus.ValueType
     """Where the job stands now."""
     old_status: Global___JobStatus.ValueType
-    """How the earlier run ended; only when it was resubmitted or kept."""
+    """How the earlier run ended; only when it was resubmitted (by this row, or by
+    the one whose run this row waits for) or kept.
+    """
     output: _builtins.str
     """The method's standard output; present when the job is COMPLETED and the
     output is valid UTF-8 within the inline limit.
