@@ -78,7 +78,10 @@ def life_of_a_batch(store: SqlStore, name: str, rows: int) -> Iterator[tuple[str
     yield "claim: all at once", clocked(lambda: write(store, claiming(rows)))
     started = [Report(key=a.claim.key, event=Event.STARTED, at=START) for a in store.find_active()]
     yield "record: started, all at once", clocked(lambda: write(store, recording(started)))
-    ended = [completed(report, str(index)) for index, report in enumerate(started)]
+    ended = [
+        completed(report, f"{name} {index}", is_inline=index % 100 != 0)
+        for index, report in enumerate(started)
+    ]
     alone, rest = ended[:WRITES_ONE_BY_ONE], ended[WRITES_ONE_BY_ONE:]
     one_by_one = clocked(lambda: [write(store, recording([report])) for report in alone])
     yield "record: completed, a commit each", one_by_one * rows / WRITES_ONE_BY_ONE
@@ -86,7 +89,11 @@ def life_of_a_batch(store: SqlStore, name: str, rows: int) -> Iterator[tuple[str
     yield "accept: all completed", clocked(lambda: write(store, found))
     batch_id = f"{name}-found"
     yield "find_rows", clocked(lambda: store.find_rows(batch_id, first_index=0, limit=rows))
-    yield "find_attempts", clocked(lambda: store.find_attempts([job.job_id for job in jobs]))
+    job_ids = [job.job_id for job in jobs]
+    yield "find_attempts", clocked(lambda: store.find_attempts(job_ids))
+    yield "find_kept_outputs: a hundred", clocked(lambda: store.find_kept_outputs(job_ids))
+    listed = clocked(lambda: [store.find_jobs(after=None, limit=100) for _ in range(100)])
+    yield "find_jobs: pages of a hundred", listed * rows / 10_000
 
 
 def floor(folder: pathlib.Path, name: str, rows: int) -> Iterator[tuple[str, float]]:
@@ -157,13 +164,14 @@ def recording(reports: list[Report]) -> Callable[[Writer], object]:
     return lambda writer: writer.record(reports)
 
 
-def completed(started: Report, output: str) -> Report:
+def completed(started: Report, output: str, *, is_inline: bool) -> Report:
     ending = Ending(
         result=RESULT,
         exit_code=0,
         signal=None,
         output_hash=hashlib.sha256(output.encode()).hexdigest(),
         output_size_bytes=len(output),
+        output_is_inline=is_inline,
         reason="",
         stderr_tail="",
     )

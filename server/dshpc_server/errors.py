@@ -37,6 +37,20 @@ class LimitExceededError(DshpcError):
         self.actual = actual
 
 
+class InUseError(DshpcError):
+    """What is to be removed is needed; the same request may succeed later."""
+
+    def __init__(self, kind: str, name: str, *, user: str) -> None:
+        super().__init__(f"{kind} '{name}' is needed by {user}")
+        self.kind = kind
+        self.name = name
+        self.user = user
+
+
+class SupersededError(DshpcError):
+    """Another call has taken over what this one was doing."""
+
+
 class UnavailableError(DshpcError):
     """The service cannot answer now; the same request may succeed later."""
 

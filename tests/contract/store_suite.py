@@ -1,7 +1,7 @@
 """What every store does, asked through its port; a store's own test file says how to open it.
 
-`StoreSuite` is everything. The behaviour of runs (claims and reports) and of questions stands in
-files of its own beside this one.
+`StoreSuite` is everything. What is not about transactions stands in files of its own
+beside this one, each named after its matter.
 """
 
 import abc
@@ -11,7 +11,15 @@ from typing import TypeAlias
 
 import pytest
 
-from contract import store_suite_questions, store_suite_runs
+from contract import (
+    store_suite_accepting,
+    store_suite_cancelling,
+    store_suite_listing,
+    store_suite_outputs,
+    store_suite_policies,
+    store_suite_questions,
+    store_suite_runs,
+)
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store import committer
@@ -32,134 +40,6 @@ class _Opened(abc.ABC):
         opened = open_store()
         yield opened
         opened.close()
-
-
-class _Accepting(_Opened):
-    def test_a_new_job_is_submitted(self, store: Store) -> None:
-        (row,) = v.accept(store, v.batch("b", "job"))
-        assert (row.index, row.head, row.outcome) == (0, b"head 0", Outcome.SUBMITTED)
-        assert (row.old_status, row.rejection) == (None, None)
-        assert row.attempt == Attempt(
-            key=v.report("job", Event.STARTED, number=1).key,
-            status=JobStatus.PENDING,
-            revision=1,
-            function_hash=v.spec("job").function_hash,
-            created_at=v.NOON,
-            started_at=None,
-            ended_at=None,
-            result=None,
-        )
-        assert v.newest(store, "job") == row.attempt
-
-    def test_a_job_in_progress_is_found_without_result(self, store: Store) -> None:
-        v.accept(store, v.batch("first", "job"))
-        v.claim_all(store)
-        (row,) = v.accept(store, v.batch("second", "job"))
-        assert row.outcome is Outcome.FOUND_IN_PROGRESS
-        assert row.attempt is not None
-        assert (row.attempt.status, row.attempt.result) == (JobStatus.CONFIGURING, None)
-        assert v.claim_all(store) == []
-
-    def test_a_completed_job_is_found_with_its_result(self, store: Store) -> None:
-        v.accept(store, v.batch("first", "job"))
-        v.end(store, "job")
-        (row,) = v.accept(store, v.batch("second", "job"))
-        assert row.outcome is Outcome.FOUND_COMPLETED
-        assert row.attempt is not None
-        assert row.attempt.result == b"result: done"
-        assert v.claim_all(store) == []
-
-    @pytest.mark.parametrize(
-        ("event", "old_status"),
-        [
-            (Event.EXITED_NONZERO, JobStatus.FAILED),
-            (Event.LOST, JobStatus.NODE_FAIL),
-            (Event.CANCELLED, JobStatus.CANCELLED),
-        ],
-    )
-    def test_a_failed_job_gets_a_new_attempt(
-        self, store: Store, event: Event, old_status: JobStatus
-    ) -> None:
-        v.accept(store, v.batch("first", "job"))
-        v.end(store, "job", event)
-        before = v.newest(store, "job")
-        (row,) = v.accept(store, v.batch("second", "job", at=v.later(60)))
-        assert (row.outcome, row.old_status) == (Outcome.RESUBMITTED, old_status)
-        assert row.attempt is not None
-        assert (row.attempt.key.number, row.attempt.status) == (2, JobStatus.PENDING)
-        assert row.attempt.revision == before.revision + 1
-        assert row.attempt.created_at == v.later(60)
-        assert v.claim_all(store) == [row.attempt.key]
-
-    def test_the_second_of_two_equal_rows_finds_the_first(self, store: Store) -> None:
-        first, other, second = v.accept(store, v.batch("b", "job", "other", "job"))
-        assert [first.outcome, second.outcome] == [Outcome.SUBMITTED, Outcome.FOUND_IN_PROGRESS]
-        assert first.attempt == second.attempt != other.attempt
-
-    def test_the_second_of_two_equal_rows_finds_the_new_attempt_of_a_failed_job(
-        self, store: Store
-    ) -> None:
-        v.accept(store, v.batch("first", "job"))
-        v.end(store, "job", Event.EXITED_NONZERO)
-        first, second = v.accept(store, v.batch("second", "job", "job"))
-        assert [first.outcome, second.outcome] == [Outcome.RESUBMITTED, Outcome.FOUND_IN_PROGRESS]
-        assert second.old_status is None
-        assert first.attempt == second.attempt
-
-    def test_a_rejected_row_names_no_job_and_its_neighbours_are_taken(self, store: Store) -> None:
-        bad, good = v.accept(store, v.batch("b", rows=[v.rejected(0), v.row(1, "job")]))
-        assert (bad.outcome, bad.attempt) == (Outcome.REJECTED, None)
-        assert bad.rejection == b"no such method"
-        assert good.outcome is Outcome.SUBMITTED
-
-    def test_rows_are_answered_in_the_order_given_and_a_batch_may_be_empty(
-        self, store: Store
-    ) -> None:
-        rows = v.accept(store, v.batch("b", rows=[v.row(7, "x"), v.rejected(3), v.row(5, "y")]))
-        assert [row.index for row in rows] == [7, 3, 5]
-        assert v.accept(store, v.batch("empty")) == []
-        assert store.has_batch("empty")
-
-    def test_a_job_keeps_the_method_name_it_was_first_submitted_with(self, store: Store) -> None:
-        v.accept(store, v.batch("first", rows=[v.row(0, "job", method_name="count")]))
-        v.accept(store, v.batch("second", rows=[v.row(0, "job", method_name="tally")]))
-        record = store.find_job(v.sha("job"))
-        assert record is not None
-        assert record.spec == v.spec("job", method_name="count")
-
-    def test_a_row_stays_with_the_attempt_that_answered_it(self, store: Store) -> None:
-        v.accept(store, v.batch("first", "job"))
-        v.end(store, "job", Event.EXITED_NONZERO)
-        v.accept(store, v.batch("second", "job"))
-        v.end(store, "job", number=2)
-        (old,) = store.find_rows("first", first_index=0, limit=9)
-        (new,) = store.find_rows("second", first_index=0, limit=9)
-        assert old.attempt is not None
-        assert new.attempt is not None
-        assert (old.attempt.key.number, old.attempt.status) == (1, JobStatus.FAILED)
-        assert (new.attempt.key.number, new.attempt.status) == (2, JobStatus.COMPLETED)
-
-    def test_a_batch_that_exists_is_refused_and_nothing_of_it_is_stored(self, store: Store) -> None:
-        v.accept(store, v.batch("b", "job"))
-        with pytest.raises(ValueError, match="'b' exists"):
-            v.accept(store, v.batch("b", "other"))
-        assert store.find_attempts([v.sha("other")]) == {}
-        assert len(store.find_rows("b", first_index=0, limit=9)) == 1
-
-    def test_thousands_of_rows_are_taken_in_one_call(self, store: Store) -> None:
-        names = [number % 1700 for number in range(2500)]
-        rows = v.accept(store, v.batch("b", *names))
-        assert [row.outcome for row in rows[:1700]] == [Outcome.SUBMITTED] * 1700
-        assert [row.outcome for row in rows[1700:]] == [Outcome.FOUND_IN_PROGRESS] * 800
-        assert store.find_rows("b", first_index=0, limit=9999) == rows
-
-    def test_the_files_of_a_batch_are_touched_but_never_back_in_time(self, store: Store) -> None:
-        v.write(store, lambda writer: writer.put_file(v.file_record("a")))
-        v.write(store, lambda writer: writer.put_file(v.file_record("b", at=v.later(99))))
-        hashes = [v.sha("a"), v.sha("b"), v.sha("unknown")]
-        v.accept(store, v.batch("batch", "job", at=v.later(60), file_hashes=hashes))
-        touched = [store.find_file(file_hash) for file_hash in hashes]
-        assert [file and file.last_used_at for file in touched] == [v.later(60), v.later(99), None]
 
 
 class _Transactions(_Opened):
@@ -247,11 +127,20 @@ def _accepting(batch: NewBatch) -> Callable[[Writer], list[Row]]:
 
 
 class StoreSuite(
-    _Accepting,
+    store_suite_accepting.Accepting,
     _Transactions,
     store_suite_runs.Claiming,
     store_suite_runs.Recording,
+    store_suite_cancelling.Cancelling,
     store_suite_questions.Questions,
-    store_suite_questions.Files,
+    store_suite_listing.ListingJobs,
+    store_suite_outputs.Files,
+    store_suite_outputs.Outputs,
+    store_suite_outputs.Deleting,
+    store_suite_policies.Refreshing,
+    store_suite_policies.Bypassing,
+    store_suite_policies.RunningNothing,
+    store_suite_policies.CountingFailures,
+    store_suite_policies.Previewing,
 ):
     """All of it."""

@@ -30,13 +30,18 @@ class Questions:
         }
         assert mixed.find_attempts([]) == {}
 
-    def test_a_job_is_found_with_its_newest_attempt(self, mixed: Store) -> None:
+    def test_a_job_is_found_with_its_attempts(self, mixed: Store) -> None:
         done, again = mixed.find_job(v.sha("done")), mixed.find_job(v.sha("failed"))
         assert done is not None
         assert again is not None
-        assert (done.spec, done.ending) == (v.spec("done"), v.an_ending())
-        assert (again.attempt.key.number, again.ending) == (2, None)
-        assert (again.engine_job_id, again.node) == ("", "")
+        assert (done.spec, done.newest.ending) == (v.spec("done"), v.an_ending())
+        assert done.attempts == [done.newest]
+        assert [each.attempt.key.number for each in again.attempts] == [1, 2]
+        assert [each.attempt.replaced for each in again.attempts] == [None, JobStatus.FAILED]
+        assert again.attempts[0].ending == v.an_ending()
+        assert again.attempts[1] == again.newest
+        assert (again.newest.ending, again.newest.cancel_reason) == (None, None)
+        assert (again.newest.engine_job_id, again.newest.node) == ("", "")
         assert mixed.find_job(v.sha("unknown")) is None
 
     def test_a_batch_is_known_or_not(self, mixed: Store) -> None:
@@ -120,37 +125,3 @@ class Questions:
             (v.spec("young"), JobStatus.CONFIGURING, None),
         ]
         assert [a.claim.revision for a in active] == [3, 2, 2]
-
-    def test_outputs_of_completed_attempts_are_found_by_hash(self, store: Store) -> None:
-        v.accept(store, v.batch("b", "x", "y", "failed", "silent"))
-        v.claim_all(store)
-        same = v.an_ending("same", output="out")
-        v.record(
-            store,
-            v.report("x", Event.SUCCEEDED, ending=same),
-            v.report("y", Event.SUCCEEDED, ending=same),
-            v.report("failed", Event.EXITED_NONZERO, ending=v.an_ending(output="broken")),
-            v.report("silent", Event.SUCCEEDED),
-        )
-        assert store.find_output(v.sha("out")) == b"result: same"
-        for absent in (v.sha("broken"), v.sha("nothing"), ""):
-            assert store.find_output(absent) is None
-        asked = {v.sha("out"), v.sha("broken"), v.sha("nothing"), ""}
-        assert store.find_outputs(asked) == {v.sha("out")}
-        assert store.find_outputs([]) == set()
-
-
-class Files:
-    def test_a_file_is_remembered_by_its_labels(self, store: Store) -> None:
-        record = v.file_record("content", filename="π\u202e.csv")
-        assert v.write(store, lambda writer: writer.put_file(record)) == record
-        assert store.find_file(v.sha("content")) == record
-        assert store.find_file(v.sha("other")) is None
-
-    def test_a_known_file_keeps_its_labels_and_is_touched(self, store: Store) -> None:
-        v.write(store, lambda writer: writer.put_file(v.file_record("content")))
-        again = v.file_record("content", at=v.later(60), filename="other.csv")
-        kept = v.write(store, lambda writer: writer.put_file(again))
-        assert (kept.filename, kept.created_at) == ("a.csv", v.NOON)
-        assert kept.last_used_at == v.later(60)
-        assert store.find_file(v.sha("content")) == kept

@@ -103,6 +103,7 @@ class Recording:
             signal=9,
             output_hash=v.sha("out"),
             output_size_bytes=2**40,
+            output_is_inline=False,
             reason="killed",
             stderr_tail="it hurts",
         )
@@ -114,10 +115,11 @@ class Recording:
         )
         record = store.find_job(key.job_id)
         assert record is not None
-        assert (record.engine_job_id, record.node, record.ending) == ("77", "n1", ending)
-        assert record.attempt.started_at == v.later(1)
-        assert record.attempt.ended_at == v.later(3.5)
-        assert record.attempt.result == b"\x00answer"
+        newest = record.newest
+        assert (newest.engine_job_id, newest.node, newest.ending) == ("77", "n1", ending)
+        assert newest.attempt.started_at == v.later(1)
+        assert newest.attempt.ended_at == v.later(3.5)
+        assert newest.attempt.result == b"\x00answer"
 
     @pytest.mark.parametrize(
         ("reported", "expected"), [(None, None), (v.later(2), v.later(2))], ids=["unknown", "known"]

@@ -1,6 +1,7 @@
 """The store driven at random; and proof that the machine sees mistakes, by making some."""
 
 import dataclasses
+import types
 from collections.abc import Callable, Sequence
 
 import hypothesis
@@ -9,10 +10,23 @@ import sqlalchemy
 from hypothesis import stateful
 
 from dshpc_server.domain import lifecycle, lookup
-from dshpc_server.domain.job import JobStatus, Outcome, Resources
+from dshpc_server.domain.job import JobStatus, Resources
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store.port import Attempt, Claim, Report, Writer
-from dshpc_server.store.sql import claiming, columns, reader, recording, store, tables, writer
+from dshpc_server.store.sql import (
+    cancelling,
+    claiming,
+    columns,
+    deciding,
+    deleting,
+    joins,
+    outputs,
+    recording,
+    standings,
+    store,
+    tables,
+    writer,
+)
 from support.store_machine import StoreMachine
 
 SETTINGS = hypothesis.settings(
@@ -35,13 +49,51 @@ def test_the_store_keeps_its_promises() -> None:
 
 
 def run_a_completed_job_again(patched: pytest.MonkeyPatch) -> None:
-    again = lookup.Decision(outcome=Outcome.RESUBMITTED, old_status=JobStatus.COMPLETED)
-    patched.setitem(lookup._DECISIONS, JobStatus.COMPLETED, again)
+    def decide(standing: lookup.Standing | None, policy: lookup.Policy) -> lookup.Decision:
+        return real(None if standing and standing.status == "COMPLETED" else standing, policy)
+
+    real = lookup.decide
+    patched.setattr(lookup, "decide", decide)
 
 
-def run_a_running_job_twice(patched: pytest.MonkeyPatch) -> None:
-    again = lookup.Decision(outcome=Outcome.RESUBMITTED, old_status=JobStatus.FAILED)
-    patched.setitem(lookup._DECISIONS, JobStatus.RUNNING, again)
+def run_a_job_beside_itself(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(deciding, "job", types.SimpleNamespace(IN_PROGRESS=frozenset()))
+
+
+def answer_before_the_new_result_is_there(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(deciding, "_has_answer", lambda _: False)
+
+
+def answer_with_what_was_for_one_alone(patched: pytest.MonkeyPatch) -> None:
+    def begins(run: recording._Run) -> bool:
+        is_done = run.attempt.status is JobStatus.COMPLETED
+        return is_done and run.answering != run.attempt.key.number
+
+    patched.setattr(recording._Run, "begins_to_answer", property(begins))
+
+
+def count_no_failures(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(standings, "_count_failures", lambda *_: None)
+
+
+def heed_no_loss(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(standings, "_strike_lost_outputs", lambda *_: None)
+
+
+def forget_the_first_reason(patched: pytest.MonkeyPatch) -> None:
+    attempts = tables.attempts.c
+    always = sqlalchemy.update(tables.attempts).where(
+        attempts.job_id.in_(joins.KEYS), joins.NOT_ENDED
+    )
+    patched.setattr(cancelling, "_MARK", always.values(cancel_reason=sqlalchemy.bindparam("why")))
+
+
+def leave_a_deleted_output_in_results(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(outputs, "take_out", lambda *_: False)
+
+
+def delete_what_is_needed(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(deleting, "_find_user", lambda *_: None)
 
 
 def take_reports_for_another_attempt(patched: pytest.MonkeyPatch) -> None:
@@ -64,9 +116,15 @@ def take_reports_for_another_attempt(patched: pytest.MonkeyPatch) -> None:
 def let_an_end_be_changed(patched: pytest.MonkeyPatch) -> None:
     attempts = tables.attempts.c
     newest_last = (
-        sqlalchemy.select(*columns.ATTEMPT, attempts.engine_job_id, attempts.node)
-        .select_from(reader.ATTEMPT_OF_JOB)
-        .where(attempts.job_id.in_(reader.KEYS))
+        sqlalchemy.select(
+            *columns.ATTEMPT,
+            attempts.engine_job_id,
+            attempts.node,
+            attempts.is_bypass,
+            tables.jobs.c.answering_attempt,
+        )
+        .select_from(joins.ATTEMPT_OF_JOB)
+        .where(attempts.job_id.in_(joins.KEYS))
         .order_by(attempts.number)
     )
     patched.setattr(recording, "_ACTIVE", newest_last)
@@ -87,16 +145,15 @@ def tell_nobody_of_claims(patched: pytest.MonkeyPatch) -> None:
     def claim(
         self: writer.SqlWriter, fits: Callable[[Resources], bool], limit: int
     ) -> Sequence[Claim]:
-        return claiming.claim(self._connection, fits, limit)
+        return claiming.claim(self._connection, fits, limit)[0]
 
     patched.setattr(writer.SqlWriter, "claim", claim)
 
 
 def keep_the_work_of_one_that_raised(patched: pytest.MonkeyPatch) -> None:
     def run(
-        connection: sqlalchemy.Connection, work: Callable[[Writer], object]
+        _: sqlalchemy.Connection, writing: writer.SqlWriter, work: Callable[[Writer], object]
     ) -> tuple[object, Sequence[Attempt]]:
-        writing = writer.SqlWriter(connection)
         try:
             return work(writing), writing.changes
         except LookupError as error:
@@ -109,7 +166,14 @@ def keep_the_work_of_one_that_raised(patched: pytest.MonkeyPatch) -> None:
     "mistake",
     [
         run_a_completed_job_again,
-        run_a_running_job_twice,
+        run_a_job_beside_itself,
+        answer_before_the_new_result_is_there,
+        answer_with_what_was_for_one_alone,
+        count_no_failures,
+        heed_no_loss,
+        forget_the_first_reason,
+        leave_a_deleted_output_in_results,
+        delete_what_is_needed,
         take_reports_for_another_attempt,
         let_an_end_be_changed,
         claim_without_moving,

@@ -2,56 +2,58 @@
 
 The model is told of nothing but the port's promises: it keeps one list of attempts per job. After
 every step the database must hold exactly what the model holds, what the commits told as changes
-must add up to the same, and what was published once must never be different again.
+must add up to the same, and what was published once must never be different again - but for an
+output that was deleted.
 """
 
 import dataclasses
 import pathlib
 import tempfile
 from collections.abc import Callable
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
-import sqlalchemy
 from hypothesis import stateful
 from hypothesis import strategies as st
 
-from dshpc_server.domain import job, lifecycle
+from dshpc_server import errors
+from dshpc_server.domain import job
 from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import Attempt, NewBatch, Row, Writer
-from dshpc_server.store.sql import tables
+from dshpc_server.domain.lookup import CachePolicy, Policy, ResubmitPolicy
+from dshpc_server.store.port import Attempt, Ending, NewBatch, Row, Writer
 from dshpc_server.store.sql.store import SqlStore
+from support import store_look
 from support import store_values as v
+from support.store_model import Model
 
 T = TypeVar("T")
-Stored: TypeAlias = tuple[JobStatus, int, bytes | None]
 
 NAMES = "ab"
+MAX_ATTEMPTS = 2
+OUTPUTS = ("p", "q")
 _names = st.sampled_from(NAMES)
-
-
-@dataclasses.dataclass
-class Run:
-    """What the model knows of an attempt."""
-
-    status: JobStatus
-    revision: int
-    result: bytes | None = None
+_policies = st.builds(
+    Policy,
+    cache=st.sampled_from(CachePolicy),
+    resubmit=st.sampled_from(ResubmitPolicy),
+    max_attempts=st.just(MAX_ATTEMPTS),
+)
+_asked = st.tuples(_names, _policies)
 
 
 class StoreMachine(stateful.RuleBasedStateMachine):
-    """Accepts, claims, reports (late, repeated, wrong ones too), failing works, restarts."""
+    """Accepts, claims, reports (late, repeated, wrong ones too), cancels, deletes, restarts."""
 
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
         self._path = pathlib.Path(self._folder.name) / "store.db"
+        self._path.write_bytes(store_look.empty_store())
         self._store = SqlStore.open(self._path)
-        self._runs: dict[str, list[Run]] = {name: [] for name in NAMES}
-        self._waiting: list[str] = []
-        self._rows: dict[str, list[tuple[Outcome, AttemptKey]]] = {}
+        self._model = Model(NAMES)
+        self._rows: dict[str, list[tuple[Outcome, AttemptKey | None]]] = {}
         self._told: dict[AttemptKey, Attempt] = {}
-        self._ended: dict[AttemptKey, Stored] = {}
+        self._ended: dict[AttemptKey, store_look.Stored] = {}
         self._batches = 0
         self._reports = 0
 
@@ -59,21 +61,39 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         self._store.close()
         self._folder.cleanup()
 
-    @stateful.rule(names=st.lists(_names, max_size=5))
-    def accept(self, names: list[str]) -> None:
-        batch = self._next_batch(names)
+    @stateful.rule(asked=st.lists(_asked, max_size=5), lose=st.booleans())
+    def accept(self, asked: list[tuple[str, Policy]], *, lose: bool) -> None:
+        lost = self._model.kept_outputs() if lose else set()
+        batch = self._next_batch(asked, lost)
+        previewed = self._store.preview(batch)
         rows = self._write(lambda writer: writer.accept(batch))
-        outcomes = [self._accepted(name) for name in names]
-        assert [row.outcome for row in rows] == outcomes
-        self._rows[batch.batch_id] = [(row.outcome, _key(row)) for row in rows]
+        assert rows == previewed, "a preview tells what accepting would"
+        expected = []
+        for name, policy in asked:
+            outcome, run = self._model.accept(name, policy, lost)
+            expected.append((outcome, run and _key(name, run.number)))
+        self._rows[batch.batch_id] = [_told(row) for row in rows]
+        assert self._rows[batch.batch_id] == expected
 
-    @stateful.rule(names=st.lists(_names, min_size=1, max_size=5))
-    def fail_after_accepting_and_claiming(self, names: list[str]) -> None:
-        batch = self._next_batch(names)
+    @stateful.rule(
+        asked=_asked,
+        lose=st.booleans(),
+        event=st.sampled_from((Event.SUCCEEDED, Event.EXITED_NONZERO, Event.LOST)),
+    )
+    def run_to_an_end(self, asked: tuple[str, Policy], event: Event, *, lose: bool) -> None:
+        """What else takes three steps, seldom in this order."""
+        self.accept(asked=[asked], lose=lose)
+        self.claim(limit=9)
+        self.report_of_the_newest(name=asked[0], events=[event])
+
+    @stateful.rule(asked=st.lists(_asked, min_size=1, max_size=5))
+    def fail_after_accepting_and_claiming(self, asked: list[tuple[str, Policy]]) -> None:
+        batch = self._next_batch(asked)
 
         def work(writer: Writer) -> None:
             writer.accept(batch)
             writer.claim(lambda _: True, 2)
+            writer.cancel([v.sha(name) for name in NAMES], "why", lambda _: v.an_ending())
             raise LookupError
 
         commit = self._store.write([work])
@@ -83,10 +103,8 @@ class StoreMachine(stateful.RuleBasedStateMachine):
     @stateful.rule(limit=st.integers(0, 3))
     def claim(self, limit: int) -> None:
         claims = self._write(lambda writer: writer.claim(lambda _: True, limit))
-        expected, self._waiting = self._waiting[:limit], self._waiting[limit:]
-        assert [claim.key for claim in claims] == [self._newest_key(name) for name in expected]
-        for name in expected:
-            self._move(name, JobStatus.CONFIGURING)
+        expected = self._model.claim(limit)
+        assert [each.key for each in claims] == [_key(name, run.number) for name, run in expected]
 
     @stateful.rule(
         reports=st.lists(
@@ -101,7 +119,46 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         events=st.lists(st.sampled_from((Event.STARTED, Event.SUCCEEDED, Event.EXITED_NONZERO))),
     )
     def report_of_the_newest(self, name: str, events: list[Event]) -> None:
-        self._report([(name, max(1, len(self._runs[name])), event) for event in events])
+        number = max(1, len(self._model.jobs[name].runs))
+        self._report([(name, number, event) for event in events])
+
+    @stateful.rule(names=st.lists(_names, max_size=3, unique=True))
+    def cancel_twice(self, names: list[str]) -> None:
+        self._cancel(names)
+        self._cancel(names)
+
+    @stateful.rule(names=st.lists(_names, max_size=3, unique=True))
+    def cancel(self, names: list[str]) -> None:
+        self._cancel(names)
+
+    def _cancel(self, names: list[str]) -> None:
+        self._reports += 1
+        reason, ending = str(self._reports), v.an_ending(f"{self._reports}")
+        job_ids = [v.sha(name) for name in names]
+        told = self._write(lambda writer: writer.cancel(job_ids, reason, lambda _: ending))
+        for name in names:
+            self._model.cancel(name, reason, ending)
+        known = [v.sha(name) for name in names if self._model.jobs[name].runs]
+        newest = self._store.find_attempts(job_ids)
+        assert list(told) == [newest[job_id] for job_id in known]
+
+    @stateful.rule(output=st.sampled_from(OUTPUTS))
+    def delete_an_output(self, output: str) -> None:
+        self._write(lambda writer: writer.delete_file(v.sha(output), v.without_output))
+        for name, run in self._model.delete_output(v.sha(output)):
+            key = _key(name, run.number)
+            self._told[key] = dataclasses.replace(self._told[key], result=run.result)
+            self._ended[key] = (run.status, run.revision, run.result)
+        assert self._store.find_file(v.sha(output)) is None
+
+    @stateful.rule(name=_names)
+    def delete_an_input(self, name: str) -> None:
+        file_hash = v.spec(name).inputs["input"]
+        (answer,) = self._store.write(
+            [lambda writer: writer.delete_file(file_hash, v.without_output)]
+        ).answers
+        is_used = any(run.is_active for run in self._model.jobs[name].runs)
+        assert isinstance(answer, errors.InUseError) if is_used else answer is False
 
     @stateful.rule()
     def restart(self) -> None:
@@ -110,11 +167,11 @@ class StoreMachine(stateful.RuleBasedStateMachine):
 
     @stateful.invariant()
     def invariants_hold(self) -> None:
-        stored = self._stored()
+        stored = store_look.attempts(self._store)
         assert stored == {
-            AttemptKey(job_id=v.sha(name), number=number): (run.status, run.revision, run.result)
-            for name, runs in self._runs.items()
-            for number, run in enumerate(runs, start=1)
+            _key(name, run.number): (run.status, run.revision, run.result)
+            for name, each in self._model.jobs.items()
+            for run in each.runs
         }, "the store is as the model"
         told = {key: (a.status, a.revision, a.result) for key, a in self._told.items()}
         assert told == stored, "the changes told add up to what is stored"
@@ -123,20 +180,37 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         for key, ended in self._ended.items():
             assert stored[key] == ended, "what ended never changes"
         self._ended = {key: s for key, s in stored.items() if not _active(s[0])}
-        newest = self._store.find_attempts([v.sha(name) for name in NAMES])
-        assert {attempt.key for attempt in newest.values()} == {
-            self._newest_key(name) for name in NAMES if self._runs[name]
-        }, "the newest attempt is the last one"
+
+    @stateful.invariant()
+    def answers_are_those_of_the_model(self) -> None:
+        for name, each in self._model.jobs.items():
+            record = self._store.find_job(v.sha(name))
+            assert (record is None) == (not each.runs)
+            if record is None:
+                continue
+            assert record.newest.attempt.key.number == len(each.runs), "the newest is the last"
+            reasons = [attempt.cancel_reason for attempt in record.attempts]
+            assert reasons == [run.cancel_reason for run in each.runs]
+            answering, failures, is_bypass = store_look.answering(self._store, v.sha(name))
+            assert answering == (each.answer and each.answer.number)
+            assert not is_bypass, "what was run for one alone answers nobody"
+            assert failures <= MAX_ATTEMPTS, "what fails is run again a bounded number of times"
+        job_ids = [v.sha(name) for name in NAMES]
+        assert self._store.find_kept_outputs(job_ids) == self._model.kept_outputs()
 
     @stateful.rule()
     def rows_stay_with_their_attempts(self) -> None:
         for batch_id, expected in self._rows.items():
             rows = self._store.find_rows(batch_id, first_index=0, limit=99)
-            assert [(row.outcome, _key(row)) for row in rows] == expected
+            assert [_told(row) for row in rows] == expected
 
-    def _next_batch(self, names: list[str]) -> NewBatch:
+    def _next_batch(
+        self, asked: list[tuple[str, Policy]], lost: set[str] | None = None
+    ) -> NewBatch:
         self._batches += 1
-        return v.batch(f"batch {self._batches}", *names, at=v.later(self._batches))
+        rows = [v.row(index, name, policy=policy) for index, (name, policy) in enumerate(asked)]
+        at = v.later(self._batches)
+        return v.batch(f"batch {self._batches}", rows=rows, at=at, lost_outputs=lost or ())
 
     def _write(self, work: Callable[[Writer], T]) -> T:
         commit = self._store.write([work])
@@ -151,63 +225,39 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         assert not isinstance(answer, Exception), answer
         return answer
 
-    def _accepted(self, name: str) -> Outcome:
-        """What the port promises for the next row that names this job."""
-        runs = self._runs[name]
-        if runs and runs[-1].status is JobStatus.COMPLETED:
-            return Outcome.FOUND_COMPLETED
-        if runs and _active(runs[-1].status):
-            return Outcome.FOUND_IN_PROGRESS
-        revision = runs[-1].revision + 1 if runs else 1
-        runs.append(Run(status=JobStatus.PENDING, revision=revision))
-        self._waiting.append(name)
-        return Outcome.SUBMITTED if len(runs) == 1 else Outcome.RESUBMITTED
-
     def _report(self, reports: list[tuple[str, int, Event]]) -> None:
         self._reports += 1
-        ending = v.an_ending(str(self._reports))
+        endings = [self._ending(event) for _, _, event in reports]
         sent = [
-            v.report(
-                name, event, number=number, ending=ending if event in v.ENDING_EVENTS else None
-            )
-            for name, number, event in reports
+            v.report(name, event, number=number, ending=ending)
+            for (name, number, event), ending in zip(reports, endings, strict=True)
         ]
         changes = self._write(lambda writer: writer.record(sent))
-        moved = 0
-        for (name, number, event), each in zip(reports, sent, strict=True):
-            runs = self._runs[name]
-            if number != len(runs):
-                continue
-            target = lifecycle.target(runs[-1].status, event)
-            if target is not None:
-                moved += 1
-                self._move(name, target, each.ending.result if each.ending else None)
-        assert len(changes) == moved
+        moved = [
+            self._model.report(*report, ending)
+            for report, ending in zip(reports, endings, strict=True)
+        ]
+        assert len(changes) == sum(moved)
 
-    def _move(self, name: str, target: JobStatus, result: bytes | None = None) -> None:
-        run = self._runs[name][-1]
-        if target is not JobStatus.PENDING and name in self._waiting:
-            self._waiting.remove(name)
-        run.status, run.revision, run.result = target, run.revision + 1, result
-
-    def _newest_key(self, name: str) -> AttemptKey:
-        return AttemptKey(job_id=v.sha(name), number=len(self._runs[name]))
-
-    def _stored(self) -> dict[AttemptKey, Stored]:
-        columns = tables.attempts.c
-        question = sqlalchemy.select(
-            columns.job_id, columns.number, columns.status, columns.revision, columns.result
+    def _ending(self, event: Event) -> Ending | None:
+        """An end that differs from report to report: output, where that lies, exit code."""
+        if event not in v.ENDING_EVENTS:
+            return None
+        kind = self._reports
+        return v.an_ending(
+            str(kind),
+            output=OUTPUTS[kind % 2] if event is Event.SUCCEEDED else "",
+            is_inline=kind % 3 == 0,
+            exit_code=78 if event is Event.EXITED_NONZERO and kind % 4 == 0 else 0,
         )
-        with self._store._engine.connect() as connection:
-            return {
-                AttemptKey(job_id=job_id, number=number): (JobStatus(status), revision, result)
-                for job_id, number, status, revision, result in connection.execute(question)
-            }
 
 
-def _key(row: Row) -> AttemptKey:
-    assert row.attempt is not None
-    return row.attempt.key
+def _key(name: str, number: int) -> AttemptKey:
+    return AttemptKey(job_id=v.sha(name), number=number)
+
+
+def _told(row: Row) -> tuple[Outcome, AttemptKey | None]:
+    return row.outcome, None if row.attempt is None else row.attempt.key
 
 
 def _active(status: JobStatus) -> bool:

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
-from dshpc_server.domain import job
+from dshpc_server.domain import job, lookup
 from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Resources
 from dshpc_server.domain.lifecycle import TRANSITIONS, Event
 from dshpc_server.store.port import (
@@ -24,6 +24,10 @@ from dshpc_server.store.port import (
 T = TypeVar("T")
 
 NOON = datetime.datetime(2024, 5, 17, 12, 0, 0, 123456, tzinfo=datetime.UTC)
+USUAL = lookup.Policy()
+REFRESH = lookup.Policy(cache=lookup.CachePolicy.REFRESH)
+BYPASS = lookup.Policy(cache=lookup.CachePolicy.BYPASS)
+ONLY = lookup.Policy(cache=lookup.CachePolicy.ONLY)
 ENDING_EVENTS = {t.event for t in TRANSITIONS if t.target in job.TERMINAL}
 
 
@@ -45,11 +49,19 @@ def spec(name: object, *, method_name: str = "count") -> JobSpec:
     )
 
 
-def row(index: int, name: object, *, cpus: int = 1, method_name: str = "count") -> NewRow:
+def row(
+    index: int,
+    name: object,
+    *,
+    cpus: int = 1,
+    method_name: str = "count",
+    policy: lookup.Policy = USUAL,
+) -> NewRow:
     candidate = Candidate(
         spec=spec(name, method_name=method_name),
         resources=Resources(cpus=cpus, memory_bytes=1024, gpus=0),
         timeout_seconds=60.5,
+        policy=policy,
     )
     return NewRow(index=index, head=b"head %d" % index, candidate=candidate, rejection=None)
 
@@ -64,26 +76,37 @@ def batch(
     at: datetime.datetime = NOON,
     rows: Collection[NewRow] | None = None,
     file_hashes: Collection[str] = (),
+    policy: lookup.Policy = USUAL,
+    lost_outputs: Collection[str] = (),
 ) -> NewBatch:
     """A batch of one row for each name, or of these rows."""
     if rows is None:
-        rows = [row(index, name) for index, name in enumerate(names)]
+        rows = [row(index, name, policy=policy) for index, name in enumerate(names)]
     return NewBatch(
         batch_id=batch_id,
         display_name=f"the batch {batch_id}",
         created_at=at,
         rows=list(rows),
         file_hashes=file_hashes,
+        lost_outputs=lost_outputs,
     )
 
 
-def an_ending(text: str = "done", *, output: str = "", reason: str = "") -> Ending:
+def an_ending(
+    text: str = "done",
+    *,
+    output: str = "",
+    is_inline: bool = True,
+    reason: str = "",
+    exit_code: int = 0,
+) -> Ending:
     return Ending(
         result=f"result: {text}".encode(),
-        exit_code=0,
+        exit_code=exit_code,
         signal=None,
         output_hash=sha(output) if output else "",
         output_size_bytes=len(output),
+        output_is_inline=is_inline and bool(output),
         reason=reason,
         stderr_tail="warning: €",
     )
@@ -137,10 +160,32 @@ def claim_all(store: Store) -> list[AttemptKey]:
     return [claim.key for claim in claims]
 
 
-def end(store: Store, name: object, event: Event = Event.SUCCEEDED, *, number: int = 1) -> None:
+def end(
+    store: Store,
+    name: object,
+    event: Event = Event.SUCCEEDED,
+    *,
+    number: int = 1,
+    at: datetime.datetime = NOON,
+    ending: Ending | None = None,
+) -> None:
     """Claim whatever waits, and bring this one to its end."""
     claim_all(store)
-    assert record(store, report(name, event, number=number))
+    assert record(store, report(name, event, number=number, at=at, ending=ending))
+
+
+def cancel(store: Store, *names: object, reason: str = "not needed") -> list[Attempt]:
+    job_ids = [sha(name) for name in names]
+    ending = an_ending("cancelled", reason=reason)
+    return list(write(store, lambda writer: writer.cancel(job_ids, reason, lambda _: ending)))
+
+
+def without_output(result: bytes) -> bytes:
+    return result + b", its output taken out"
+
+
+def delete_file(store: Store, file_hash: str) -> bool:
+    return write(store, lambda writer: writer.delete_file(file_hash, without_output))
 
 
 def newest(store: Store, name: object) -> Attempt:

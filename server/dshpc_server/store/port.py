@@ -15,10 +15,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from dshpc_server import errors
+from dshpc_server.domain import lookup
 from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Outcome, Resources
 from dshpc_server.domain.lifecycle import Event
 
 T = TypeVar("T")
+_USUAL_POLICY = lookup.Policy()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +32,8 @@ class Attempt:
     revision: int
     """Rises by one with every change of the job's status, over all its attempts, from 1."""
     function_hash: str
+    replaced: JobStatus | None
+    """How the failed attempt before it ended, that it was submitted to make good; else None."""
     created_at: datetime.datetime
     started_at: datetime.datetime | None
     ended_at: datetime.datetime | None
@@ -44,11 +48,15 @@ class Candidate:
     spec: JobSpec
     resources: Resources
     timeout_seconds: float
+    policy: lookup.Policy = _USUAL_POLICY
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class NewRow:
-    """One row of a batch that is to be accepted. Exactly one of candidate and rejection is set."""
+    """One row of a batch that is to be accepted: a candidate, a rejection, or both.
+
+    Both: the job may be known, but cannot be run now. The row is rejected only if it takes a run.
+    """
 
     index: int
     """Position in the request, from 0; unique in the batch."""
@@ -68,7 +76,9 @@ class NewBatch:
     created_at: datetime.datetime
     rows: Sequence[NewRow]
     file_hashes: Collection[str]
-    """Files the batch uses; their last-used time is touched."""
+    """Files and outputs the batch uses; their last-used time is touched."""
+    lost_outputs: Collection[str] = frozenset()
+    """Outputs whose content is gone from the content store: who has one of them has no answer."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,9 +93,12 @@ class Row:
     head: bytes
     outcome: Outcome
     old_status: JobStatus | None
-    """How the earlier attempt ended; set only for RESUBMITTED and FAILURE_KEPT."""
+    """How the earlier attempt ended: always for RESUBMITTED and FAILURE_KEPT, and for
+    FOUND_IN_PROGRESS when what is in progress was resubmitted; else None."""
+    kept: lookup.Kept | None
+    """Why an earlier failure is the answer; given if and only if the outcome is FAILURE_KEPT."""
     attempt: Attempt | None
-    """None if and only if the row names no job."""
+    """None if and only if the row names no job: REJECTED or NOT_FOUND."""
     rejection: bytes | None
 
 
@@ -108,6 +121,8 @@ class ActiveAttempt:
     claim: Claim
     status: JobStatus
     started_at: datetime.datetime | None
+    cancel_reason: str | None
+    """Why it is to be stopped; None when it is not."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +136,9 @@ class Ending:
     output_hash: str
     """Empty when there is no output."""
     output_size_bytes: int
+    output_is_inline: bool
+    """Whether the result holds the whole output; else it is in the content store, or there is
+    none."""
     reason: str
     """Why it ended as it did, for people; empty for COMPLETED."""
     stderr_tail: str
@@ -144,19 +162,47 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class JobRecord:
-    """One job with its newest attempt."""
+class AttemptRecord:
+    """One run of a job with everything that is known of it."""
 
-    spec: JobSpec
     attempt: Attempt
     ending: Ending | None
+    """None before its end."""
     engine_job_id: str
     node: str
+    cancel_reason: str | None
+    """Why it was asked to stop; None when it was not."""
+    index: int = 0
+    """Its row's index in the batch that submitted it; see `ListPosition`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class JobRecord:
+    """One job with its attempts."""
+
+    spec: JobSpec
+    newest: AttemptRecord
+    attempts: Sequence[AttemptRecord]
+    """The oldest first; empty where jobs are listed."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ListPosition:
+    """Where a listing stands: after this one, the newest first."""
+
+    at: datetime.datetime
+    name: str
+    """The job_id or file_hash; it orders what is of one moment."""
+    index: int = 0
+    """Of a job: its row's index in the batch that its newest attempt is of."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class FileRecord:
-    """The labels of a stored file. That its content is there is the content store's word."""
+    """The labels of a stored file. That its content is there is the content store's word.
+
+    Every output in the content store has one, too, without labels.
+    """
 
     file_hash: str
     size_bytes: int
@@ -200,8 +246,31 @@ class Reader(Protocol):
         """The newest attempt of each of these jobs; unknown ones are left out."""
         ...
 
+    def preview(self, batch: NewBatch) -> Sequence[Row]:
+        """What `Writer.accept` would answer now; nothing is stored."""
+        ...
+
     def find_job(self, job_id: str) -> JobRecord | None:
-        """One job with its newest attempt."""
+        """One job with its attempts."""
+        ...
+
+    def find_jobs(
+        self,
+        *,
+        after: ListPosition | None,
+        limit: int,
+        statuses: Collection[JobStatus] = (),
+        method_name: str = "",
+    ) -> Sequence[JobRecord]:
+        """At most `limit` jobs by (time, index, job_id) of their newest attempt, the newest first.
+
+        `after` is the position of the last one seen; None begins. The status is that of the
+        newest attempt. Empty filters let all pass. `attempts` of what is returned is empty.
+        """
+        ...
+
+    def find_kept_outputs(self, job_ids: Collection[str]) -> set[str]:
+        """Outputs in the content store that a look-up of these jobs would answer with."""
         ...
 
     def has_batch(self, batch_id: str) -> bool:
@@ -227,16 +296,20 @@ class Reader(Protocol):
         """Every attempt that was claimed and has not ended, oldest first."""
         ...
 
-    def find_output(self, output_hash: str) -> bytes | None:
-        """The encoded result of some COMPLETED attempt with this output; None when unknown."""
+    def find_output(self, output_hash: str) -> Attempt | None:
+        """Some COMPLETED attempt whose result holds this output whole; None when there is none."""
         ...
 
     def find_outputs(self, output_hashes: Collection[str]) -> set[str]:
-        """Which of these are outputs of COMPLETED attempts."""
+        """Which of these some COMPLETED attempt's result holds whole."""
         ...
 
     def find_file(self, file_hash: str) -> FileRecord | None:
         """The labels of a file."""
+        ...
+
+    def find_files(self, *, after: ListPosition | None, limit: int) -> Sequence[FileRecord]:
+        """At most `limit` files by (created_at, file_hash), the newest first; see `find_jobs`."""
         ...
 
 
@@ -247,7 +320,14 @@ class Writer(Protocol):
         """Look every row up, decide it (`domain.lookup`), and store batch, rows and new attempts.
 
         Rows are decided in order, each seeing what those before it did: of two rows with one
-        job_id the second finds the first's attempt. New attempts are PENDING and queue by
+        job_id the second finds the first's attempt. A job's *answering* attempt is the one that
+        look-ups find: the newest, but that a COMPLETED one with its output goes on answering until
+        a newer one has COMPLETED, and that one submitted by BYPASS never answers - unless a row
+        with another policy came to wait for it, which makes it an ordinary one. A job has at most
+        one attempt in progress, so every row whose decision would be to submit waits for that one
+        if there is one. What counts as a failure towards `max_attempts` is an attempt that ended
+        in one of `job.FAILED`, was created within `lookup.ATTEMPT_WINDOW` before the batch, and
+        is not older than the job's last REFRESH. New attempts are PENDING and queue by
         (batch time, index). Two servers that accept one new job at one instant store one
         attempt; both are told of it. Returns the rows in the order given. A batch_id that exists
         is an error (`ValueError`), and nothing is stored.
@@ -268,12 +348,37 @@ class Writer(Protocol):
 
         A report for another attempt than the newest, or one the table does not let through, is
         dropped without effect: late and repeated reports are harmless. Returns the attempts that
-        changed, as they are after each change.
+        changed, as they are after each change. An output in the content store gets its file
+        record in the same transaction.
+        """
+        ...
+
+    def cancel(
+        self, job_ids: Collection[str], reason: str, end: Callable[[Attempt], Ending]
+    ) -> Sequence[Attempt]:
+        """Have the attempts in progress of these jobs stopped.
+
+        Those not claimed yet (PENDING, BLOCKED) are CANCELLED, with what `end` makes of them; it is
+        handed them as they are to be, their `ended_at` set. Of the others the reason is kept, so
+        that a restart does not forget it; the first one given counts. Ended and unknown ones are
+        passed over. Returns the newest attempts as they are now, in the order of the job_ids.
         """
         ...
 
     def put_file(self, record: FileRecord) -> FileRecord:
-        """Remember a file's labels; for a known hash keep the old ones and touch last_used_at."""
+        """Remember a file's labels; for a known hash keep the old ones and touch last_used_at.
+
+        Where the old ones are empty (an output that is uploaded, too) the new ones are taken.
+        """
+        ...
+
+    def delete_file(self, file_hash: str, without_output: Callable[[bytes], bytes]) -> bool:
+        """Forget a file, and take it out of the results that hold it as their output.
+
+        Such results become what `without_output` makes of them; their jobs have no answer any
+        more. Answers whether anything was known of it. Raises `errors.InUseError`, and nothing is
+        changed, while a job with an attempt in progress has it as an input.
+        """
         ...
 
 

@@ -25,6 +25,7 @@ def change(number: int) -> Attempt:
         status=JobStatus.PENDING,
         revision=number,
         function_hash=v.sha("function"),
+        replaced=None,
         created_at=v.NOON,
         started_at=None,
         ended_at=None,

@@ -8,7 +8,9 @@ import sqlalchemy
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import Event
+from dshpc_server.store import port
 from dshpc_server.store.sql import tables
 from dshpc_server.store.sql.store import SqlStore
 from support import store_values as v
@@ -51,13 +53,26 @@ def filled(sql_store: SqlStore) -> SqlStore:
         ("FOREIGN KEY", "DELETE FROM batches"),
         ("job_id_is_a_hash", "UPDATE jobs SET job_id = 'x'"),
         ("newest_attempt_from_1", "UPDATE jobs SET newest_attempt = 0"),
-        ("attempt_or_rejection", "UPDATE batch_rows SET outcome = 'FOUND'"),
-        ("attempt_or_rejection", "UPDATE batch_rows SET rejection = NULL WHERE row_index = 2"),
-        ("attempt_or_rejection", "UPDATE batch_rows SET rejection = x'00' WHERE row_index = 0"),
-        ("attempt_or_rejection", "UPDATE batch_rows SET attempt = NULL WHERE row_index = 0"),
+        ("answering_attempt_is_one", "UPDATE jobs SET answering_attempt = 0"),
+        ("answering_attempt_is_one", "UPDATE jobs SET answering_attempt = 3"),
+        ("counted_from_is_an_attempt", "UPDATE jobs SET counted_from = 3"),
+        ("replaced_what_failed", "UPDATE attempts SET replaced = 'COMPLETED' WHERE number = 2"),
+        ("replaced_what_failed", "UPDATE attempts SET replaced = 'FAILED' WHERE number = 1"),
+        ("is_bypass_or_not", "UPDATE attempts SET is_bypass = 2"),
+        ("output_is_inline_or_not", "UPDATE attempts SET output_is_inline = 2"),
+        ("output_is_inline_or_not", "UPDATE attempts SET output_is_inline = 1 WHERE number = 2"),
+        ("attempt_or_none", "UPDATE batch_rows SET outcome = 'FOUND'"),
+        ("attempt_or_none", "UPDATE batch_rows SET outcome = 'NOT_FOUND' WHERE row_index = 0"),
+        ("attempt_or_none", "UPDATE batch_rows SET outcome = 'NOT_FOUND' WHERE row_index = 2"),
+        ("attempt_or_none", "UPDATE batch_rows SET rejection = NULL WHERE row_index = 2"),
+        ("attempt_or_none", "UPDATE batch_rows SET rejection = x'00' WHERE row_index = 0"),
+        ("attempt_or_none", "UPDATE batch_rows SET attempt = NULL WHERE row_index = 0"),
         ("old_status_when", "UPDATE batch_rows SET old_status = 'FAILED' WHERE row_index = 0"),
         ("old_status_when", "UPDATE batch_rows SET old_status = NULL WHERE row_index = 1"),
         ("old_status_when", "UPDATE batch_rows SET old_status = 'RUNNING' WHERE row_index = 1"),
+        ("old_status_when", "UPDATE batch_rows SET old_status = 'COMPLETED' WHERE row_index = 1"),
+        ("kept_when", "UPDATE batch_rows SET outcome = 'FAILURE_KEPT' WHERE row_index = 1"),
+        ("kept_when", "UPDATE batch_rows SET kept = 'ONLY' WHERE row_index = 1"),
         ("batch_rows.batch_id, batch_rows.row_index", "UPDATE batch_rows SET row_index = 0"),
         ("file_hash_is_a_hash", "INSERT INTO files VALUES ('../../x', 1, '', '', 0, 0)"),
     ],
@@ -79,22 +94,31 @@ def test_everything_asked_often_goes_by_an_index(filled: SqlStore) -> None:
     @sqlalchemy.event.listens_for(filled._engine, "before_cursor_execute")
     def explain(_: object, cursor: sqlite3.Cursor, *arguments: Any) -> None:  # noqa: ANN401 (SQLAlchemy's)
         statement, parameters, _, many = arguments
-        if statement.startswith(("SELECT", "UPDATE")) and not many:
+        if statement.strip().startswith(("SELECT", "UPDATE")) and not many:
             cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
             plans.append((statement, [step[3] for step in cursor.fetchall()]))
 
     jobs = [v.sha("done"), LOST]
     filled.find_attempts(jobs)
     filled.find_job(LOST)
+    filled.preview(v.batch("preview", "done", lost_outputs=jobs))
+    filled.find_kept_outputs(jobs)
+    position = port.ListPosition(at=v.NOON, name=LOST)
+    filled.find_jobs(after=position, limit=10, statuses=[JobStatus.COMPLETED], method_name="count")
+    filled.find_files(after=position, limit=10)
     filled.has_batch("b")
     filled.find_rows("b", first_index=0, limit=10)
     filled.find_active()
     filled.find_output(v.sha("some output"))
     filled.find_outputs({v.sha("some output")})
     filled.find_file(v.sha("file"))
-    v.accept(filled, v.batch("again", "done", *range(250), file_hashes=jobs))
+    rows = [v.row(n, n) for n in range(250)] + [v.row(250, "done", policy=v.REFRESH)]
+    v.accept(filled, v.batch("again", rows=rows, file_hashes=jobs))
     v.claim_all(filled)
-    v.record(filled, v.report("lost", Event.STARTED, number=2))
+    v.record(filled, v.report("lost", Event.LOST, number=2))
+    v.accept(filled, v.batch("anew", "done", "lost"))
+    v.cancel(filled, "lost", "done")
+    v.delete_file(filled, v.sha("some output"))
     assert len(plans) > 12
     assert any("(attempts.created_at, attempts.queue_index" in statement for statement, _ in plans)
     for statement, steps in plans:
@@ -103,8 +127,12 @@ def test_everything_asked_often_goes_by_an_index(filled: SqlStore) -> None:
         if "PENDING" in statement:
             assert any("ix_attempts_queue" in step for step in steps), steps
             assert not any("ORDER BY" in step for step in steps), steps
+        if "ORDER BY attempts.created_at DESC" in statement:
+            assert any("ix_attempts_listed" in step for step in steps), steps
+            assert not any("ORDER BY" in step for step in steps), steps
         if "output_hash <>" in statement:
-            assert any("ix_attempts_output" in step for step in steps), steps
+            index = "ix_attempts_kept_output" if "job_id IN" in statement else "ix_attempts_output"
+            assert any(index in step for step in steps), f"{statement}: {steps}"
 
 
 def test_the_tables_can_be_made_in_postgresql() -> None:
@@ -112,4 +140,6 @@ def test_the_tables_can_be_made_in_postgresql() -> None:
     for table in tables.metadata.sorted_tables:
         assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=dialect))
         for index in table.indexes:
-            assert " WHERE " in str(CreateIndex(index).compile(dialect=dialect))
+            assert (" WHERE " in str(CreateIndex(index).compile(dialect=dialect))) == (
+                index.name not in ("ix_attempts_listed", "ix_files_listed")
+            )

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 
 import sqlalchemy
 
-from dshpc_server.domain import lookup
-from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Outcome
-from dshpc_server.store.port import Attempt, Candidate, NewBatch, NewRow, Row
-from dshpc_server.store.sql import bulk, columns, files, reader, tables
+from dshpc_server.domain.job import JobSpec
+from dshpc_server.domain.lookup import CachePolicy
+from dshpc_server.store.port import Attempt, NewBatch, NewRow, Row
+from dshpc_server.store.sql import bulk, columns, files, standings, tables
+from dshpc_server.store.sql.deciding import Decided, NewAttempt
+from dshpc_server.store.sql.standings import JobStanding, Standings
 
 
 def accept(
@@ -20,20 +22,28 @@ def accept(
 ) -> tuple[Sequence[Row], Sequence[Attempt]]:
     """Store a batch; return its rows and the attempts that are new. See `store.port.Writer`."""
     _insert_batch(connection, batch)
-    specs = _specs(batch.rows)
-    newest = _find_or_insert_jobs(connection, specs)
-    acceptance = _Acceptance(batch, newest)
-    rows = [acceptance.decide(row) for row in batch.rows]
-    again = [(a.key.number, a.key.job_id) for a in acceptance.new if a.key.number > 1]
-    bulk.update(connection, tables.jobs, ["newest_attempt"], again)
-    bulk.insert(connection, tables.attempts, _NEW_ATTEMPT, acceptance.attempt_values)
-    row_values = [_row_values(batch.batch_id, row) for row in rows]
+    decided = Decided(batch, _find_or_insert_jobs(connection, batch))
+    moved = [_moved_values(job_id, found) for job_id, found in decided.moved.items()]
+    bulk.update(connection, tables.jobs, _MOVED_JOB, moved)
+    created = columns.moment(batch.created_at)
+    new = [_attempt_values(each, created) for each in decided.new]
+    bulk.insert(connection, tables.attempts, _NEW_ATTEMPT, new)
+    taken_over = [(0, key.job_id, key.number) for key in decided.taken_over]
+    bulk.update(connection, tables.attempts, ["is_bypass"], taken_over)
+    row_values = [_row_values(batch.batch_id, row) for row in decided.rows]
     bulk.insert(connection, tables.batch_rows, _NEW_ROW, row_values)
     files.touch(connection, batch.file_hashes, batch.created_at)
-    return rows, acceptance.new
+    return decided.rows, [each.attempt for each in decided.new]
 
 
-_NEW_JOB = (*(column.name for column in columns.SPEC), "newest_attempt")
+def preview(connection: sqlalchemy.Connection, batch: NewBatch) -> Sequence[Row]:
+    """Return what `accept` would; nothing is stored."""
+    job_ids = {row.candidate.spec.job_id for row in batch.rows if row.candidate is not None}
+    return Decided(batch, standings.find(connection, job_ids, batch, lock=False)).rows
+
+
+_MOVED_JOB = ("newest_attempt", "answering_attempt", "counted_from")
+_NEW_JOB = (*(column.name for column in columns.SPEC), "newest_attempt", "answering_attempt")
 _NEW_ATTEMPT = (
     "job_id",
     "number",
@@ -43,6 +53,8 @@ _NEW_ATTEMPT = (
     "memory_bytes",
     "gpus",
     "timeout_seconds",
+    "replaced",
+    "is_bypass",
     "created_at",
     "queue_index",
 )
@@ -51,65 +63,12 @@ _NEW_ROW = (
     "row_index",
     "outcome",
     "old_status",
+    "kept",
     "job_id",
     "attempt",
     "head",
     "rejection",
 )
-
-
-class _Acceptance:
-    """The decisions about one batch, row after row; each sees what those before it did."""
-
-    def __init__(self, batch: NewBatch, newest: dict[str, Attempt]) -> None:
-        self._created_at = batch.created_at
-        self._created = columns.moment(batch.created_at)
-        self._newest = newest
-        self.new: list[Attempt] = []
-        self.attempt_values: list[tuple[object, ...]] = []
-
-    def decide(self, row: NewRow) -> Row:
-        """Return the row as it is to be stored."""
-        if row.candidate is None:
-            return _decided(row, Outcome.REJECTED, None, None)
-        job_id = row.candidate.spec.job_id
-        attempt = self._newest.get(job_id)
-        decision = lookup.decide(None if attempt is None else attempt.status)
-        if decision.submits:
-            attempt = self._new_attempt(row.index, row.candidate, attempt)
-        return _decided(row, decision.outcome, decision.old_status, attempt)
-
-    def _new_attempt(self, index: int, candidate: Candidate, before: Attempt | None) -> Attempt:
-        spec, needs = candidate.spec, candidate.resources
-        number = 1 if before is None else before.key.number + 1
-        revision = 1 if before is None else before.revision + 1
-        attempt = Attempt(
-            key=AttemptKey(job_id=spec.job_id, number=number),
-            status=JobStatus.PENDING,
-            revision=revision,
-            function_hash=spec.function_hash,
-            created_at=self._created_at,
-            started_at=None,
-            ended_at=None,
-            result=None,
-        )
-        self._newest[spec.job_id] = attempt
-        self.new.append(attempt)
-        self.attempt_values.append(
-            (
-                spec.job_id,
-                number,
-                attempt.status.value,
-                revision,
-                needs.cpus,
-                needs.memory_bytes,
-                needs.gpus,
-                candidate.timeout_seconds,
-                self._created,
-                index,
-            )
-        )
-        return attempt
 
 
 def _insert_batch(connection: sqlalchemy.Connection, batch: NewBatch) -> None:
@@ -120,38 +79,56 @@ def _insert_batch(connection: sqlalchemy.Connection, batch: NewBatch) -> None:
         raise ValueError(f"batch '{batch.batch_id}' exists")
 
 
-def _specs(rows: Sequence[NewRow]) -> dict[str, JobSpec]:
-    """Return what each job is; the first row that names a job says so."""
-    specs: dict[str, JobSpec] = {}
+def _find_or_insert_jobs(connection: sqlalchemy.Connection, batch: NewBatch) -> Standings:
+    """Return how the jobs stand; those left out are of our own, or are not to be run."""
+    wanted, all_ids = _wanted(batch.rows)
+    found = standings.find(connection, all_ids, batch, lock=True)
+    # Sorted: two servers that insert the same jobs wait for each other, never in a circle.
+    absent = sorted(job_id for job_id in wanted if job_id not in found)
+    values = [(*columns.spec_values(wanted[job_id]), 1, 1) for job_id in absent]
+    if bulk.insert_absent(connection, tables.jobs, _NEW_JOB, values) < len(absent):
+        found.add(standings.find(connection, absent, batch, lock=True))
+    return found
+
+
+def _wanted(rows: Sequence[NewRow]) -> tuple[dict[str, JobSpec], set[str]]:
+    """Return the jobs that some row runs when they are new, and all that are named.
+
+    The first row that would run a job says what it is.
+    """
+    wanted: dict[str, JobSpec] = {}
+    all_ids = set()
     for row in rows:
         if row.candidate is not None:
-            specs.setdefault(row.candidate.spec.job_id, row.candidate.spec)
-    return specs
+            spec = row.candidate.spec
+            all_ids.add(spec.job_id)
+            if row.rejection is None and row.candidate.policy.cache is not CachePolicy.ONLY:
+                wanted.setdefault(spec.job_id, spec)
+    return wanted, all_ids
 
 
-def _find_or_insert_jobs(
-    connection: sqlalchemy.Connection, specs: dict[str, JobSpec]
-) -> dict[str, Attempt]:
-    """Return the newest attempts there are; those left out are jobs of our own, without one yet."""
-    newest = reader.newest_attempts(connection, specs.keys(), lock=True)
-    # Sorted: two servers that insert the same jobs wait for each other, never in a circle.
-    absent = sorted(specs.keys() - newest.keys())
-    values = [(*columns.spec_values(specs[job_id]), 1) for job_id in absent]
-    if bulk.insert_absent(connection, tables.jobs, _NEW_JOB, values) < len(absent):
-        newest |= reader.newest_attempts(connection, absent, lock=True)
-    return newest
+def _moved_values(job_id: str, found: JobStanding) -> tuple[object, ...]:
+    """Return the columns of _MOVED_JOB, then the key."""
+    answering = None if found.answering is None else found.answering.key.number
+    newest = 1 if found.newest is None else found.newest.key.number
+    return newest, answering, found.counted_from, job_id
 
 
-def _decided(
-    row: NewRow, outcome: Outcome, old_status: JobStatus | None, attempt: Attempt | None
-) -> Row:
-    return Row(
-        index=row.index,
-        head=row.head,
-        outcome=outcome,
-        old_status=old_status,
-        attempt=attempt,
-        rejection=row.rejection,
+def _attempt_values(new: NewAttempt, created: int) -> tuple[object, ...]:
+    attempt, needs = new.attempt, new.candidate.resources
+    return (
+        attempt.key.job_id,
+        attempt.key.number,
+        attempt.status.value,
+        attempt.revision,
+        needs.cpus,
+        needs.memory_bytes,
+        needs.gpus,
+        new.candidate.timeout_seconds,
+        None if attempt.replaced is None else attempt.replaced.value,
+        int(new.is_bypass),
+        created,
+        new.index,
     )
 
 
@@ -162,6 +139,7 @@ def _row_values(batch_id: str, row: Row) -> tuple[object, ...]:
         row.index,
         row.outcome.value,
         None if row.old_status is None else row.old_status.value,
+        None if row.kept is None else row.kept.value,
         None if key is None else key.job_id,
         None if key is None else key.number,
         row.head,

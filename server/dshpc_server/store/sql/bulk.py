@@ -7,6 +7,7 @@ for the mark that stands for a value.
 
 import functools
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import sqlalchemy
 
@@ -19,6 +20,16 @@ def key_lists(keys: Collection[str]) -> Iterator[Sequence[str]]:
     ordered = sorted(keys)
     for start in range(0, len(ordered), KEYS_PER_LIST):
         yield ordered[start : start + KEYS_PER_LIST]
+
+
+def select(
+    connection: sqlalchemy.Connection, statement: str, keys: Collection[str]
+) -> Iterator[Sequence[Any]]:
+    """Yield what a statement finds for keys, which stand in it as `{keys}`."""
+    mark = _mark(connection)
+    for each in key_lists(keys):
+        marks = ", ".join([mark] * len(each))
+        yield from connection.exec_driver_sql(statement.format(keys=marks), tuple(each)).all()
 
 
 def insert(

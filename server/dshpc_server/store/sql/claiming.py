@@ -7,8 +7,8 @@ import sqlalchemy
 from dshpc_server.domain import lifecycle
 from dshpc_server.domain.job import JobStatus, Resources
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import Claim
-from dshpc_server.store.sql import bulk, columns, reader, tables
+from dshpc_server.store.port import Attempt, Claim
+from dshpc_server.store.sql import bulk, columns, joins, tables
 
 # Attempts looked at together; most claims take fewer.
 _LOOK_AHEAD = 200
@@ -24,7 +24,7 @@ _QUEUE = (
     .order_by(*_ORDER)
     .with_for_update(skip_locked=True)
 )
-_BY_KEYS = (_attempts.job_id.in_(reader.KEYS), reader.NOT_ENDED)
+_BY_KEYS = (_attempts.job_id.in_(joins.KEYS), joins.NOT_ENDED)
 _TO_CLAIMED = (
     sqlalchemy.update(tables.attempts)
     .where(*_BY_KEYS)
@@ -32,13 +32,17 @@ _TO_CLAIMED = (
         status=lifecycle.target(JobStatus.PENDING, Event.CLAIMED), revision=_attempts.revision + 1
     )
 )
-_CLAIMED = sqlalchemy.select(*columns.CLAIM).select_from(reader.ATTEMPT_OF_JOB).where(*_BY_KEYS)
+_CLAIMED = (
+    sqlalchemy.select(*columns.CLAIM, _attempts.replaced)
+    .select_from(joins.ATTEMPT_OF_JOB)
+    .where(*_BY_KEYS)
+)
 
 
 def claim(
     connection: sqlalchemy.Connection, fits: Callable[[Resources], bool], limit: int
-) -> Sequence[Claim]:
-    """Take attempts from the head of the queue. See `store.port.Writer`."""
+) -> tuple[Sequence[Claim], Sequence[Attempt]]:
+    """Take attempts from the head of the queue; tell how they are now. See `store.port.Writer`."""
     taken = []
     for job_id, resources in _waiting(connection, limit):
         if not fits(resources):
@@ -61,10 +65,28 @@ def _waiting(connection: sqlalchemy.Connection, limit: int) -> Iterator[tuple[st
         statement = _QUEUE.where(sqlalchemy.tuple_(*_ORDER) > last)
 
 
-def _make_claimed(connection: sqlalchemy.Connection, job_ids: Sequence[str]) -> Sequence[Claim]:
-    found: dict[str, Claim] = {}
+def _make_claimed(
+    connection: sqlalchemy.Connection, job_ids: Sequence[str]
+) -> tuple[Sequence[Claim], Sequence[Attempt]]:
+    found: dict[str, tuple[Claim, Attempt]] = {}
     for keys in bulk.key_lists(job_ids):
         connection.execute(_TO_CLAIMED, {"keys": keys})
-        for row in connection.execute(_CLAIMED, {"keys": keys}).all():
-            found[row[0]] = columns.claim(row)
-    return [found[job_id] for job_id in job_ids]
+        for *values, replaced in connection.execute(_CLAIMED, {"keys": keys}).all():
+            claim = columns.claim(values)
+            found[claim.key.job_id] = claim, _claimed(claim, columns.STATUSES.get(replaced))
+    in_order = [found[job_id] for job_id in job_ids]
+    return [claim for claim, _ in in_order], [attempt for _, attempt in in_order]
+
+
+def _claimed(claim: Claim, replaced: JobStatus | None) -> Attempt:
+    return Attempt(
+        key=claim.key,
+        status=JobStatus.CONFIGURING,
+        revision=claim.revision,
+        function_hash=claim.spec.function_hash,
+        replaced=replaced,
+        created_at=claim.created_at,
+        started_at=None,
+        ended_at=None,
+        result=None,
+    )

@@ -1,4 +1,4 @@
-"""Between values and columns: how an attempt, a job or a file lies in the tables.
+"""Between values and columns: how attempts, jobs and rows lie in the tables.
 
 Rows are unpacked by position, in the order of the column lists here: ten thousand of them pass
 through in one call.
@@ -9,8 +9,16 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from dshpc_server.domain import lookup
 from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Outcome, Resources
-from dshpc_server.store.port import ActiveAttempt, Attempt, Claim, Ending, FileRecord, Row
+from dshpc_server.store.port import (
+    ActiveAttempt,
+    Attempt,
+    AttemptRecord,
+    Claim,
+    Ending,
+    Row,
+)
 from dshpc_server.store.sql import tables
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -18,6 +26,15 @@ _MICROSECOND = datetime.timedelta(microseconds=1)
 # A look-up in a dict is a fifth of a call of the enum.
 STATUSES = {status.value: status for status in JobStatus}
 OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+# None stands for itself.
+_STATUSES_OR_NONE: dict[str | None, JobStatus | None] = {
+    None: None,
+    **{status.value: status for status in JobStatus},
+}
+_KEPT_OR_NONE: dict[str | None, lookup.Kept | None] = {
+    None: None,
+    **{kept.value: kept for kept in lookup.Kept},
+}
 
 _jobs = tables.jobs.c
 _attempts = tables.attempts.c
@@ -29,6 +46,7 @@ ATTEMPT = (
     _attempts.status,
     _attempts.revision,
     _jobs.function_hash,
+    _attempts.replaced,
     _attempts.created_at,
     _attempts.started_at,
     _attempts.ended_at,
@@ -50,28 +68,39 @@ CLAIM = (
     _attempts.created_at,
     _attempts.revision,
 )
-ACTIVE = (*CLAIM, _attempts.status, _attempts.started_at)
+ACTIVE = (*CLAIM, _attempts.status, _attempts.started_at, _attempts.cancel_reason)
 ENDING = (
     _attempts.result,
     _attempts.exit_code,
     _attempts.signal,
     _attempts.output_hash,
     _attempts.output_size_bytes,
+    _attempts.output_is_inline,
     _attempts.reason,
     _attempts.stderr_tail,
+)
+RECORD = (
+    *ATTEMPT,
+    *ENDING,
+    _attempts.engine_job_id,
+    _attempts.node,
+    _attempts.cancel_reason,
+    _attempts.queue_index,
 )
 ROW = (
     _rows.row_index,
     _rows.head,
     _rows.outcome,
     _rows.old_status,
+    _rows.kept,
     _rows.rejection,
     *ATTEMPT,
 )
-FILE = tuple(tables.files.c)
 _encode_json = json.JSONEncoder(separators=(",", ":")).encode
 _SPEC_ENDS = len(SPEC)
 _RESOURCES_END = _SPEC_ENDS + len(RESOURCES)
+_ATTEMPT_ENDS = len(ATTEMPT)
+_ENDING_ENDS = _ATTEMPT_ENDS + len(ENDING)
 
 
 def moment(at: datetime.datetime) -> int:
@@ -96,12 +125,13 @@ def at_or_none(moment: int | None) -> datetime.datetime | None:
 
 def attempt(row: Sequence[Any]) -> Attempt:
     """Build an attempt from the columns of ATTEMPT."""
-    job_id, number, status, revision, function_hash, created, started, ended, result = row
+    job_id, number, status, revision, function_hash, replaced, created, started, ended, result = row
     return Attempt(
         key=AttemptKey(job_id=job_id, number=number),
         status=STATUSES[status],
         revision=revision,
         function_hash=function_hash,
+        replaced=_STATUSES_OR_NONE[replaced],
         created_at=at(created),
         started_at=at_or_none(started),
         ended_at=at_or_none(ended),
@@ -153,20 +183,24 @@ def claim(row: Sequence[Any]) -> Claim:
 
 def active(row: Sequence[Any]) -> ActiveAttempt:
     """Build an attempt that was claimed from the columns of ACTIVE."""
-    *claimed, status, started_at = row
+    *claimed, status, started_at, cancel_reason = row
     return ActiveAttempt(
-        claim=claim(claimed), status=STATUSES[status], started_at=at_or_none(started_at)
+        claim=claim(claimed),
+        status=STATUSES[status],
+        started_at=at_or_none(started_at),
+        cancel_reason=cancel_reason,
     )
 
 
 def batch_row(row: Sequence[Any]) -> Row:
     """Build a row of a batch from the columns of ROW."""
-    index, head, outcome, old_status, rejection, *of_attempt = row
+    index, head, outcome, old_status, kept, rejection, *of_attempt = row
     return Row(
         index=index,
         head=head,
         outcome=OUTCOMES[outcome],
-        old_status=None if old_status is None else STATUSES[old_status],
+        old_status=_STATUSES_OR_NONE[old_status],
+        kept=_KEPT_OR_NONE[kept],
         attempt=None if of_attempt[0] is None else attempt(of_attempt),
         rejection=rejection,
     )
@@ -174,7 +208,7 @@ def batch_row(row: Sequence[Any]) -> Row:
 
 def ending(row: Sequence[Any]) -> Ending | None:
     """Build what is kept of an ended attempt from the columns of ENDING; None before its end."""
-    result, exit_code, signal, output_hash, output_size_bytes, reason, stderr_tail = row
+    result, exit_code, signal, output_hash, size_bytes, is_inline, reason, stderr_tail = row
     if result is None:
         return None
     return Ending(
@@ -182,32 +216,21 @@ def ending(row: Sequence[Any]) -> Ending | None:
         exit_code=exit_code,
         signal=signal,
         output_hash=output_hash,
-        output_size_bytes=output_size_bytes,
+        output_size_bytes=size_bytes,
+        output_is_inline=bool(is_inline),
         reason=reason,
         stderr_tail=stderr_tail,
     )
 
 
-def file_record(row: Sequence[Any]) -> FileRecord:
-    """Build a file's labels from the columns of FILE."""
-    file_hash, size_bytes, filename, media_type, created_at, last_used_at = row
-    return FileRecord(
-        file_hash=file_hash,
-        size_bytes=size_bytes,
-        filename=filename,
-        media_type=media_type,
-        created_at=at(created_at),
-        last_used_at=at(last_used_at),
-    )
-
-
-def file_record_values(record: FileRecord) -> tuple[object, ...]:
-    """Return the columns of FILE."""
-    return (
-        record.file_hash,
-        record.size_bytes,
-        record.filename,
-        record.media_type,
-        moment(record.created_at),
-        moment(record.last_used_at),
+def record(row: Sequence[Any]) -> AttemptRecord:
+    """Build everything that is known of an attempt from the columns of RECORD."""
+    engine_job_id, node, cancel_reason, index = row[_ENDING_ENDS:]
+    return AttemptRecord(
+        attempt=attempt(row[:_ATTEMPT_ENDS]),
+        ending=ending(row[_ATTEMPT_ENDS:_ENDING_ENDS]),
+        engine_job_id=engine_job_id,
+        node=node,
+        cancel_reason=cancel_reason,
+        index=index,
     )

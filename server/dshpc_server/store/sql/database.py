@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy
+import structlog
 
 from dshpc_server import errors
+from dshpc_server.store.port import StoreUnusableError
 
 RETRY_AFTER_SECONDS = 1.0
 # Somebody else's program may hold the database for a moment, never another server.
@@ -31,6 +33,8 @@ _PRAGMAS = (
     f"journal_size_limit = {_JOURNAL_SIZE_BYTES}",
 )
 _WRITES = "store_writes"
+
+_log = structlog.get_logger(__name__)
 
 
 def parse(url: str | pathlib.Path) -> sqlalchemy.URL:
@@ -79,6 +83,27 @@ def writer(engine: sqlalchemy.Engine) -> sqlalchemy.Engine:
     return engine.execution_options(**{_WRITES: True})
 
 
+@contextlib.contextmanager
+def rebuilding(engine: sqlalchemy.Engine, *, store: str) -> Iterator[sqlalchemy.Connection]:
+    """One transaction in which tables may be put in the place of others.
+
+    SQLite can change a table only by copying it, and would take the drop of the old one for the
+    loss of its rows: what refers to what is looked at before the end, not on the way. Raises
+    StoreUnusableError, and changes nothing, when a row refers to what is not there.
+    """
+    with writer(engine).connect() as connection:
+        # Has no effect inside a transaction, so it goes around it, by the driver.
+        driver: Any = connection.connection.driver_connection
+        driver.execute("PRAGMA foreign_keys = OFF")
+        try:
+            with connection.begin():
+                yield connection
+                if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
+                    raise StoreUnusableError(store, "a row refers to what is not there")
+        finally:
+            driver.execute("PRAGMA foreign_keys = ON")
+
+
 def keep_write_ahead_log(engine: sqlalchemy.Engine) -> None:
     """Let questions and writes go on side by side. Stays with the file."""
     with contextlib.closing(engine.raw_connection()) as connection:
@@ -97,8 +122,9 @@ def operating() -> Iterator[None]:
     except sqlalchemy.exc.OperationalError as error:
         if not is_operational(error):
             raise
+        _log.warning("store.unavailable", reason=str(error.orig))
         raise errors.UnavailableError(
-            f"the store cannot answer: {error.orig}", retry_after_seconds=RETRY_AFTER_SECONDS
+            "the store cannot answer now", retry_after_seconds=RETRY_AFTER_SECONDS
         ) from error
 
 

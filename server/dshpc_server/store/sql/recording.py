@@ -2,21 +2,28 @@
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import sqlalchemy
 
 from dshpc_server.domain import job, lifecycle
+from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store.port import Attempt, Ending, Report
-from dshpc_server.store.sql import bulk, columns, reader, tables
+from dshpc_server.store.sql import bulk, columns, files, joins, tables
 
 _attempts = tables.attempts.c
 # The one active attempt of each job, if any, held for us.
 _ACTIVE = (
-    sqlalchemy.select(*columns.ATTEMPT, _attempts.engine_job_id, _attempts.node)
-    .select_from(reader.ATTEMPT_OF_JOB)
-    .where(_attempts.job_id.in_(reader.KEYS), reader.NOT_ENDED)
+    sqlalchemy.select(
+        *columns.ATTEMPT,
+        _attempts.engine_job_id,
+        _attempts.node,
+        _attempts.is_bypass,
+        tables.jobs.c.answering_attempt,
+    )
+    .select_from(joins.ATTEMPT_OF_JOB)
+    .where(_attempts.job_id.in_(joins.KEYS), joins.NOT_ENDED)
     .order_by(_attempts.job_id)
     .with_for_update(of=tables.attempts)
 )
@@ -31,8 +38,12 @@ def record(connection: sqlalchemy.Connection, reports: Sequence[Report]) -> Sequ
         # An attempt that is not the active one has ended, and what has ended never changes.
         if run is not None and run.attempt.key == report.key and run.apply(report):
             changes.append(run.attempt)
-    changed = [run.values() for run in runs.values() if run.changed]
-    bulk.update(connection, tables.attempts, _CHANGING, changed)
+    changed = [run for run in runs.values() if run.changed]
+    bulk.update(connection, tables.attempts, _CHANGING, [run.values() for run in changed])
+    answering = [run.attempt.key for run in changed if run.begins_to_answer]
+    values = [(key.number, key.job_id) for key in answering]
+    bulk.update(connection, tables.jobs, ["answering_attempt"], values)
+    files.put_outputs(connection, [kept for run in changed for kept in run.kept_outputs()])
     return changes
 
 
@@ -47,6 +58,7 @@ _CHANGING = (
     "signal",
     "output_hash",
     "output_size_bytes",
+    "output_is_inline",
     "reason",
     "result",
     "stderr_tail",
@@ -60,8 +72,26 @@ class _Run:
     attempt: Attempt
     engine_job_id: str
     node: str
+    is_bypass: bool
+    answering: int | None
+    """The attempt that look-ups find."""
     ending: Ending | None = None
     changed: bool = False
+
+    @property
+    def begins_to_answer(self) -> bool:
+        """Whether it takes the place of an earlier result, or of none, now that it completed."""
+        return (
+            self.attempt.status is JobStatus.COMPLETED
+            and self.answering != self.attempt.key.number
+            and not self.is_bypass
+        )
+
+    def kept_outputs(self) -> Iterator[tuple[str, int, datetime.datetime]]:
+        """Yield what came into the content store with its end: hash, size and moment."""
+        ending, at = self.ending, self.attempt.ended_at
+        if ending and at and ending.output_hash and not ending.output_is_inline:
+            yield ending.output_hash, ending.output_size_bytes, at
 
     def apply(self, report: Report) -> bool:
         """Move the attempt as the table says; answer whether it moved."""
@@ -99,6 +129,7 @@ class _Run:
             ending.signal,
             ending.output_hash,
             ending.output_size_bytes,
+            int(ending.output_is_inline),
             ending.reason,
             attempt.result,
             ending.stderr_tail,
@@ -113,6 +144,7 @@ _NO_ENDING = Ending(
     signal=None,
     output_hash="",
     output_size_bytes=0,
+    output_is_inline=False,
     reason="",
     stderr_tail="",
 )
@@ -127,8 +159,13 @@ def _active_runs(connection: sqlalchemy.Connection, job_ids: set[str]) -> dict[s
     runs = {}
     for keys in bulk.key_lists(job_ids):
         found = connection.execute(_ACTIVE, {"keys": keys}).all()
-        for *values, engine_job_id, node in found:
+        for *values, engine_job_id, node, is_bypass, answering in found:
             attempt = columns.attempt(values)
-            run = _Run(attempt=attempt, engine_job_id=engine_job_id, node=node)
-            runs[attempt.key.job_id] = run
+            runs[attempt.key.job_id] = _Run(
+                attempt=attempt,
+                engine_job_id=engine_job_id,
+                node=node,
+                is_bypass=bool(is_bypass),
+                answering=answering,
+            )
     return runs

@@ -7,26 +7,38 @@ from typing import Self, TypeVar
 
 import sqlalchemy
 
+from dshpc_server import clock
 from dshpc_server.store.port import Attempt, Commit, StoreUnusableError, Writer
 from dshpc_server.store.sql import database, lock, migrate, reader, writer
 
 T = TypeVar("T")
+_SYSTEM_CLOCK = clock.SystemClock()
 
 
 class SqlStore(reader.SqlReader):
     """`store.port.Store` in one SQLite file; `open` makes one."""
 
-    def __init__(self, engine: sqlalchemy.Engine, held: contextlib.ExitStack) -> None:
+    def __init__(
+        self, engine: sqlalchemy.Engine, clock: clock.Clock, held: contextlib.ExitStack
+    ) -> None:
         super().__init__(engine)
         self._writers = database.writer(engine)
+        self._clock = clock
         self._held = held
 
     @classmethod
-    def open(cls, url: str | pathlib.Path, *, read_only: bool = False) -> Self:
+    def open(
+        cls,
+        url: str | pathlib.Path,
+        *,
+        clock: clock.Clock = _SYSTEM_CLOCK,
+        read_only: bool = False,
+    ) -> Self:
         """Open a store, made or brought up to date as needed; a path names an SQLite file.
 
         Nobody else can open it for writing until it is closed. `read_only` takes no lock and
-        changes nothing: for looking at a store that a server may be using. Raises StoreInUseError,
+        changes nothing: for looking at a store that a server may be using. The clock tells when
+        something was cancelled; of all else the caller says when it was. Raises StoreInUseError,
         StoreUnusableError, or ValueError for a URL that names no store.
         """
         parsed = database.parse(url)
@@ -37,7 +49,7 @@ class SqlStore(reader.SqlReader):
             engine = database.engine(parsed, read_only=read_only)
             held.callback(engine.dispose)
             _make_current(engine, name, read_only=read_only)
-            return cls(engine, held.pop_all())
+            return cls(engine, clock, held.pop_all())
 
     @property
     def name(self) -> str:
@@ -50,7 +62,8 @@ class SqlStore(reader.SqlReader):
         changes: list[Attempt] = []
         with database.operating(), self._writers.begin() as connection:
             for work in works:
-                answer, changed = _attempt(connection, work)
+                writing = writer.SqlWriter(connection, self._clock)
+                answer, changed = _attempt(connection, writing, work)
                 answers.append(answer)
                 changes += changed
         return Commit(answers=answers, changes=changes)
@@ -61,10 +74,9 @@ class SqlStore(reader.SqlReader):
 
 
 def _attempt(
-    connection: sqlalchemy.Connection, work: Callable[[Writer], T]
+    connection: sqlalchemy.Connection, writing: writer.SqlWriter, work: Callable[[Writer], T]
 ) -> tuple[T | Exception, Sequence[Attempt]]:
     """Run one work behind a savepoint; give what it answered or raised, and what it changed."""
-    writing = writer.SqlWriter(connection)
     savepoint = connection.begin_nested()
     try:
         answer = work(writing)
@@ -86,7 +98,7 @@ def _make_current(engine: sqlalchemy.Engine, name: str, *, read_only: bool) -> N
         return
     database.keep_write_ahead_log(engine)
     if not current:
-        with database.writer(engine).begin() as connection:
+        with database.rebuilding(engine, store=name) as connection:
             migrate.upgrade(connection)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import sqlalchemy
 from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, LargeBinary, Text
 
-from dshpc_server.domain import job
+from dshpc_server.domain import job, lookup
 from dshpc_server.domain.job import JobStatus, Outcome
 
 metadata = sqlalchemy.MetaData(
@@ -23,8 +23,12 @@ metadata = sqlalchemy.MetaData(
     }
 )
 
-# An earlier attempt that a row replaced or kept.
+# Rows of these outcomes name no job; REJECTED ones say why in `rejection`.
+_WITHOUT_JOB = (Outcome.REJECTED, Outcome.NOT_FOUND)
+# An earlier attempt that a row replaced or kept; a row that waits for what replaces one tells it
+# as well.
 _WITH_OLD_STATUS = (Outcome.RESUBMITTED, Outcome.FAILURE_KEPT)
+_MAY_HAVE_OLD_STATUS = (Outcome.FOUND_IN_PROGRESS, *_WITH_OLD_STATUS)
 
 
 def _one_of(column: str, words: Iterable[str]) -> str:
@@ -38,6 +42,10 @@ def _one_of(column: str, words: Iterable[str]) -> str:
 
 def _in_order(statuses: Iterable[JobStatus]) -> list[JobStatus]:
     return [status for status in JobStatus if status in statuses]
+
+
+# How an attempt ends that another one can make good.
+_NOT_COMPLETED = _in_order(job.TERMINAL - {JobStatus.COMPLETED})
 
 
 # In SQLite these stay rowid tables, with an index for the key: half the time of tables that are
@@ -56,8 +64,19 @@ jobs = sqlalchemy.Table(
     Column("parameters_json", Text, nullable=False),
     # The number of the attempt that speaks for the job.
     Column("newest_attempt", Integer, nullable=False),
+    # The number of the attempt that look-ups find; NULL when there is none.
+    Column("answering_attempt", Integer),
+    # Failed attempts count from this number on.
+    Column("counted_from", Integer, nullable=False, server_default="1"),
     sqlalchemy.CheckConstraint("length(job_id) = 64", name="job_id_is_a_hash"),
     sqlalchemy.CheckConstraint("newest_attempt >= 1", name="newest_attempt_from_1"),
+    sqlalchemy.CheckConstraint(
+        "answering_attempt IS NULL OR answering_attempt BETWEEN 1 AND newest_attempt",
+        name="answering_attempt_is_one",
+    ),
+    sqlalchemy.CheckConstraint(
+        "counted_from BETWEEN 1 AND newest_attempt", name="counted_from_is_an_attempt"
+    ),
 )
 
 attempts = sqlalchemy.Table(
@@ -74,6 +93,10 @@ attempts = sqlalchemy.Table(
     Column("memory_bytes", BigInteger, nullable=False),
     Column("gpus", Integer, nullable=False),
     Column("timeout_seconds", Double, nullable=False),
+    # How the failed attempt before it ended, that it was submitted to make good.
+    Column("replaced", Text),
+    # 1: for those who asked for it alone, no answer to later look-ups.
+    Column("is_bypass", Integer, nullable=False, server_default="0"),
     # When its batch was accepted; the queue goes by (created_at, queue_index, job_id).
     Column("created_at", BigInteger, nullable=False),
     # The row's index in that batch.
@@ -87,6 +110,10 @@ attempts = sqlalchemy.Table(
     # Empty when there is no output.
     Column("output_hash", Text, nullable=False, server_default=""),
     Column("output_size_bytes", BigInteger, nullable=False, server_default="0"),
+    # 1: `result` holds the whole output; 0: it is in the content store, or there is none.
+    Column("output_is_inline", Integer, nullable=False, server_default="0"),
+    # Why it was asked to stop; NULL when it was not.
+    Column("cancel_reason", Text),
     # The engine's own name for it; empty until known.
     Column("engine_job_id", Text, nullable=False, server_default=""),
     # The host it ran on; empty until known.
@@ -105,6 +132,15 @@ attempts = sqlalchemy.Table(
     sqlalchemy.CheckConstraint("number >= 1", name="number_from_1"),
     sqlalchemy.CheckConstraint("revision >= number", name="revision_rises"),
     sqlalchemy.CheckConstraint("cpus >= 1", name="cpus_from_1"),
+    sqlalchemy.CheckConstraint(
+        f"replaced IS NULL OR (number > 1 AND {_one_of('replaced', _NOT_COMPLETED)})",
+        name="replaced_what_failed",
+    ),
+    sqlalchemy.CheckConstraint("is_bypass = 0 OR is_bypass = 1", name="is_bypass_or_not"),
+    sqlalchemy.CheckConstraint(
+        "output_is_inline = 0 OR (output_is_inline = 1 AND output_hash <> '')",
+        name="output_is_inline_or_not",
+    ),
 )
 
 # At most one attempt of a job has not ended.
@@ -124,12 +160,29 @@ sqlalchemy.Index(
     sqlite_where=sqlalchemy.text("status = 'PENDING'"),
     postgresql_where=sqlalchemy.text("status = 'PENDING'"),
 )
-# Which attempt has this output.
+# Which attempt has this output, and where.
 sqlalchemy.Index(
     "ix_attempts_output",
     attempts.c.output_hash,
+    attempts.c.output_is_inline,
     sqlite_where=sqlalchemy.text("status = 'COMPLETED' AND output_hash <> ''"),
     postgresql_where=sqlalchemy.text("status = 'COMPLETED' AND output_hash <> ''"),
+)
+
+# Which output in the content store a job has: asked with every job of every batch, and answered
+# without a look at the attempt.
+_KEPT_OUTPUT = "status = 'COMPLETED' AND output_hash <> '' AND output_is_inline = 0"
+sqlalchemy.Index(
+    "ix_attempts_kept_output",
+    attempts.c.job_id,
+    attempts.c.number,
+    attempts.c.output_hash,
+    sqlite_where=sqlalchemy.text(_KEPT_OUTPUT),
+    postgresql_where=sqlalchemy.text(_KEPT_OUTPUT),
+)
+# Listed, the newest first.
+sqlalchemy.Index(
+    "ix_attempts_listed", attempts.c.created_at, attempts.c.queue_index, attempts.c.job_id
 )
 
 batches = sqlalchemy.Table(
@@ -148,8 +201,10 @@ batch_rows = sqlalchemy.Table(
     # Position in the request, from 0.
     Column("row_index", Integer, primary_key=True),
     Column("outcome", Text, nullable=False),
-    # How the earlier attempt ended, when the row replaced or kept one.
+    # How the earlier attempt ended, when the row replaced or kept one, or waits for what did.
     Column("old_status", Text),
+    # Why an earlier failure is the answer.
+    Column("kept", Text),
     # The attempt that answers the row, for good; NULL when the row names no job.
     Column("job_id", Text),
     Column("attempt", Integer),
@@ -158,17 +213,22 @@ batch_rows = sqlalchemy.Table(
     # Why the row names no job, encoded; opaque here.
     Column("rejection", LargeBinary),
     sqlalchemy.CheckConstraint(
-        "(rejection IS NOT NULL AND job_id IS NULL AND attempt IS NULL AND outcome = 'REJECTED')"
-        " OR (rejection IS NULL AND job_id IS NOT NULL AND attempt IS NOT NULL AND "
-        + _one_of("outcome", (outcome for outcome in Outcome if outcome is not Outcome.REJECTED))
-        + ")",
-        name="attempt_or_rejection",
+        "(job_id IS NOT NULL AND attempt IS NOT NULL AND rejection IS NULL AND "
+        + _one_of("outcome", (outcome for outcome in Outcome if outcome not in _WITHOUT_JOB))
+        + ") OR (job_id IS NULL AND attempt IS NULL AND ((rejection IS NULL AND"
+        " outcome = 'NOT_FOUND') OR (rejection IS NOT NULL AND outcome = 'REJECTED')))",
+        name="attempt_or_none",
     ),
     sqlalchemy.CheckConstraint(
         f"(old_status IS NULL AND NOT {_one_of('outcome', _WITH_OLD_STATUS)})"
-        f" OR (old_status IS NOT NULL AND {_one_of('outcome', _WITH_OLD_STATUS)}"
-        f" AND {_one_of('old_status', _in_order(job.TERMINAL))})",
+        f" OR (old_status IS NOT NULL AND {_one_of('outcome', _MAY_HAVE_OLD_STATUS)}"
+        f" AND {_one_of('old_status', _NOT_COMPLETED)})",
         name="old_status_when_replaced_or_kept",
+    ),
+    sqlalchemy.CheckConstraint(
+        "(kept IS NULL AND outcome <> 'FAILURE_KEPT')"
+        f" OR (kept IS NOT NULL AND outcome = 'FAILURE_KEPT' AND {_one_of('kept', lookup.Kept)})",
+        name="kept_when_a_failure_is_kept",
     ),
     sqlalchemy.ForeignKeyConstraint(["job_id", "attempt"], ["attempts.job_id", "attempts.number"]),
 )
@@ -185,3 +245,5 @@ files = sqlalchemy.Table(
     Column("last_used_at", BigInteger, nullable=False),
     sqlalchemy.CheckConstraint("length(file_hash) = 64", name="file_hash_is_a_hash"),
 )
+# Listed, the newest first.
+sqlalchemy.Index("ix_files_listed", files.c.created_at, files.c.file_hash)

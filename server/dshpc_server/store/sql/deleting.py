@@ -1,0 +1,36 @@
+"""Deleting: a file is forgotten, and taken out of the results that hold it as their output."""
+
+import json
+from collections.abc import Callable
+
+import sqlalchemy
+
+from dshpc_server import errors
+from dshpc_server.store.sql import files, joins, outputs, tables
+
+_jobs = tables.jobs.c
+
+
+def delete_file(
+    connection: sqlalchemy.Connection, file_hash: str, without_output: Callable[[bytes], bytes]
+) -> bool:
+    """Forget a file; answer whether anything was known of it. See `store.port.Writer`."""
+    user = _find_user(connection, file_hash)
+    if user is not None:
+        raise errors.InUseError("file", file_hash, user=f"job '{user}'")
+    was_output = outputs.take_out(connection, file_hash, without_output)
+    return files.delete(connection, file_hash) or was_output
+
+
+def _find_user(connection: sqlalchemy.Connection, file_hash: str) -> str | None:
+    """Return some job with an attempt in progress that has this file as an input."""
+    # The database looks for the word; whether it stands there as a value is looked at here.
+    statement = (
+        sqlalchemy.select(_jobs.job_id, _jobs.inputs)
+        .select_from(joins.ATTEMPT_OF_JOB)
+        .where(joins.NOT_ENDED, _jobs.inputs.contains(file_hash, autoescape=True))
+    )
+    for job_id, inputs in connection.execute(statement):
+        if file_hash in json.loads(inputs).values():
+            return str(job_id)
+    return None

@@ -1,0 +1,32 @@
+"""Which tables are asked together, and the conditions that several statements share."""
+
+from collections.abc import Sequence
+
+import sqlalchemy
+
+from dshpc_server.store.sql import tables
+
+_jobs = tables.jobs.c
+_attempts = tables.attempts.c
+_rows = tables.batch_rows.c
+
+NEWEST = tables.jobs.join(
+    tables.attempts,
+    (_attempts.job_id == _jobs.job_id) & (_attempts.number == _jobs.newest_attempt),
+)
+ANSWERING = tables.jobs.join(
+    tables.attempts,
+    (_attempts.job_id == _jobs.job_id) & (_attempts.number == _jobs.answering_attempt),
+)
+ATTEMPT_OF_JOB = tables.attempts.join(tables.jobs, _jobs.job_id == _attempts.job_id)
+OF_ROW = tables.batch_rows.outerjoin(
+    tables.attempts, (_attempts.job_id == _rows.job_id) & (_attempts.number == _rows.attempt)
+).outerjoin(tables.jobs, _jobs.job_id == _attempts.job_id)
+
+KEYS: sqlalchemy.BindParameter[Sequence[str]] = sqlalchemy.bindparam("keys", expanding=True)
+# Written out, not as parameters: only so are the partial indexes on them used.
+NOT_ENDED = sqlalchemy.text("attempts.ended_at IS NULL")
+WITH_OUTPUT = sqlalchemy.text("attempts.status = 'COMPLETED' AND attempts.output_hash <> ''")
+WITH_KEPT_OUTPUT = sqlalchemy.text(
+    "attempts.status = 'COMPLETED' AND attempts.output_hash <> '' AND attempts.output_is_inline = 0"
+)

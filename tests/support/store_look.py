@@ -1,0 +1,47 @@
+"""A look into an SQL store past its port: what the tables hold, asked by hand."""
+
+import functools
+import pathlib
+import tempfile
+from typing import TypeAlias
+
+from dshpc_server.domain.job import AttemptKey, JobStatus
+from dshpc_server.store.sql.store import SqlStore
+
+Stored: TypeAlias = tuple[JobStatus, int, bytes | None]
+
+_ANSWERING = """
+    SELECT answering_attempt,
+        (SELECT count(*) FROM attempts a WHERE a.job_id = j.job_id AND is_bypass = 0
+            AND number >= counted_from AND a.status IN ('FAILED', 'TIMEOUT', 'NODE_FAIL',
+            'OUT_OF_MEMORY', 'BOOT_FAIL', 'DEADLINE', 'PREEMPTED')),
+        coalesce((SELECT is_bypass FROM attempts a WHERE a.job_id = j.job_id
+            AND number = answering_attempt), 0)
+    FROM jobs j WHERE job_id = ?
+"""
+
+
+def attempts(store: SqlStore) -> dict[AttemptKey, Stored]:
+    """Status, revision and result of every attempt."""
+    question = "SELECT job_id, number, status, revision, result FROM attempts"
+    with store._engine.connect() as connection:
+        return {
+            AttemptKey(job_id=job_id, number=number): (JobStatus(status), revision, result)
+            for job_id, number, status, revision, result in connection.exec_driver_sql(question)
+        }
+
+
+def answering(store: SqlStore, job_id: str) -> tuple[int | None, int, bool]:
+    """The attempt that answers, how many ordinary ones failed, and whether it is none of them."""
+    with store._engine.connect() as connection:
+        number, failures, is_bypass = connection.exec_driver_sql(_ANSWERING, (job_id,)).one()
+    return number, failures, bool(is_bypass)
+
+
+@functools.cache
+def empty_store() -> bytes:
+    """The file of a store in which nothing is; making one takes longer than many steps."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "store.db"
+        SqlStore.open(path).close()
+        return path.read_bytes()
