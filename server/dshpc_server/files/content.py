@@ -1,18 +1,18 @@
 """The content store: bytes on disk under their SHA-256.
 
     ROOT/ab/cd/abcd…      content, read-only, two levels of folders
-    ROOT/incoming/        temporary files, on the same file system
+    ROOT/incoming/        what is coming, on the same file system; see `files.incoming`
 
 Promises: content is visible only when it is whole, has the hash it is named by, and is durable
-(written, fsynced, renamed, the folder fsynced). A call that fails leaves nothing visible and
-nothing behind. Every method may be called from any thread; the same content stored twice at one
-time is stored once, and both succeed. What is not a hash never becomes a path. Without room on
-disk, UnavailableError. The root belongs to one server, which removes what an earlier one left in
-`incoming`.
+(written, fsynced, renamed, the folder fsynced). A call that fails leaves nothing visible, and
+nothing behind but what an upload can be gone on with. Every method may be called from any thread;
+the same content stored twice at one time is stored once, and both succeed. What is not a hash never
+becomes a path. Without room on disk, UnavailableError. The root belongs to one server.
 """
 
 import contextlib
 import dataclasses
+import datetime
 import hashlib
 import os
 import pathlib
@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 from dshpc_server import errors as base_errors
 from dshpc_server.domain import identity
-from dshpc_server.files import errors, folders, output, partial, receipt, room
+from dshpc_server.files import errors, folders, incoming, output, partial, receipt, room
 
 _LEVEL_CHARACTERS = 2
 # One lock for each first byte of a hash, so that what is published at one time rarely waits.
@@ -44,12 +44,11 @@ class ContentStore:
     def __init__(self, root: pathlib.Path) -> None:
         self._root = root.absolute()
         self._root_text = str(self._root)
-        self._incoming = self._root / "incoming"
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        coming = self._root / "incoming"
+        coming.mkdir(parents=True, exist_ok=True)
         folders.fsync(self._root.parent)
         folders.fsync(self._root)
-        for left in self._incoming.iterdir():
-            left.unlink()
+        self._incoming = incoming.Incoming(coming, self._is_stored)
         self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
 
     def find(self, file_hash: str) -> pathlib.Path | None:
@@ -73,22 +72,57 @@ class ContentStore:
         """Store these bytes; return their hash."""
         file_hash = hashlib.sha256(data).hexdigest()
         if not self._has(file_hash, len(data)):
-            with room.needed(), partial.Partial(self._incoming) as content:
+            with room.needed(), partial.Partial.temporary(self._incoming.folder) as content:
                 content.write(data)
                 self._publish(content)
         return file_hash
 
-    def receive(self, file_hash: str, size_bytes: int) -> receipt.Receipt:
-        """Begin an upload; to be used in a `with`, which removes what was not committed."""
+    def receive(self, file_hash: str, size_bytes: int, offset: int = 0) -> receipt.Receipt:
+        """Begin an upload, or go on with one that was cut; to be used in a `with`.
+
+        With an offset, what is kept is read up to there. StoredMeanwhileError when there is
+        nothing to go on with because the content is stored; WrongOffsetError when there is less.
+        """
         if not identity.is_hash(file_hash):
             raise errors.NotAHashError
         if size_bytes < 0:
             raise errors.WrongSizeError(announced=size_bytes, actual=0)
-        with room.needed():
-            content = partial.Partial(self._incoming)
         return receipt.Receipt(
-            file_hash=file_hash, size_bytes=size_bytes, content=content, publish=self._publish
+            file_hash=file_hash,
+            size_bytes=size_bytes,
+            offset=offset,
+            incoming=self._incoming,
+            publish=self._publish,
         )
+
+    def committed_bytes(self, file_hash: str) -> int:
+        """How much of this content need not be sent again: all of it when it is stored."""
+        if not identity.is_hash(file_hash):
+            raise errors.NotAHashError
+        with contextlib.suppress(FileNotFoundError):
+            return self._path(file_hash).stat().st_size
+        return self._incoming.committed_bytes(file_hash)
+
+    def remove(self, file_hash: str) -> bool:
+        """Remove content, and what is kept of an upload of it; return whether there was anything.
+
+        Who has it open reads on; an upload that is going on is not touched.
+        """
+        if not identity.is_hash(file_hash):
+            raise errors.NotAHashError
+        was_kept = self._incoming.forget(file_hash)
+        path = self._path(file_hash)
+        with self._lock(file_hash):
+            try:
+                path.unlink()
+            except FileNotFoundError:
+                return was_kept
+            folders.fsync(path.parent)
+        return True
+
+    def expire(self, before: datetime.datetime) -> list[str]:
+        """Remove what is kept of uploads that nobody has gone on with since; return the hashes."""
+        return self._incoming.expire(before)
 
     def take(
         self, path: pathlib.Path, *, max_bytes: int | None = None, keep_source: bool = False
@@ -180,14 +214,14 @@ class ContentStore:
                 folders.fsync(final.parent)
             except OSError:
                 # Not known to be durable, so not to be found either.
-                final.unlink()
+                final.rename(path)
                 raise
         return False
 
     def _take_in(self, path: pathlib.Path, descriptor: int, stored: StoredContent) -> None:
         os.fchmod(descriptor, partial.MODE)
         os.fsync(descriptor)
-        with partial.Partial(self._incoming) as content:
+        with partial.Partial.temporary(self._incoming.folder) as content:
             second = content.path.with_suffix(".link")
             try:
                 if output.link(path, descriptor, second):

@@ -4,7 +4,9 @@ from dshpc_server import errors
 from dshpc_server.domain.rejection import Violation
 
 _HASH_FIELD = "file_hash"
-_SIZE_FIELD = "size_bytes"
+_ANNOUNCED_HASH_FIELD = "header.file_hash"
+_SIZE_FIELD = "header.size_bytes"
+_OFFSET_FIELD = "header.write_offset"
 
 
 class NotAHashError(errors.InvalidRequestError):
@@ -21,7 +23,7 @@ class WrongHashError(errors.InvalidRequestError):
 
     def __init__(self, *, announced: str, actual: str) -> None:
         description = f"the bytes received have SHA-256 {actual}, not {announced}"
-        super().__init__(Violation(field=_HASH_FIELD, description=description))
+        super().__init__(Violation(field=_ANNOUNCED_HASH_FIELD, description=description))
         self.announced = announced
         self.actual = actual
 
@@ -38,6 +40,20 @@ class WrongSizeError(errors.InvalidRequestError):
         super().__init__(Violation(field=_SIZE_FIELD, description=description))
         self.announced = announced
         self.actual = actual
+
+
+class WrongOffsetError(errors.InvalidRequestError):
+    """An upload cannot go on from there; what is committed stays as it was."""
+
+    def __init__(self, offset: int, committed_bytes: int) -> None:
+        description = f"{offset} is beyond what is committed, {committed_bytes} bytes"
+        super().__init__(Violation(field=_OFFSET_FIELD, description=description))
+        self.offset = offset
+        self.committed_bytes = committed_bytes
+
+
+class StoredMeanwhileError(errors.DshpcError):
+    """What an upload was to go on with is whole and stored."""
 
 
 class OutputRefusedError(errors.DshpcError):

@@ -1,14 +1,18 @@
 """Receive content whose hash and size were announced.
 
-Promise: either exactly the announced bytes are stored when `commit` returns, or nothing is. What is
-left of a receipt that failed or was given up goes when its `with` ends.
+Promise: either exactly the announced bytes are stored when `commit` returns, or nothing is. What
+came of a receipt that was cut is kept when its `with` ends, for another to go on with; of one whose
+bytes are wrong nothing is.
 """
 
+import contextlib
+import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Self
 
-from dshpc_server.files import errors, partial, room
+from dshpc_server import errors as base_errors
+from dshpc_server.files import errors, incoming, partial, room
 
 
 class Receipt:
@@ -22,13 +26,26 @@ class Receipt:
         *,
         file_hash: str,
         size_bytes: int,
-        content: partial.Partial,
+        offset: int,
+        incoming: incoming.Incoming,
         publish: Callable[[partial.Partial], bool],
     ) -> None:
-        self._file_hash = file_hash
+        """With an offset, go on with what is kept; whoever writes to that now is superseded.
+
+        Reads what is kept up to there, which takes its time.
+        """
+        self.file_hash = file_hash
         self._size_bytes = size_bytes
-        self._content = content
+        self._offset = offset
+        self._incoming = incoming
         self._publish = publish
+        self._superseded = False
+        self._wrong = False
+        self._content: partial.Partial | None = None
+        self._lock = threading.Lock()
+        """Held while something is done to the content: whoever supersedes waits for that."""
+        with self._lock, room.needed():
+            self._content = self._taken_over() if offset else incoming.begin(self)
 
     def __enter__(self) -> Self:
         return self
@@ -39,26 +56,80 @@ class Receipt:
         error: BaseException | None,
         traceback: types.TracebackType | None,
     ) -> None:
-        self._content.discard()
+        # Of what was refused, and of what a failing disk took, no byte is to be trusted.
+        wrong = self._wrong or isinstance(error, base_errors.InvalidRequestError | OSError)
+        with self._lock:
+            self._end(keep=not wrong)
 
     @property
     def received_bytes(self) -> int:
-        """How many bytes have come."""
-        return self._content.size_bytes
+        """How many bytes have come, with those that an earlier upload had brought."""
+        content = self._content
+        return self._offset if content is None else content.size_bytes
 
     def write(self, chunk: bytes) -> None:
-        """Append bytes; WrongSizeError, and they are not written, beyond the announced size."""
-        received_bytes = self._content.size_bytes + len(chunk)
-        if received_bytes > self._size_bytes:
-            raise errors.WrongSizeError(announced=self._size_bytes, actual=received_bytes)
-        with room.needed():
-            self._content.write(chunk)
+        """Append bytes; WrongSizeError, and they are not written, beyond the announced size.
+
+        SupersededError when another receipt goes on with this content.
+        """
+        with self._mine() as content:
+            received_bytes = content.size_bytes + len(chunk)
+            if received_bytes > self._size_bytes:
+                raise self._wrong_size(received_bytes)
+            with room.needed():
+                content.write(chunk)
+            self._incoming.grown(self, content)
 
     def commit(self) -> bool:
         """Check and store what came; return whether the same content was already there."""
-        if self._content.size_bytes != self._size_bytes:
-            raise errors.WrongSizeError(announced=self._size_bytes, actual=self._content.size_bytes)
-        if self._content.file_hash != self._file_hash:
-            raise errors.WrongHashError(announced=self._file_hash, actual=self._content.file_hash)
-        with room.needed():
-            return self._publish(self._content)
+        with self._mine() as content:
+            if content.size_bytes != self._size_bytes:
+                raise self._wrong_size(content.size_bytes)
+            if content.file_hash != self.file_hash:
+                self._wrong = True
+                raise errors.WrongHashError(announced=self.file_hash, actual=content.file_hash)
+            with room.needed():
+                existed = self._publish(content)
+            self._end(keep=False)
+        self._incoming.forget(self.file_hash)
+        return existed
+
+    def supersede(self) -> None:
+        """Write no more, for another goes on with this content; what came is left to it."""
+        self._superseded = True  # before the lock: what is under way looks at it
+        with self._lock:
+            if self._content is not None:
+                self._content.close()
+
+    @contextlib.contextmanager
+    def _mine(self) -> Iterator[partial.Partial]:
+        """Have the content for the moment; whoever wants to supersede this waits."""
+        with self._lock:
+            self._check_not_superseded()
+            if self._content is None:
+                raise ValueError("this receipt has ended")
+            yield self._content
+
+    def _wrong_size(self, actual_bytes: int) -> errors.WrongSizeError:
+        self._wrong = True
+        return errors.WrongSizeError(announced=self._size_bytes, actual=actual_bytes)
+
+    def _taken_over(self) -> partial.Partial:
+        content = self._incoming.take_over(self)
+        try:
+            content.go_on(self._offset, self._check_not_superseded)
+        except BaseException:
+            content.close()
+            self._incoming.release(self)
+            raise
+        return content
+
+    def _end(self, *, keep: bool) -> None:
+        content, self._content = self._content, None
+        if content is not None:
+            content.close()
+            self._incoming.end(self, content, keep=keep)
+
+    def _check_not_superseded(self) -> None:
+        if self._superseded:
+            raise base_errors.SupersededError("another call has taken this upload over")

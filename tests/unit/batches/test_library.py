@@ -23,6 +23,7 @@ async def output_hash(parts: Assembly) -> str:
         signal=None,
         output_hash=output.output_hash,
         output_size_bytes=output.size_bytes,
+        output_is_inline=True,
         reason="",
         stderr_tail="",
     )
@@ -74,3 +75,13 @@ async def test_what_is_on_disk_is_opened_there(parts: Assembly) -> None:
 async def test_what_is_nowhere_is_none(parts: Assembly, name: str) -> None:
     assert await parts.library.open(name) is None
     assert await parts.library.path(name) is None
+
+
+async def test_content_whose_record_a_crash_prevented_is_known_all_the_same(
+    parts: Assembly,
+) -> None:
+    stored = parts.kept.put(b"no record")
+    record = await parts.library.record(stored)
+    assert record is not None
+    assert (record.file_hash, record.size_bytes, record.filename) == (stored, 9, "")
+    assert await parts.library.record(store_values.sha("absent")) is None

@@ -110,8 +110,9 @@ def test_what_is_no_hash_never_becomes_a_path(
     assert store.find(text) is None
     assert store.missing([text]) == [text]
     assert not store.is_intact(text)
-    with pytest.raises(errors.NotAHashError):
-        store.open(text)
+    for ask in (store.open, store.committed_bytes, store.remove):
+        with pytest.raises(errors.NotAHashError):
+            ask(text)
     with pytest.raises(errors.NotAHashError) as raised:
         store.receive(text, 3)
     assert [violation.field for violation in raised.value.violations] == ["file_hash"]
@@ -143,6 +144,26 @@ def test_walking_tells_every_hash_in_order_and_nothing_else(
         assert list(store.walk()) == stored
 
 
+def test_what_is_removed_is_gone_and_can_be_stored_again(
+    store: content.ContentStore, root: pathlib.Path
+) -> None:
+    store.put(DATA)
+    assert store.remove(HASH)
+    assert store.find(HASH) is None
+    assert files(root) == []
+    assert not store.remove(HASH)
+    assert store.put(DATA) == HASH
+    assert store.is_intact(HASH)
+
+
+def test_who_reads_what_is_removed_reads_on(store: content.ContentStore) -> None:
+    store.put(DATA)
+    with store.open(HASH) as file:
+        assert file.read(4) == DATA[:4]
+        store.remove(HASH)
+        assert file.read() == DATA[4:]
+
+
 def test_changed_bytes_are_not_intact(store: content.ContentStore) -> None:
     store.put(DATA)
     assert store.is_intact(HASH)
@@ -152,16 +173,6 @@ def test_changed_bytes_are_not_intact(store: content.ContentStore) -> None:
     path.write_bytes(DATA[::-1])
     assert not store.is_intact(HASH)
     assert not store.is_intact(OTHER_HASH)
-
-
-def test_what_an_earlier_server_left_half_received_is_removed(
-    store: content.ContentStore, root: pathlib.Path
-) -> None:
-    stored = store.put(DATA)
-    (root / "incoming" / "left").write_bytes(b"half")
-    again = content.ContentStore(root)
-    assert list((root / "incoming").iterdir()) == []
-    assert again.find(stored) is not None
 
 
 def test_an_upload_is_visible_only_when_it_is_committed(
@@ -190,13 +201,10 @@ def test_an_upload_of_stored_content_says_so(
     assert files(root) == [store.find(HASH)]
 
 
-def test_an_upload_that_is_given_up_leaves_nothing(
-    store: content.ContentStore, root: pathlib.Path
-) -> None:
+def test_an_upload_that_has_ended_takes_nothing_more(store: content.ContentStore) -> None:
     with store.receive(HASH, len(DATA)) as receipt:
         receipt.write(DATA)
-    assert files(root) == []
-    with pytest.raises(ValueError, match="finished or discarded"):
+    with pytest.raises(ValueError, match="has ended"):
         receipt.write(b"")
 
 
@@ -209,7 +217,7 @@ def test_a_wrong_hash_is_refused_and_leaves_nothing(
             receipt.commit()
     assert raised.value.announced == HASH
     assert raised.value.actual == hashlib.sha256(DATA[::-1]).hexdigest()
-    assert [violation.field for violation in raised.value.violations] == ["file_hash"]
+    assert [violation.field for violation in raised.value.violations] == ["header.file_hash"]
     assert files(root) == []
 
 
@@ -220,7 +228,7 @@ def test_fewer_bytes_than_announced_are_refused_and_leave_nothing(
         receipt.write(DATA)
         with pytest.raises(errors.WrongSizeError, match="fewer") as raised:
             receipt.commit()
-    assert [violation.field for violation in raised.value.violations] == ["size_bytes"]
+    assert [violation.field for violation in raised.value.violations] == ["header.size_bytes"]
     assert files(root) == []
 
 
@@ -228,9 +236,20 @@ def test_more_bytes_than_announced_are_refused_at_once_and_leave_nothing(
     store: content.ContentStore, root: pathlib.Path
 ) -> None:
     with store.receive(HASH, len(DATA) - 1) as receipt:
+        receipt.write(DATA[:2])
         with pytest.raises(errors.WrongSizeError, match="more"):
-            receipt.write(DATA)
-        assert receipt.received_bytes == 0
+            receipt.write(DATA[2:])
+        assert receipt.received_bytes == 2
+    assert files(root) == []
+
+
+@pytest.mark.parametrize("error", [OSError("no disk"), errors.NotAHashError()])
+def test_a_failing_disk_or_a_refused_message_leaves_nothing(
+    store: content.ContentStore, root: pathlib.Path, error: Exception
+) -> None:
+    receipt = store.receive(HASH, len(DATA))
+    receipt.write(DATA[:2])
+    receipt.__exit__(type(error), error, None)
     assert files(root) == []
 
 

@@ -1,6 +1,7 @@
 """The n-th call to the disk fails, for every n: nothing visible, nothing left, the next try works.
 
-The loop ends with the first n that is never reached, so every call is failed once.
+Of an upload that found no room what came is left, and the next try goes on with it. The loop ends
+with the first n that is never reached, so every call is failed once.
 """
 
 import errno
@@ -52,9 +53,10 @@ def put(store: content.ContentStore, _source: pathlib.Path) -> None:
 
 
 def receive(store: content.ContentStore, _source: pathlib.Path) -> None:
-    with store.receive(HASH, len(DATA)) as receipt:
-        receipt.write(DATA[:1_000])
-        receipt.write(DATA[1_000:])
+    offset = store.committed_bytes(HASH)
+    with store.receive(HASH, len(DATA), offset) as receipt:
+        for first in range(offset, len(DATA), 1_000):
+            receipt.write(DATA[first : first + 1_000])
         receipt.commit()
 
 
@@ -63,7 +65,7 @@ def take(store: content.ContentStore, source: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("error_number", ERRORS, ids=errno.errorcode.get)
-@pytest.mark.parametrize(("way", "calls"), [(put, 9), (receive, 10), (take, 9)])
+@pytest.mark.parametrize(("way", "calls"), [(put, 9), (receive, 11), (take, 9)])
 def test_whichever_call_fails_nothing_is_visible_or_left_and_the_next_try_works(
     tmp_path: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -88,15 +90,26 @@ def test_whichever_call_fails_nothing_is_visible_or_left_and_the_next_try_works(
         expected = OSError if error_number == errno.EIO else base_errors.UnavailableError
         assert isinstance(error, expected)
         assert store.find(HASH) is None
-        assert [path for path in root.rglob("*") if path.is_file()] == []
+        left = [path for path in root.rglob("*") if path.is_file()]
+        if way is receive and error_number != errno.EIO:
+            assert [path.read_bytes() for path in left] == received_before(failing)
+        else:
+            assert left == []
         assert source.read_bytes() == DATA
         assert failure_of(way, store, source) is None
         assert store.is_intact(HASH)
         assert list((root / "incoming").iterdir()) == []
+        assert store.committed_bytes(HASH) == len(DATA)
         assert source.exists() == (way is not take)
 
     assert not disk.has_failed
     assert disk.calls == calls == failing - 1
+
+
+def received_before(failing: int) -> list[bytes]:
+    """What an upload has on disk when this call of it fails: its first calls are its writes."""
+    received = DATA[: min(len(DATA), (failing - 1) * 1_000)]
+    return [received] if received else []
 
 
 def failure_of(way: Way, store: content.ContentStore, source: pathlib.Path) -> Exception | None:

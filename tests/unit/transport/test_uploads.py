@@ -1,27 +1,24 @@
-"""Uploads that end early: what a thread still writes to is closed only when the thread is done."""
+"""Uploads that end early: what a thread still writes to is closed only when the thread is done, and
+what came is kept for the client to go on with."""
 
 import asyncio
-import hashlib
 import pathlib
 import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from dshpc.v1 import file_service_pb2
-from dshpc_server import clock, errors
-from dshpc_server.batches import content as library
-from dshpc_server.files import content, partial
-from dshpc_server.store import committer, port
+from dshpc_server import errors
+from dshpc_server.files import content, partial, receipt
+from dshpc_server.store import committer
 from dshpc_server.store.sql.store import SqlStore
-from dshpc_server.transport import encoder
+from dshpc_server.transport import uploading
 from dshpc_server.transport.servicers import file
+from support import transport_uploads as uploads
 from support import transport_values as values
-
-DATA = b"sample,value\n1,2\n"
-NO_CALL = cast("Any", None)
-DEADLINE_SECONDS = 30.0
+from support.transport_uploads import CHUNK, DATA, DEADLINE_SECONDS, HASH, NO_CALL
 
 
 @pytest.fixture
@@ -39,40 +36,7 @@ async def writing(tmp_path: pathlib.Path) -> AsyncIterator[committer.Committer]:
 
 @pytest.fixture
 def servicer(kept: content.ContentStore, writing: committer.Committer) -> file.FileServicer:
-    return file.FileServicer(
-        content=kept,
-        library=library.Library(
-            content=kept, committer=writing, encoder=encoder.MultiJobResultEncoder()
-        ),
-        committer=writing,
-        limits=values.LIMITS,
-        clock=clock.SystemClock(),
-    )
-
-
-def header(data: bytes = DATA, *, size: int | None = None) -> file_service_pb2.UploadFileRequest:
-    return file_service_pb2.UploadFileRequest(
-        header=file_service_pb2.UploadHeader(
-            file_hash=hashlib.sha256(data).hexdigest(),
-            size_bytes=len(data) if size is None else size,
-        )
-    )
-
-
-async def sent(
-    *parts: file_service_pb2.UploadFileRequest, then_wait: bool = False
-) -> AsyncIterator[file_service_pb2.UploadFileRequest]:
-    for part in parts:
-        yield part
-    if then_wait:
-        await asyncio.Event().wait()
-
-
-CHUNK = file_service_pb2.UploadFileRequest(chunk=DATA)
-
-
-def incoming(folder: pathlib.Path) -> list[pathlib.Path]:
-    return list((folder / "files" / "incoming").iterdir())
+    return uploads.servicer_of(kept, writing, values.within(upload_stall_seconds=DEADLINE_SECONDS))
 
 
 class SlowDisk:
@@ -108,27 +72,28 @@ async def test_a_cancelled_upload_waits_for_the_write_that_is_under_way(
     servicer: file.FileServicer, slow_disk: SlowDisk, tmp_path: pathlib.Path
 ) -> None:
     upload = asyncio.ensure_future(
-        servicer.upload_file(sent(header(), CHUNK, then_wait=True), NO_CALL)
+        servicer.upload_file(uploads.sent(uploads.header(), CHUNK, then_wait=True), NO_CALL)
     )
     assert await asyncio.to_thread(slow_disk.entered.wait, DEADLINE_SECONDS)
     for _ in range(2):  # the client's, and the server's own
         upload.cancel()
         await asyncio.sleep(0)
-    assert len(incoming(tmp_path)) == 1
+    assert len(uploads.incoming(tmp_path)) == 1
     assert not upload.done()
     slow_disk.let_go()
     with pytest.raises(asyncio.CancelledError):
         await upload
-    assert incoming(tmp_path) == []
+    assert [path.read_bytes() for path in uploads.incoming(tmp_path)] == [DATA]
+    assert await uploads.committed_bytes(servicer) == len(DATA)
 
 
-async def test_an_upload_cancelled_between_chunks_leaves_nothing(
+async def test_of_an_upload_cancelled_between_chunks_what_came_is_kept(
     servicer: file.FileServicer, tmp_path: pathlib.Path
 ) -> None:
     reached = asyncio.Event()
 
     async def parts() -> AsyncIterator[file_service_pb2.UploadFileRequest]:
-        yield header(size=2 * len(DATA))
+        yield uploads.header(size=2 * len(DATA))
         yield CHUNK
         reached.set()
         await asyncio.Event().wait()
@@ -136,11 +101,11 @@ async def test_an_upload_cancelled_between_chunks_leaves_nothing(
     upload = asyncio.ensure_future(servicer.upload_file(parts(), NO_CALL))
     async with asyncio.timeout(DEADLINE_SECONDS):
         await reached.wait()
-    assert len(incoming(tmp_path)) == 1
+    assert len(uploads.incoming(tmp_path)) == 1
     upload.cancel()
     with pytest.raises(asyncio.CancelledError):
         await upload
-    assert incoming(tmp_path) == []
+    assert [path.read_bytes() for path in uploads.incoming(tmp_path)] == [DATA]
 
 
 async def test_an_upload_cancelled_while_it_begins_leaves_nothing(
@@ -152,47 +117,81 @@ async def test_an_upload_cancelled_while_it_begins_leaves_nothing(
     entered, let_go = threading.Event(), threading.Event()
     receive = kept.receive
 
-    def slowly(file_hash: str, size_bytes: int) -> object:
-        begun = receive(file_hash, size_bytes)
+    def slowly(*asked: Any) -> object:  # noqa: ANN401 - whatever it is asked
+        begun = receive(*asked)
         entered.set()
         assert let_go.wait(DEADLINE_SECONDS)
         return begun
 
     monkeypatch.setattr(kept, "receive", slowly)
-    upload = asyncio.ensure_future(servicer.upload_file(sent(header(), CHUNK), NO_CALL))
+    upload = asyncio.ensure_future(
+        servicer.upload_file(uploads.sent(uploads.header(), CHUNK), NO_CALL)
+    )
     assert await asyncio.to_thread(entered.wait, DEADLINE_SECONDS)
     upload.cancel()
     let_go.set()
     with pytest.raises(asyncio.CancelledError):
         await upload
-    assert incoming(tmp_path) == []
+    assert uploads.incoming(tmp_path) == []
 
 
-async def test_an_error_of_a_thread_is_the_calls(servicer: file.FileServicer) -> None:
-    with pytest.raises(errors.InvalidRequestError, match="SHA-256"):
-        await servicer.upload_file(
-            sent(header(b"x" * len(DATA)), CHUNK),
-            NO_CALL,
+async def test_a_client_that_sends_nothing_is_let_go_and_what_came_is_kept(
+    kept: content.ContentStore, writing: committer.Committer
+) -> None:
+    impatient = uploads.servicer_of(kept, writing, values.within(upload_stall_seconds=0.05))
+    with pytest.raises(errors.LimitExceededError, match=r"sent nothing for 0\.05 s"):
+        await impatient.upload_file(
+            uploads.sent(uploads.header(), uploads.chunk(DATA[:9]), then_wait=True), NO_CALL
         )
+    assert await uploads.committed_bytes(impatient) == 9
+    with pytest.raises(errors.LimitExceededError, match="sent nothing"):
+        await impatient.upload_file(uploads.sent(then_wait=True), NO_CALL)
 
 
-@pytest.mark.parametrize("announced", [0, len(DATA) - 1, len(DATA) + 1])
-async def test_content_that_is_here_is_not_labelled_with_a_wrong_size(
+async def test_a_connection_that_is_lost_looks_like_the_end_at_first_and_what_came_is_kept(
+    servicer: file.FileServicer, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploading, "END_SECONDS", DEADLINE_SECONDS)
+    ended = asyncio.Event()
+
+    async def parts() -> AsyncIterator[file_service_pb2.UploadFileRequest]:
+        yield uploads.header()
+        yield uploads.chunk(DATA[:9])
+        ended.set()
+
+    upload = asyncio.ensure_future(servicer.upload_file(parts(), NO_CALL))
+    await ended.wait()
+    await asyncio.sleep(0)
+    assert not upload.done()
+    upload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    assert [path.read_bytes() for path in uploads.incoming(tmp_path)] == [DATA[:9]]
+
+
+async def test_an_upload_cancelled_while_it_is_stored_is_stored_with_its_labels(
     servicer: file.FileServicer,
     kept: content.ContentStore,
     writing: committer.Committer,
-    announced: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    kept.put(DATA)  # an output, say: content without labels
-    with pytest.raises(errors.InvalidRequestError, match="size_bytes"):
-        await servicer.upload_file(sent(header(size=announced)), NO_CALL)
-    answer = await servicer.upload_file(sent(header()), NO_CALL)
-    assert answer.already_existed
-    assert answer.file.size_bytes == len(DATA)
+    entered, let_go = threading.Event(), threading.Event()
+    commit = receipt.Receipt.commit
 
-    def labels(store: port.Reader) -> port.FileRecord | None:
-        return store.find_file(header().header.file_hash)
+    def slowly(coming: receipt.Receipt) -> bool:
+        entered.set()
+        assert let_go.wait(DEADLINE_SECONDS)
+        return commit(coming)
 
-    record = await writing.read(labels)
-    assert record is not None
-    assert record.size_bytes == len(DATA)
+    monkeypatch.setattr(receipt.Receipt, "commit", slowly)
+    upload = asyncio.ensure_future(
+        servicer.upload_file(uploads.sent(uploads.header(), CHUNK), NO_CALL)
+    )
+    assert await asyncio.to_thread(entered.wait, DEADLINE_SECONDS)
+    upload.cancel()
+    await asyncio.sleep(0)
+    let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    assert kept.is_intact(HASH)
+    assert await writing.read(lambda store: store.find_file(HASH)) is not None

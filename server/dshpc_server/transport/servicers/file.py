@@ -1,20 +1,18 @@
 """FileService: input files and outputs, addressed by the SHA-256 of their content."""
 
 import asyncio
-import contextlib
-import functools
-from collections.abc import AsyncIterator, Callable
-from typing import BinaryIO, TypeVar
+from collections.abc import AsyncIterator
+from typing import BinaryIO
 
 from dshpc.v1 import file_service_pb2
 from dshpc_server import clock, errors
 from dshpc_server.batches import content as library
-from dshpc_server.domain.rejection import Violation
-from dshpc_server.files import content, receipt
+from dshpc_server.files import content
 from dshpc_server.store import committer, port
-from dshpc_server.transport import edge, known, limits, moments, options
+from dshpc_server.transport import edge, limits, moments, options, pages, uploading
 
-T = TypeVar("T")
+_LISTING = "files"
+"""What a page token of ListFiles is asked of: there are no filters."""
 
 
 class FileServicer:
@@ -32,24 +30,31 @@ class FileServicer:
         self._content = content
         self._library = library
         self._committer = committer
-        self._limits = limits
-        self._clock = clock
+        self._uploading = uploading.Uploading(
+            content=content, library=library, committer=committer, limits=limits, clock=clock
+        )
 
     async def upload_file(
         self, parts: AsyncIterator[file_service_pb2.UploadFileRequest], call: edge.Call
     ) -> file_service_pb2.UploadFileResponse:
         """Store one file, verified."""
         del call
-        header = await self._header(parts)
-        already_existed = not await self._library.missing([header.file_hash])
-        if already_existed:
-            await self._check_size(header)
-        else:
-            already_existed = await self._receive(header, parts)
-        record = await self._remember(header)
+        record, already_existed = await self._uploading.take(parts)
         return file_service_pb2.UploadFileResponse(
             file=_message(record), already_existed=already_existed
         )
+
+    async def get_upload(
+        self, asked: file_service_pb2.GetUploadRequest, call: edge.Call
+    ) -> file_service_pb2.GetUploadResponse:
+        """How much of an upload is committed."""
+        del call
+        file_hash = options.file_hash("file_hash", asked.file_hash)
+        record = await self._library.record(file_hash)
+        if record is not None:
+            return file_service_pb2.GetUploadResponse(committed_bytes=record.size_bytes)
+        committed_bytes = await asyncio.to_thread(self._content.committed_bytes, file_hash)
+        return file_service_pb2.GetUploadResponse(committed_bytes=committed_bytes)
 
     async def download_file(
         self, asked: file_service_pb2.DownloadFileRequest, call: edge.Call
@@ -58,7 +63,7 @@ class FileServicer:
         file_hash = options.file_hash("file_hash", asked.file_hash)
         for field in ("offset", "limit"):
             if getattr(asked, field) < 0:
-                raise _invalid(field, "must not be negative")
+                raise uploading.invalid(field, "must not be negative")
         file = await self._library.open(file_hash)
         if file is None:
             raise errors.NotFoundError("file", file_hash)
@@ -83,90 +88,49 @@ class FileServicer:
         missing = await self._library.missing(hashes)
         return file_service_pb2.FindMissingFilesResponse(missing_hashes=missing)
 
-    async def _header(
-        self, parts: AsyncIterator[file_service_pb2.UploadFileRequest]
-    ) -> file_service_pb2.UploadHeader:
-        first = await anext(parts, None)
-        if first is None or first.WhichOneof("part") != "header":
-            raise _invalid("header", "the first message must be the header")
-        header = first.header
-        known.refuse_unknown("header", header)
-        options.file_hash("header.file_hash", header.file_hash)
-        if header.size_bytes < 0:
-            raise _invalid("header.size_bytes", "must not be negative")
-        if header.size_bytes > self._limits.max_file_bytes:
-            raise errors.LimitExceededError(
-                "max_file_bytes", maximum=self._limits.max_file_bytes, actual=header.size_bytes
-            )
-        for field in ("filename", "media_type"):
-            if len(getattr(header, field).encode()) > limits.MAX_LABEL_BYTES:
-                raise _invalid(f"header.{field}", f"is over {limits.MAX_LABEL_BYTES} bytes")
-        return header
-
-    async def _check_size(self, header: file_service_pb2.UploadHeader) -> None:
-        """Refuse a wrong size for content that is here: an output has no labels yet to keep."""
-        file = await self._library.open(header.file_hash)
-        if file is None:
-            return
-        with file:
-            size = await asyncio.to_thread(file.seek, 0, 2)
-        if size != header.size_bytes:
-            raise _invalid("header.size_bytes", f"{header.size_bytes}, but the content has {size}")
-
-    async def _receive(
-        self,
-        header: file_service_pb2.UploadHeader,
-        parts: AsyncIterator[file_service_pb2.UploadFileRequest],
-    ) -> bool:
-        with contextlib.ExitStack() as stack:
-            coming = await _in_thread(
-                lambda: stack.enter_context(
-                    self._content.receive(header.file_hash, header.size_bytes)
-                )
-            )
-            return await _write(coming, parts)
-
-    async def _remember(self, header: file_service_pb2.UploadHeader) -> port.FileRecord:
-        now = self._clock.now()
-        record = port.FileRecord(
-            file_hash=header.file_hash,
-            size_bytes=header.size_bytes,
-            filename=header.filename,
-            media_type=header.media_type,
-            created_at=now,
-            last_used_at=now,
+    async def list_files(
+        self, asked: file_service_pb2.ListFilesRequest, call: edge.Call
+    ) -> file_service_pb2.ListFilesResponse:
+        """The stored files, the newest first."""
+        del call
+        size = options.page_size(asked.page_size)
+        after = pages.place(asked.page_token, _LISTING)
+        records = await self._committer.read(
+            lambda store: store.find_files(after=after, limit=size + 1)
         )
-        return await self._committer.write(lambda writer: writer.put_file(record))
+        page = file_service_pb2.ListFilesResponse()
+        page_bytes = 0
+        for count, record in enumerate(records):
+            message = _message(record)
+            page_bytes += message.ByteSize() + 5
+            if count and (count == size or page_bytes > limits.DEFAULT_RESPONSE_BYTES):
+                last = records[count - 1]
+                position = port.ListPosition(at=last.created_at, name=last.file_hash)
+                page.next_page_token = pages.token(position, _LISTING)
+                break
+            page.files.append(message)
+        return page
 
+    async def get_file(
+        self, asked: file_service_pb2.GetFileRequest, call: edge.Call
+    ) -> file_service_pb2.GetFileResponse:
+        """What is known of one file or output."""
+        del call
+        file_hash = options.file_hash("file_hash", asked.file_hash)
+        record = await self._library.record(file_hash)
+        if record is None:
+            raise errors.NotFoundError("file", file_hash)
+        return file_service_pb2.GetFileResponse(file=_message(record))
 
-async def _write(
-    coming: receipt.Receipt, parts: AsyncIterator[file_service_pb2.UploadFileRequest]
-) -> bool:
-    """Take the chunks in; whether the file had been stored before."""
-    async for part in parts:
-        if part.WhichOneof("part") != "chunk":
-            raise _invalid("chunk", "after the header only chunks may follow")
-        await _in_thread(functools.partial(coming.write, part.chunk))
-    return await _in_thread(coming.commit)
-
-
-async def _in_thread(act: Callable[[], T]) -> T:
-    """Act in a thread, and stay until it has ended, even when the call is cancelled meanwhile.
-
-    What the thread uses is closed afterwards; a descriptor that is closed under a write may be
-    another file's by the time of the write.
-    """
-    acting = asyncio.ensure_future(asyncio.to_thread(act))
-    cancelled: asyncio.CancelledError | None = None
-    while not acting.done():
-        try:
-            await asyncio.wait([acting])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        acting.exception()  # looked at: nobody is left to be told
-        raise cancelled
-    return acting.result()
+    async def delete_file(
+        self, asked: file_service_pb2.DeleteFileRequest, call: edge.Call
+    ) -> file_service_pb2.DeleteFileResponse:
+        """Remove a file or an output."""
+        del call
+        file_hash = options.file_hash("file_hash", asked.file_hash)
+        if not await self._library.delete(file_hash):
+            raise errors.NotFoundError("file", file_hash)
+        return file_service_pb2.DeleteFileResponse()
 
 
 async def _send(
@@ -174,7 +138,7 @@ async def _send(
 ) -> None:
     size = await asyncio.to_thread(file.seek, 0, 2)
     if asked.offset > size:
-        raise _invalid("offset", f"{asked.offset} is beyond the end, {size}")
+        raise uploading.invalid("offset", f"{asked.offset} is beyond the end, {size}")
     await asyncio.to_thread(file.seek, asked.offset)
     left = min(asked.limit or size, size - asked.offset)
     while left > 0:
@@ -194,7 +158,3 @@ def _message(record: port.FileRecord) -> file_service_pb2.File:
         create_time=moments.timestamp(record.created_at),
         last_used_time=moments.timestamp(record.last_used_at),
     )
-
-
-def _invalid(field: str, description: str) -> errors.InvalidRequestError:
-    return errors.InvalidRequestError(Violation(field=field, description=description))

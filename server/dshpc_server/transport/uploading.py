@@ -1,0 +1,210 @@
+"""Taking in one upload: the header, the chunks, and what is said at the end.
+
+Promises: what came of an upload that was cut, cancelled, stalled or superseded is kept; a file is
+answered only when its content and its labels are stored; nobody deletes it in between.
+"""
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import AsyncIterator
+
+from dshpc.v1 import file_service_pb2
+from dshpc_server import clock, errors
+from dshpc_server.batches import content as library
+from dshpc_server.domain.rejection import Violation
+from dshpc_server.files import content, receipt, staying
+from dshpc_server.files import errors as files_errors
+from dshpc_server.store import committer, port
+from dshpc_server.transport import known, limits, options
+
+END_SECONDS = 0.5
+"""A connection that is lost looks, for a moment, like a client that has sent everything."""
+LONG_WORKS = 2
+"""How many large uploads read what is kept, or are made durable, at one time: seconds a GiB."""
+SHORT_WORKS = 4
+"""How much else is done for uploads on disk at one time. Together these leave threads to those who
+ask for other things, also while the disk hangs."""
+LONG_WORK_BYTES = 64 * 1024 * 1024
+"""From this size on."""
+
+
+class StalledUploaderError(errors.LimitExceededError):
+    """The client has not sent anything for too long."""
+
+    def __init__(self, stall_seconds: float) -> None:
+        super().__init__(
+            "upload_stall_seconds", maximum=int(stall_seconds), actual=int(stall_seconds)
+        )
+        self._stall_seconds = stall_seconds
+
+    def __str__(self) -> str:
+        return f"the client has sent nothing for {self._stall_seconds:g} s"
+
+
+class Parts:
+    """The messages of one upload; a client that sends none for too long ends its call."""
+
+    def __init__(
+        self, parts: AsyncIterator[file_service_pb2.UploadFileRequest], stall_seconds: float
+    ) -> None:
+        self._parts = parts
+        self._stall_seconds = stall_seconds
+
+    async def header(self) -> file_service_pb2.UploadHeader:
+        """The first message; anything else is refused."""
+        first = await self._next()
+        if first is None or first.WhichOneof("part") != "header":
+            raise invalid("header", "the first message must be the header")
+        return first.header
+
+    async def chunk(self) -> bytes | None:
+        """The bytes of the next message; None at the end."""
+        part = await self._next()
+        if part is None:
+            return None
+        if part.WhichOneof("part") != "chunk":
+            raise invalid("chunk", "after the header only chunks may follow")
+        return part.chunk
+
+    async def _next(self) -> file_service_pb2.UploadFileRequest | None:
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                return await anext(self._parts, None)
+        except TimeoutError as error:
+            raise StalledUploaderError(self._stall_seconds) from error
+
+
+class Uploading:
+    """Takes uploads in."""
+
+    def __init__(
+        self,
+        *,
+        content: content.ContentStore,
+        library: library.Library,
+        committer: committer.Committer,
+        limits: limits.Limits,
+        clock: clock.Clock,
+    ) -> None:
+        self._content = content
+        self._library = library
+        self._committer = committer
+        self._limits = limits
+        self._clock = clock
+        self._long_work = asyncio.Semaphore(LONG_WORKS)
+        self._short_work = asyncio.Semaphore(SHORT_WORKS)
+
+    async def take(
+        self, messages: AsyncIterator[file_service_pb2.UploadFileRequest]
+    ) -> tuple[port.FileRecord, bool]:
+        """Store one file, verified; its record, and whether it had been stored before."""
+        parts = Parts(messages, self._limits.upload_stall_seconds)
+        header = await parts.header()
+        self._check(header)
+        found = await self._found(header)
+        if found is not None:
+            return found, True
+        with contextlib.ExitStack() as stack:
+            try:
+                coming = await self._begin(header, stack)
+            except files_errors.StoredMeanwhileError:
+                return await self._found_after_all(header), True
+            await self._write(coming, header, parts)
+            async with self._turn(header.size_bytes):
+                return await staying.until_done(self._commit(coming, header))
+
+    async def _begin(
+        self, header: file_service_pb2.UploadHeader, stack: contextlib.ExitStack
+    ) -> receipt.Receipt:
+        def begin() -> receipt.Receipt:
+            return stack.enter_context(
+                self._content.receive(header.file_hash, header.size_bytes, header.write_offset)
+            )
+
+        async with self._turn(header.write_offset):
+            return await staying.in_thread(begin)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, size_bytes: int) -> AsyncIterator[None]:
+        """Wait with work on so many bytes until there is not too much of it."""
+        async with self._short_work if size_bytes < LONG_WORK_BYTES else self._long_work:
+            yield
+
+    async def _write(
+        self, coming: receipt.Receipt, header: file_service_pb2.UploadHeader, parts: Parts
+    ) -> None:
+        """Take the chunks in."""
+        while (chunk := await parts.chunk()) is not None:
+            async with self._short_work:
+                await staying.in_thread(functools.partial(coming.write, chunk))
+        if coming.received_bytes < header.size_bytes:
+            # If the client is gone, this is cancelled, and what came is kept; else it is refused.
+            await asyncio.sleep(END_SECONDS)
+
+    def _check(self, header: file_service_pb2.UploadHeader) -> None:
+        known.refuse_unknown("header", header)
+        options.file_hash("header.file_hash", header.file_hash)
+        for field in ("size_bytes", "write_offset"):
+            if getattr(header, field) < 0:
+                raise invalid(f"header.{field}", "must not be negative")
+        if header.size_bytes > self._limits.max_file_bytes:
+            raise errors.LimitExceededError(
+                "max_file_bytes", maximum=self._limits.max_file_bytes, actual=header.size_bytes
+            )
+        if header.write_offset > header.size_bytes:
+            raise invalid("header.write_offset", "is beyond header.size_bytes")
+        for field in ("filename", "media_type"):
+            if len(getattr(header, field).encode()) > limits.MAX_LABEL_BYTES:
+                raise invalid(f"header.{field}", f"is over {limits.MAX_LABEL_BYTES} bytes")
+
+    async def _found(self, header: file_service_pb2.UploadHeader) -> port.FileRecord | None:
+        """The record of what is stored already; an output gets its first labels."""
+        with self._library.held([header.file_hash]):
+            if await self._library.missing([header.file_hash]):
+                return None
+            await self._check_size(header)
+            return await self._remember(header)
+
+    async def _found_after_all(self, header: file_service_pb2.UploadHeader) -> port.FileRecord:
+        found = await self._found(header)
+        if found is None:
+            raise errors.UnavailableError(
+                "the file was stored and deleted at this moment", retry_after_seconds=1.0
+            )
+        return found
+
+    async def _check_size(self, header: file_service_pb2.UploadHeader) -> None:
+        """Refuse a wrong size for content that is here: an output has no labels yet to keep."""
+        file = await self._library.open(header.file_hash)
+        if file is None:
+            return
+        with file:
+            size = await asyncio.to_thread(file.seek, 0, 2)
+        if size != header.size_bytes:
+            raise invalid("header.size_bytes", f"{header.size_bytes}, but the content has {size}")
+
+    async def _commit(
+        self, coming: receipt.Receipt, header: file_service_pb2.UploadHeader
+    ) -> tuple[port.FileRecord, bool]:
+        with self._library.held([header.file_hash]):
+            await self._library.settled([header.file_hash])
+            already_existed = await asyncio.to_thread(coming.commit)
+            return await self._remember(header), already_existed
+
+    async def _remember(self, header: file_service_pb2.UploadHeader) -> port.FileRecord:
+        now = self._clock.now()
+        record = port.FileRecord(
+            file_hash=header.file_hash,
+            size_bytes=header.size_bytes,
+            filename=header.filename,
+            media_type=header.media_type,
+            created_at=now,
+            last_used_at=now,
+        )
+        return await self._committer.write(lambda writer: writer.put_file(record))
+
+
+def invalid(field: str, description: str) -> errors.InvalidRequestError:
+    """What is wrong with one field."""
+    return errors.InvalidRequestError(Violation(field=field, description=description))

@@ -1,0 +1,112 @@
+"""Pages of ListFiles: cut by count and by bytes, and gone on with where they ended."""
+
+import datetime
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import pytest
+
+from dshpc.v1 import file_service_pb2
+from dshpc_server import clock, errors
+from dshpc_server.store import port
+from dshpc_server.transport import limits, pages
+from dshpc_server.transport.servicers import file
+from support import store_values, transport_values
+
+T = TypeVar("T")
+NO_CALL = cast("Any", None)
+
+
+class Files:
+    """A store that holds files, and a committer that reads from it."""
+
+    def __init__(self, records: Sequence[port.FileRecord]) -> None:
+        self._records = sorted(records, key=self._place, reverse=True)
+        self.asked: list[int] = []
+
+    async def read(self, question: Callable[[Any], T]) -> T:
+        return question(self)
+
+    def find_files(
+        self, *, after: port.ListPosition | None, limit: int
+    ) -> Sequence[port.FileRecord]:
+        self.asked.append(limit)
+        last = None if after is None else (after.at, after.name)
+        return [each for each in self._records if last is None or self._place(each) < last][:limit]
+
+    @staticmethod
+    def _place(record: port.FileRecord) -> tuple[datetime.datetime, str]:
+        return record.created_at, record.file_hash
+
+
+def servicer(store: Files) -> file.FileServicer:
+    return file.FileServicer(
+        content=cast("Any", None),
+        library=cast("Any", None),
+        committer=cast("Any", store),
+        limits=transport_values.LIMITS,
+        clock=clock.SystemClock(),
+    )
+
+
+def records(count: int, *, filename: str = "a.csv") -> list[port.FileRecord]:
+    """Files of which always three are of one moment."""
+    return [
+        store_values.file_record(str(number), at=store_values.later(number // 3), filename=filename)
+        for number in range(count)
+    ]
+
+
+async def all_pages(store: Files, size: int) -> list[list[str]]:
+    listed: list[list[str]] = []
+    token = ""
+    while True:
+        asked = file_service_pb2.ListFilesRequest(page_size=size, page_token=token)
+        page = await servicer(store).list_files(asked, NO_CALL)
+        listed.append([each.file_hash for each in page.files])
+        token = page.next_page_token
+        if not token:
+            return listed
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 9, 10, 11])
+async def test_pages_of_any_size_tell_every_file_once(size: int) -> None:
+    store = Files(records(10))
+    listed = await all_pages(store, size)
+    newest_first = [each.file_hash for each in store.find_files(after=None, limit=10)]
+    assert [each for page in listed for each in page] == newest_first
+    assert all(len(page) == size for page in listed[:-1])
+    assert 0 < len(listed[-1]) <= size
+
+
+async def test_no_files_are_one_empty_page() -> None:
+    assert await all_pages(Files([]), 5) == [[]]
+
+
+@pytest.mark.parametrize(
+    ("size", "asked"), [(0, limits.DEFAULT_PAGE_SIZE), (1_000_000, limits.MAX_PAGE_SIZE)]
+)
+async def test_a_page_has_its_default_and_its_limit(size: int, asked: int) -> None:
+    store = Files([])
+    await all_pages(store, size)
+    assert store.asked == [asked + 1]
+
+
+async def test_a_page_ends_before_it_is_too_large_for_a_message() -> None:
+    long = "n" * limits.MAX_LABEL_BYTES
+    store = Files(records(4_000, filename=long))
+    page = await servicer(store).list_files(
+        file_service_pb2.ListFilesRequest(page_size=5_000), NO_CALL
+    )
+    assert page.ByteSize() <= limits.DEFAULT_RESPONSE_BYTES + 1_000
+    listed = await all_pages(store, 5_000)
+    assert len(listed) > 1
+    assert sum(len(page) for page in listed) == 4_000
+
+
+async def test_a_token_of_another_listing_is_refused() -> None:
+    position = port.ListPosition(at=store_values.NOON, name=store_values.sha("0"))
+    for token in (pages.token(position, "jobs"), pages.token(3, "files"), "nonsense"):
+        asked = file_service_pb2.ListFilesRequest(page_token=token)
+        with pytest.raises(errors.InvalidRequestError, match="page_token"):
+            await servicer(Files([])).list_files(asked, NO_CALL)
