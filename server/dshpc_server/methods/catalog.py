@@ -20,17 +20,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from dshpc_server.clock import Clock
-from dshpc_server.methods import errors, manifest, method, records, snapshots
+from dshpc_server.methods import errors, folder, marks, method, records, snapshots
 
 _Key = tuple[str, str]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class BrokenManifest:
-    """Something that was left out of a load."""
-
-    file: pathlib.Path
-    reason: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +37,7 @@ class LoadReport:
     """Names whose current version has another hash than before."""
     removed: tuple[str, ...]
     """Names that were current before and are not, broken ones included."""
-    broken: tuple[BrokenManifest, ...]
+    broken: tuple[folder.BrokenManifest, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,12 +50,12 @@ class _State:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Found:
-    """A manifest that could be read."""
+class _Seen:
+    """A script folder that was hashed, and what it looked like then."""
 
-    file: pathlib.Path
+    mark: marks.Mark
     document: dict[str, Any]
-    manifest: method.Manifest
+    function_hash: str
 
 
 _NOTHING: Mapping[Any, Any] = types.MappingProxyType({})
@@ -85,6 +77,8 @@ class Catalog:
         self._loading = threading.Lock()
         self._known: dict[_Key, records.Record] | None = None
         self._usable: set[_Key] = set()
+        self._seen: dict[str, _Seen] = {}
+        self._made: dict[_Key, tuple[records.Record, method.MethodVersion]] = {}
         self._state = _State(current=_NOTHING, by_name=_NOTHING, by_key=_NOTHING)
 
     def current(self) -> Mapping[str, method.MethodVersion]:
@@ -99,73 +93,74 @@ class Catalog:
         """One version, current or not."""
         return self._state.by_key.get((name, function_hash))
 
-    def load(self) -> LoadReport:
+    def load(self, *, skip_unchanged: bool = False) -> LoadReport:
         """Read the methods folder; for the first time and again.
 
-        Raises MethodsDirError, and changes nothing, when the folder as a whole cannot be read.
+        With `skip_unchanged`, script folders that have not changed since they were hashed (see
+        `methods.marks`) are not read, nor are their snapshots checked: for 200 methods of 50 small
+        files a fifth of the work, and far less for large ones. Raises MethodsDirError, and changes
+        nothing, when the folder as a whole cannot be read.
         """
         with self._loading:
-            found, broken = self._find()
+            found, broken = folder.find(self._methods_dir)
             self._snapshots.remove_leftovers()
             known, unreadable = self._remembered()
+            newest = _newest_orders(known)
             current: dict[str, str] = {}
             for one in found:
+                name = one.manifest.name
                 try:
-                    current[one.manifest.name] = self._load_one(one, known)
+                    current[name] = self._hash(one, skip_unchanged=skip_unchanged)
+                    self._remember(one, current[name], known, newest[name])
                 except (errors.TreeError, OSError) as error:
-                    broken.append(BrokenManifest(file=one.file, reason=_reason(error)))
+                    current.pop(name, None)
+                    reason = errors.reason(error)
+                    broken.append(folder.BrokenManifest(file=one.file, reason=reason))
             if self._known is None:
                 broken += unreadable + self._check_old(known)
                 self._known = known
             return self._publish(current, known, broken)
 
-    def _find(self) -> tuple[list[_Found], list[BrokenManifest]]:
-        found: dict[str, list[_Found]] = collections.defaultdict(list)
-        broken = []
-        for file in self._manifest_files():
-            try:
-                document = manifest.document(file)
-                parsed = manifest.parse(document, file)
-            except errors.ManifestError as error:
-                broken.append(BrokenManifest(file=file, reason=error.reason))
-            else:
-                one = _Found(file=file, document=document, manifest=parsed)
-                found[parsed.name].append(one)
-        for name, same in found.items():
-            if len(same) > 1:
-                files = ", ".join(one.file.name for one in same)
-                reason = f"name '{name}' is in several manifests: {files}"
-                broken += [BrokenManifest(file=one.file, reason=reason) for one in same]
-        return [same[0] for same in found.values() if len(same) == 1], broken
-
-    def _manifest_files(self) -> list[pathlib.Path]:
-        try:
-            # An empty folder is a site without methods yet; a missing one is a mistake.
-            commands = self._methods_dir / "commands"
-            if commands not in self._methods_dir.iterdir():
-                return []
-            files = sorted(commands.iterdir())
-        except OSError as error:
-            raise errors.MethodsDirError(self._methods_dir, _reason(error)) from error
-        return [file for file in files if file.suffix == ".json" and file.name[0] != "."]
-
-    def _remembered(self) -> tuple[dict[_Key, records.Record], list[BrokenManifest]]:
+    def _remembered(self) -> tuple[dict[_Key, records.Record], list[folder.BrokenManifest]]:
         if self._known is not None:
             return self._known, []
         readable, unreadable = self._records.read()
         return (
             {(record.name, record.function_hash): record for record in readable},
-            [BrokenManifest(file=error.file, reason=error.reason) for error in unreadable],
+            [folder.BrokenManifest(file=error.file, reason=error.reason) for error in unreadable],
         )
 
-    def _load_one(self, found: _Found, known: dict[_Key, records.Record]) -> str:
+    def _hash(self, found: folder.Found, *, skip_unchanged: bool) -> str:
+        """Return the function_hash; its snapshot is there."""
         name = found.manifest.name
         source = self._methods_dir / "scripts" / name
+        now, mark, seen = self._clock.now(), marks.of(source), self._seen.pop(name, None)
+        if (
+            skip_unchanged
+            and seen is not None
+            and (seen.mark, seen.document) == (mark, found.document)
+            and self._snapshots.path(seen.function_hash).is_dir()
+        ):
+            self._seen[name] = seen
+            return seen.function_hash
         function_hash = self._snapshots.take(source, found.manifest)
-        before = known.get((name, function_hash))
-        newest = max((r.order for r in known.values() if r.name == name), default=0)
+        if mark is not None and mark.is_settled(now):
+            self._seen[name] = _Seen(
+                mark=mark, document=found.document, function_hash=function_hash
+            )
+        return function_hash
+
+    def _remember(
+        self,
+        found: folder.Found,
+        function_hash: str,
+        known: dict[_Key, records.Record],
+        newest: int,
+    ) -> None:
+        key = (found.manifest.name, function_hash)
+        before = known.get(key)
         record = records.Record(
-            name=name,
+            name=found.manifest.name,
             function_hash=function_hash,
             document=found.document,
             created_at=before.created_at if before else self._clock.now(),
@@ -173,11 +168,10 @@ class Catalog:
         )
         if record != before:
             self._records.write(record)
-            known[(name, function_hash)] = record
-        self._usable.add((name, function_hash))
-        return function_hash
+            known[key] = record
+        self._usable.add(key)
 
-    def _check_old(self, known: Mapping[_Key, records.Record]) -> list[BrokenManifest]:
+    def _check_old(self, known: Mapping[_Key, records.Record]) -> list[folder.BrokenManifest]:
         """Take up the versions of earlier runs whose snapshot is as it was."""
         damaged = []
         for key, record in known.items():
@@ -188,14 +182,14 @@ class Catalog:
                 self._usable.add(key)
             else:
                 reason = "its snapshot is damaged, and the source is gone"
-                damaged.append(BrokenManifest(file=self._records.file(*key), reason=reason))
+                damaged.append(folder.BrokenManifest(file=self._records.file(*key), reason=reason))
         return damaged
 
     def _publish(
         self,
         current: Mapping[str, str],
         known: Mapping[_Key, records.Record],
-        broken: list[BrokenManifest],
+        broken: list[folder.BrokenManifest],
     ) -> LoadReport:
         before = self._state.current
         state = self._new_state(current, known)
@@ -220,7 +214,7 @@ class Catalog:
         for record in sorted(known.values(), key=lambda record: -record.order):
             key = (record.name, record.function_hash)
             if key in self._usable:
-                by_key[key] = record.version(self._snapshots.path(record.function_hash))
+                by_key[key] = self._version(record)
                 by_name[record.name].append(by_key[key])
         return _State(
             current=types.MappingProxyType(
@@ -230,8 +224,18 @@ class Catalog:
             by_key=by_key,
         )
 
+    def _version(self, record: records.Record) -> method.MethodVersion:
+        """Return the version of a record; of an old record the one that was made before."""
+        key = (record.name, record.function_hash)
+        if key not in self._made or self._made[key][0] is not record:
+            version = record.version(self._snapshots.path(record.function_hash))
+            self._made[key] = (record, version)
+        return self._made[key][1]
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return str(error)
+
+def _newest_orders(known: Mapping[_Key, records.Record]) -> Mapping[str, int]:
+    """The order of each name's newest version; 0 for a name that has none."""
+    newest: dict[str, int] = collections.defaultdict(int)
+    for record in known.values():
+        newest[record.name] = max(newest[record.name], record.order)
+    return newest

@@ -33,3 +33,10 @@ class ParameterError(errors.InvalidRequestError):
 
     def __init__(self, violations: tuple[Violation, ...]) -> None:
         super().__init__(*violations)
+
+
+def reason(error: Exception) -> str:
+    """Say why, for people: an error of the system in its own words, without its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)

@@ -30,6 +30,9 @@ MAX_MANIFEST_BYTES = 1024 * 1024
 MAX_NAME_BYTES = 128
 # Ten years: what a deadline can be reckoned with on every clock.
 MAX_TIMEOUT_SECONDS = 10 * 365 * 24 * 3600
+MAX_DEFAULT_DEPTH = 16
+"""A default is told to clients as a protobuf message, which they read 100 levels deep. A level of
+objects takes three, and what is around a default eleven."""
 _OLDER_TYPES = {
     "float": "number",
     "int": "integer",
@@ -165,6 +168,21 @@ def _check_parameter(parameter: method.Parameter) -> None:
         identity.canonical(parameter.default)
     except (ValueError, RecursionError) as error:
         raise fields.InvalidError(f"the default has no canonical form: {error}") from error
+    if _depth(parameter.default) > MAX_DEFAULT_DEPTH:
+        raise fields.InvalidError(f"the default is nested deeper than {MAX_DEFAULT_DEPTH} levels")
+
+
+def _depth(value: identity.Json) -> int:
+    """How many lists and objects are inside one another at the most."""
+    depth, level = 0, [value]
+    while nested := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        level = [
+            inner
+            for each in nested
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return depth
 
 
 def _inputs(manifest: Mapping[str, Any]) -> tuple[str, ...]:

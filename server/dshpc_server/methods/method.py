@@ -83,7 +83,11 @@ class Manifest:
         return not self.parameters
 
     def parameter_schema(self) -> dict[str, Any]:
-        """Return the JSON schema (Draft 2020-12) of the parameters after defaults are filled in."""
+        """Return the JSON schema (Draft 2020-12) that a job's parameters are checked against.
+
+        It holds for what a client sends as well as after defaults are filled in: what has a default
+        is never asked for.
+        """
         schema: dict[str, Any] = {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",
@@ -92,7 +96,7 @@ class Manifest:
             return schema
         return schema | {
             "properties": {p.name: _parameter_schema(p) for p in self.parameters},
-            "required": [p.name for p in self.parameters if p.required],
+            "required": [p.name for p in self.parameters if p.required and not p.has_default],
             "additionalProperties": False,
         }
 

@@ -32,7 +32,8 @@ from dshpc_server.methods import errors, method
 RECIPE = b"dshpc-function-1"
 _LENGTH_BYTES = 8
 _PIECE_BYTES = 1024 * 1024
-_SKIPPED = "__pycache__"
+SKIPPED = "__pycache__"
+"""Folders of this name do not count."""
 # A FIFO would block the open, a link would lead elsewhere.
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -79,7 +80,7 @@ def paths(tree: pathlib.Path) -> list[str]:
         for entry in _entries(tree / folder):
             path = folder + entry.name
             if entry.is_dir(follow_symlinks=False):
-                if entry.name != _SKIPPED:
+                if entry.name != SKIPPED:
                     folders.append(path + "/")
             elif entry.is_file(follow_symlinks=False):
                 found.append(path)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import inspect
 import json
 import pathlib
 import re
@@ -12,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from dshpc_server import config
 from dshpc_server.batches import endings
 from dshpc_server.domain import lifecycle
 from dshpc_server.domain.job import AttemptKey, JobStatus, Resources
 from dshpc_server.engine import port
 from dshpc_server.engine.local import contract
-from dshpc_server.methods import errors, manifest, method, tree
+from dshpc_server.methods import errors, manifest, method, reloading, tree
+from dshpc_server.transport import limits
 from support import documents, methods_site
 
 PAGE = "docs/methods.md"
@@ -40,6 +43,11 @@ def table(heading: str, number: int = 0) -> list[list[str]]:
     tables = re.findall(r"(?:^\|.*\|\n)+", part, re.MULTILINE)
     lines = tables[number].splitlines()[2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def section(heading: str) -> str:
+    """The text below a heading, up to the next one."""
+    return documents.text(PAGE).split(f"## {heading}\n")[1].split("\n#")[0]
 
 
 def first_words(rows: list[list[str]]) -> list[str]:
@@ -153,6 +161,38 @@ def test_every_variable_of_the_environment_is_told() -> None:
     job = contract.job_of(launch, {"PATH": "/bin", "TZ": "UTC", "SECRET": "x"})
     told = [name.replace("<NAME>", "NAME") for name in first_words(table("How a method is run"))]
     assert sorted(told) == sorted(job["env"])
+
+
+def test_reading_again_is_told_with_the_settings_default_and_the_words_of_the_log() -> None:
+    part = " ".join(section("Reading the folder again").split())
+    seconds = config.Settings.model_fields["methods_reload_seconds"].default
+    assert f"`methods_reload_seconds`](configuration.md#where), {seconds:g} unless" in part
+    source = inspect.getsource(reloading)
+    for word in re.findall(r"`(methods?\.\w+)`", part):
+        assert f'"{word}"' in source
+    assert set(re.findall(r'"(methods\.\w+)"', source)) - set(
+        re.findall(r"`(methods\.\w+)`", part)
+    ) == {"methods.loaded", "methods.reload_failed"}
+
+
+def test_going_back_does_what_the_page_says(site: methods_site.Site) -> None:
+    methods = site.catalog()
+    first = methods.load().loaded[0]
+    script = site.scripts(EXAMPLE["name"]) / EXAMPLE["script_path"]
+    script.write_text("")
+    second = methods.load().loaded[0]
+    script.write_text(SCRIPT)
+    assert methods.load().loaded == (first,)
+    assert methods.versions(EXAMPLE["name"]) == (first, second)
+    site.manifest_file(EXAMPLE["name"]).unlink()
+    assert methods.load().loaded == ()
+    assert methods.version(EXAMPLE["name"], second.function_hash) == second
+
+
+def test_the_bounds_on_the_page_are_those_that_hold() -> None:
+    text = " ".join(documents.text(PAGE).split())
+    assert f"nested {manifest.MAX_DEFAULT_DEPTH} deep at the most" in text
+    assert f"one answer ({limits.DEFAULT_RESPONSE_BYTES >> 20} MiB)" in text
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,14 @@ def reason(**fields: object) -> str:
     return raised.value.reason
 
 
+def nested(levels: int) -> list[object]:
+    """Lists and objects in one another, so many."""
+    value: list[object] = []
+    for _ in range(levels - 1):
+        value = [{}, value]
+    return value
+
+
 def test_a_manifest_of_an_existing_site_is_read_whole(tmp_path: pathlib.Path) -> None:
     file = tmp_path / "histogram.json"
     file.write_text(
@@ -157,6 +165,14 @@ def test_what_is_needed_and_missing_is_named(key: str, value: object) -> None:
         (
             {"parameters": [{"name": "x", "type": "number", "default": float("inf")}]},
             "parameter 'x': the default has no canonical form",
+        ),
+        (
+            {"parameters": [{"name": "x", "type": "array", "default": nested(17)}]},
+            "parameter 'x': the default is nested deeper than 16 levels",
+        ),
+        (
+            {"parameters": [{"name": "x", "type": "array", "default": nested(150)}]},
+            "parameter 'x': the default is nested deeper than 16 levels",
         ),
         (
             {"parameters": [{"name": "x", "type": "string", "required": "yes"}]},

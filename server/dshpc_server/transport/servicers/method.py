@@ -1,14 +1,19 @@
-"""MethodService: the methods an administrator has installed."""
+"""MethodService: the methods an administrator has installed.
 
-import asyncio
+Promise: an answer stays below what every client accepts (`limits.DEFAULT_RESPONSE_BYTES`), but for
+one method that is larger by itself.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf import json_format
 
 from dshpc.v1 import method_service_pb2
 from dshpc_server import errors
+from dshpc_server.domain.rejection import Violation
 from dshpc_server.methods import catalog, method
-from dshpc_server.transport import edge, moments, options, pages
+from dshpc_server.transport import edge, limits, moments, options, pages
 
 _LISTING = "methods"
 
@@ -28,33 +33,76 @@ class MethodServicer:
         after = pages.name(asked.page_token, _LISTING)
         current = self._catalog.current()
         names = [name for name in sorted(current) if name > after]
-        response = method_service_pb2.ListMethodsResponse(
-            methods=[_message(current[name], active=True) for name in names[:size]]
-        )
-        if len(names) > size:
-            response.next_page_token = pages.token(names[size - 1], _LISTING)
+        methods = _fitting([current[name] for name in names[:size]])
+        response = method_service_pb2.ListMethodsResponse(methods=methods)
+        if len(names) > len(methods):
+            response.next_page_token = pages.token(names[len(methods) - 1], _LISTING)
         return response
 
     async def get_method(
         self, asked: method_service_pb2.GetMethodRequest, call: edge.Call
     ) -> method_service_pb2.GetMethodResponse:
-        """One method and its versions."""
+        """One version of a method, and all that were loaded."""
         del call
-        newest = self._catalog.current().get(asked.method_name)
-        if newest is None:
-            raise errors.NotFoundError("method", asked.method_name)
-        versions = await asyncio.to_thread(self._catalog.versions, asked.method_name)
-        return method_service_pb2.GetMethodResponse(
-            method=_message(newest, active=True),
-            versions=[
-                _message(version, active=version.function_hash == newest.function_hash)
-                for version in versions
-            ],
+        name, function_hash = _read(asked)
+        newest = self._catalog.current().get(name)
+        active = newest.function_hash if newest else ""
+        version = self._catalog.version(name, function_hash) if function_hash else newest
+        if version is None:
+            if function_hash:
+                raise errors.NotFoundError(f"version of method '{name}'", function_hash)
+            raise errors.NotFoundError("method", name)
+        return _answer(version, self._catalog.versions(name), active)
+
+
+def _read(asked: method_service_pb2.GetMethodRequest) -> tuple[str, str]:
+    """The name and the hash that are asked for; InvalidRequestError if they cannot be any."""
+    name = asked.method_name
+    if not name:
+        raise errors.InvalidRequestError(
+            Violation(field="method_name", description="must not be empty")
         )
+    if len(name.encode()) > limits.MAX_METHOD_NAME_BYTES:
+        raise errors.InvalidRequestError(
+            Violation(
+                field="method_name", description=f"is over {limits.MAX_METHOD_NAME_BYTES} bytes"
+            )
+        )
+    if asked.function_hash:
+        options.file_hash("function_hash", asked.function_hash)
+    return name, asked.function_hash
+
+
+def _answer(
+    version: method.MethodVersion, versions: Sequence[method.MethodVersion], active: str
+) -> method_service_pb2.GetMethodResponse:
+    response = method_service_pb2.GetMethodResponse(
+        method=_message(version, active=version.function_hash == active),
+        versions=[_message(each, active=each.function_hash == active) for each in versions],
+    )
+    if response.ByteSize() > limits.DEFAULT_RESPONSE_BYTES:
+        # All versions are told, but what each takes is to be asked for by its hash.
+        for message in response.versions:
+            for field in ("parameters", "parameters_schema"):
+                message.ClearField(field)
+    return response
+
+
+def _fitting(versions: Sequence[method.MethodVersion]) -> list[method_service_pb2.Method]:
+    """As many of these as an answer may hold, but at least one."""
+    messages: list[method_service_pb2.Method] = []
+    size_bytes = 0
+    for version in versions:
+        message = _message(version, active=True)
+        size_bytes += message.ByteSize()
+        if messages and size_bytes > limits.DEFAULT_RESPONSE_BYTES:
+            break
+        messages.append(message)
+    return messages
 
 
 def _message(version: method.MethodVersion, *, active: bool) -> method_service_pb2.Method:
-    return method_service_pb2.Method(
+    message = method_service_pb2.Method(
         method_name=version.name,
         function_hash=version.function_hash,
         version=version.version,
@@ -64,6 +112,8 @@ def _message(version: method.MethodVersion, *, active: bool) -> method_service_p
         create_time=moments.timestamp(version.created_at),
         active=active,
     )
+    json_format.ParseDict(version.parameter_schema(), message.parameters_schema)
+    return message
 
 
 def _parameter(parameter: method.Parameter) -> method_service_pb2.MethodParameter:
