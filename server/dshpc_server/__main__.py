@@ -46,11 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--config", type=pathlib.Path, metavar="FILE.toml", help="settings file")
     for name, field in config.Settings.model_fields.items():
-        serve.add_argument(
-            f"--{name.replace('_', '-')}",
-            metavar=_metavar(field.annotation),
-            help=(field.description or "").replace("%", "%%"),
-        )
+        flag, told = f"--{name.replace('_', '-')}", (field.description or "").replace("%", "%%")
+        if field.annotation is bool:
+            serve.add_argument(flag, action=argparse.BooleanOptionalAction, help=told)
+        else:
+            serve.add_argument(flag, metavar=_metavar(field.annotation), help=told)
     return parser
 
 

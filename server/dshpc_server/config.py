@@ -5,6 +5,7 @@ An unknown key in the file is an error; an unknown or empty variable does not co
 `docs/configuration.md` lists them; a test compares.
 """
 
+import ipaddress
 import os
 import pathlib
 import re
@@ -27,6 +28,13 @@ _MAX_COUNT = 2**31 - 1
 _MAX_BYTES = 2**63 - 1
 # Ten years: what a deadline can be reckoned with on every clock.
 _MAX_SECONDS = 3650 * _DAY_SECONDS
+_LOOPBACK_IPV4 = ipaddress.IPv4Network("127.0.0.0/8")
+_LOOPBACK_IPV6 = ipaddress.IPv6Address("::1")
+REMOTE = (
+    "it has no login and no encryption, so whoever reaches the port may run every method and read "
+    "every file"
+)
+"""What an administrator has to know before others than this machine can reach a server."""
 
 
 def _address(listen: str) -> str:
@@ -40,10 +48,21 @@ def _address(listen: str) -> str:
     return listen
 
 
+def is_loopback(listen: str) -> bool:
+    """Whether an address is reached from this machine alone; of other host names nobody knows."""
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    return address == _LOOPBACK_IPV6 or address in _LOOPBACK_IPV4
+
+
 Address = Annotated[str, pydantic.AfterValidator(_address)]
 Positive = Annotated[int, pydantic.Field(gt=0, le=_MAX_COUNT)]
 PositiveBytes = Annotated[int, pydantic.Field(gt=0, le=_MAX_BYTES)]
 PositiveSeconds = Annotated[float, pydantic.Field(gt=0, le=_MAX_SECONDS, allow_inf_nan=False)]
+Seconds = Annotated[float, pydantic.Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)]
 
 
 class Settings(pydantic_settings.BaseSettings):
@@ -57,6 +76,10 @@ class Settings(pydantic_settings.BaseSettings):
         default="127.0.0.1:50051",
         description="HOST:PORT to serve on; port 0 takes any free one",
     )
+    allow_remote: bool = pydantic.Field(
+        default=False,
+        description="allow to listen beyond loopback, where whoever reaches the port may do all",
+    )
     data_dir: pathlib.Path = pydantic.Field(
         default=pathlib.Path("data"),
         description="folder of everything the service remembers; created when absent",
@@ -64,6 +87,10 @@ class Settings(pydantic_settings.BaseSettings):
     methods_dir: pathlib.Path = pydantic.Field(
         default=pathlib.Path("methods"),
         description="folder of the installed methods (commands/ and scripts/)",
+    )
+    methods_reload_seconds: Seconds = pydantic.Field(
+        default=60.0,
+        description="how often methods_dir is read again; 0: only when SIGHUP asks for it",
     )
     store: str = pydantic.Field(
         default="", description="SQLAlchemy URL of the store; empty: SQLite in data_dir"
@@ -110,18 +137,27 @@ class Settings(pydantic_settings.BaseSettings):
     max_file_bytes: PositiveBytes = pydantic.Field(
         default=1 << 40, description="bytes of one uploaded file"
     )
+    upload_expiry_seconds: PositiveSeconds = pydantic.Field(
+        default=_DAY_SECONDS, description="how long what came of an upload that was cut is kept"
+    )
+    max_attempts: Positive = pydantic.Field(
+        default=5,
+        description="failed attempts of a job within 24 hours, after which it is not run again",
+    )
+    max_calls: Positive = pydantic.Field(default=1000, description="unary calls at one time")
+    max_streams: Positive = pydantic.Field(default=1000, description="server streams at one time")
+    max_uploads: Positive = pydantic.Field(default=64, description="uploads at one time")
     max_wait_seconds: PositiveSeconds = pydantic.Field(
         default=3600.0, description="longest wait of a unary call"
     )
     write_stall_seconds: PositiveSeconds = pydantic.Field(
         default=30.0, description="how long a client may not read before its stream is ended"
     )
-    stop_grace_seconds: float = pydantic.Field(
-        default=5.0,
-        ge=0,
-        le=_MAX_SECONDS,
-        allow_inf_nan=False,
-        description="how long open calls may go on after a stop is asked for",
+    upload_stall_seconds: PositiveSeconds = pydantic.Field(
+        default=60.0, description="how long a client may send nothing before its upload is ended"
+    )
+    stop_grace_seconds: Seconds = pydantic.Field(
+        default=5.0, description="how long open calls may go on after a stop is asked for"
     )
     log_level: Literal["debug", "info", "warning", "error"] = pydantic.Field(
         default="info", description="least severe lines that are logged"
@@ -134,6 +170,11 @@ class Settings(pydantic_settings.BaseSettings):
     def _fits(self) -> Self:
         if self.job_memory_bytes > self.memory_bytes:
             raise ValueError("job_memory_bytes is over memory_bytes: no job would ever fit")
+        if not (self.allow_remote or is_loopback(self.listen)):
+            raise ValueError(
+                f"listen: {self.listen} lets other machines reach this server, and {REMOTE}; "
+                "--allow-remote (allow_remote = true) allows it"
+            )
         return self
 
     @classmethod

@@ -32,6 +32,24 @@ def test_a_settings_file_that_is_not_there_is_one_line_and_exit_code_78(
     assert capsys.readouterr().err == "dshpc-server: absent.toml: no such file\n"
 
 
+def test_listening_beyond_loopback_without_leave_is_one_line_and_exit_code_78(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert __main__.main(["serve", "--listen", "0.0.0.0:0"]) == 78
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("dshpc-server: listen: 0.0.0.0:0 ")
+    assert len(err.splitlines()) == 1
+
+
+def test_leave_can_be_taken_back_by_a_flag(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DSHPC_ALLOW_REMOTE", "true")
+    assert __main__.main(["serve", "--listen", "0.0.0.0:0", "--no-allow-remote"]) == 78
+    assert "--allow-remote" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flag", ["--nonsense", "--slot", "--memory"])
 def test_a_flag_that_does_not_exist_or_is_cut_short_is_exit_code_2(
     capsys: pytest.CaptureFixture[str], flag: str

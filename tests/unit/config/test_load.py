@@ -106,7 +106,47 @@ def test_everything_that_is_wrong_is_named_at_once(
     ["127.0.0.1:0", "0.0.0.0:65535", "localhost:50051", "[::1]:50051", "[fe80::1%eth0]:1"],
 )
 def test_an_address_is_a_host_and_a_port(listen: str) -> None:
-    assert config.load(None, {"listen": listen}).listen == listen
+    assert config.load(None, {"listen": listen, "allow_remote": True}).listen == listen
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LocalHost", "127.0.0.1", "127.255.255.254", "[::1]", "[0:0::0:1]"]
+)
+def test_loopback_needs_no_leave(host: str) -> None:
+    assert config.load(None, {"listen": f"{host}:0"}).listen == f"{host}:0"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "0.0.0.0",
+            "[::]",
+            "10.0.0.1",
+            "128.0.0.1",
+            "[::ffff:127.0.0.1]",
+            "[::1%lo]",
+            "[fe80::1]",
+        ),
+        *("127.1", "127.0.0.1.", "localhost.", "localhost.example.org", "example.org", "0"),
+    ],
+)
+def test_an_address_beyond_loopback_needs_leave_and_the_refusal_says_why(host: str) -> None:
+    message = refusal(listen=f"{host}:50051")
+    assert message.startswith(f"listen: {host}:50051 ")
+    for told in ("no login", "no encryption", "every method", "every file", "--allow-remote"):
+        assert told in message
+    assert config.load(None, {"listen": f"{host}:50051", "allow_remote": True}).allow_remote
+
+
+def test_leave_to_listen_beyond_loopback_can_be_given_and_taken_back(
+    file: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text('listen = "0.0.0.0:0"\nallow_remote = true\n')
+    assert config.load(file, {}).allow_remote
+    assert "--allow-remote" in refusal(file, allow_remote=False)
+    monkeypatch.setenv("DSHPC_ALLOW_REMOTE", "false")
+    assert "--allow-remote" in refusal(file)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +179,15 @@ def test_what_is_no_address_is_refused_with_an_example(listen: str) -> None:
         ("max_wait_seconds", "nan"),
         ("stop_grace_seconds", "inf"),
         ("stop_grace_seconds", "nan"),
+        ("methods_reload_seconds", "-1"),
+        ("methods_reload_seconds", "inf"),
+        ("upload_stall_seconds", "0"),
+        ("upload_expiry_seconds", "nan"),
+        ("max_attempts", "0"),
+        ("max_calls", "0"),
+        ("max_streams", str(2**31)),
+        ("max_uploads", "-1"),
+        ("allow_remote", "perhaps"),
         ("engine", "slurm"),
         ("log_format", "xml"),
     ],

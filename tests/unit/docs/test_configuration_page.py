@@ -19,6 +19,8 @@ def shown(default: object) -> str:
     """How the page writes a default that is the same on every machine."""
     if default == "":
         return "empty"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     is_whole = isinstance(default, float) and default.is_integer()
     return f"`{int(default) if is_whole else default}`"  # type: ignore[call-overload]  # a float
 
