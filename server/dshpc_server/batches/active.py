@@ -1,4 +1,4 @@
-"""The attempts that were claimed and have not ended: who they are and what they use.
+"""The attempts that were claimed and have not ended: who they are, what they use, what is to stop.
 
 Rebuilt from the store at start; owned by the dispatcher's loop, read by the reconciler.
 """
@@ -8,16 +8,33 @@ from dshpc_server.store import port
 
 
 class ActiveAttempts:
-    """Claims by key, and the sum of what they use. For the event loop's thread alone."""
+    """Claims by key, the sum of what they use, and why some are to be stopped.
+
+    For the event loop's thread alone.
+    """
 
     def __init__(self) -> None:
         self._claims: dict[AttemptKey, port.Claim] = {}
         self._using: dict[AttemptKey, Resources] = {}
+        self._cancel_reasons: dict[AttemptKey, str] = {}
 
     def add(self, claim: port.Claim) -> None:
         """Count this attempt as using its resources."""
         self._claims[claim.key] = claim
         self._using[claim.key] = claim.resources
+
+    def cancel(self, key: AttemptKey, reason: str) -> None:
+        """Note that an attempt is to be stopped; the first reason counts, as in the store.
+
+        One that is not here has ended: whoever claims an attempt is told of it before anybody who
+        cancels it later, so there is none that is still to come.
+        """
+        if key in self._claims:
+            self._cancel_reasons.setdefault(key, reason)
+
+    def cancel_reason(self, key: AttemptKey) -> str | None:
+        """Why an attempt is to be stopped; None when it is not."""
+        return self._cancel_reasons.get(key)
 
     def get(self, key: AttemptKey) -> port.Claim | None:
         """The claim of an attempt that has not ended."""
@@ -31,6 +48,7 @@ class ActiveAttempts:
         """Forget an attempt whose end is recorded."""
         self.release(key)
         self._claims.pop(key, None)
+        self._cancel_reasons.pop(key, None)
 
     @property
     def in_use(self) -> Resources:

@@ -2,11 +2,11 @@
 
 import signal
 
+from dshpc_server.domain import lookup
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.engine import port as engine
 
-PERMANENT_EXIT_CODE = 78
-"""EX_CONFIG of sysexits.h: the method says that running it again cannot help."""
+PERMANENT_EXIT_CODE = lookup.PERMANENT_EXIT_CODE
 RETRIABLE_EXIT_CODE = 75
 """EX_TEMPFAIL of sysexits.h: the method says that running it again may help."""
 
@@ -26,7 +26,18 @@ def event(fact: engine.Exited) -> Event:
     return Event.SUCCEEDED if fact.exit_code == 0 else Event.EXITED_NONZERO
 
 
-def reason(fact: engine.Exited, *, timeout_seconds: float, memory_bytes: int) -> str:
+def cancelled(cancel_reason: str | None) -> str:
+    """Why a cancelled attempt did not complete, for people."""
+    return f"Cancelled: {cancel_reason}" if cancel_reason else "Cancelled"
+
+
+def reason(
+    fact: engine.Exited,
+    *,
+    timeout_seconds: float,
+    memory_bytes: int,
+    cancel_reason: str | None = None,
+) -> str:
     """Why an attempt did not complete, for people."""
     match event(fact):
         case Event.SUCCEEDED:
@@ -36,7 +47,7 @@ def reason(fact: engine.Exited, *, timeout_seconds: float, memory_bytes: int) ->
         case Event.OVER_MEMORY:
             return f"Stopped for using more than its {memory_bytes} bytes of memory"
         case Event.CANCELLED:
-            return "Cancelled"
+            return cancelled(cancel_reason)
         case Event.KILLED_BY_SIGNAL:
             return f"Killed by signal {fact.signal} ({_signal_name(fact.signal)})"
         case _:

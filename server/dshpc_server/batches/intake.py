@@ -9,10 +9,9 @@ import errno
 import hashlib
 import os
 import pathlib
-import stat
 
 from dshpc_server import errors
-from dshpc_server.batches import encoding
+from dshpc_server.batches import encoding, regular
 from dshpc_server.files import content
 from dshpc_server.files import errors as files_errors
 
@@ -53,6 +52,8 @@ class Intake:
                 return self._short(short)
             # The source stays: until the result is published, a crash must find it again.
             stored = self._content.take(stdout, keep_source=True)
+        except regular.NotRegularError as error:
+            raise UnreadableOutputError(str(error)) from error
         except (OSError, files_errors.OutputRefusedError, errors.NotFoundError) as error:
             if isinstance(error, OSError) and error.errno in _PASSING:
                 raise errors.UnavailableError(
@@ -67,8 +68,8 @@ class Intake:
     def stderr_tail(self, stderr: pathlib.Path) -> str:
         """The end of the log; empty when there is none."""
         try:
-            descriptor = _open_regular(stderr)
-        except (OSError, UnreadableOutputError):
+            descriptor = regular.descriptor(stderr)
+        except (OSError, regular.NotRegularError):
             return ""
         with os.fdopen(descriptor, "rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -83,17 +84,9 @@ class Intake:
         return encoding.Output(output_hash=file_hash, size_bytes=len(data), text=text)
 
     def _read_short(self, stdout: pathlib.Path) -> bytes | None:
-        with os.fdopen(_open_regular(stdout), "rb") as file:
+        with os.fdopen(regular.descriptor(stdout), "rb") as file:
             data = file.read(self._inline_output_bytes + 1)
         return data if len(data) <= self._inline_output_bytes else None
-
-
-def _open_regular(path: pathlib.Path) -> int:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise UnreadableOutputError(f"{path.name} is not a regular file")
-    return descriptor
 
 
 def _text(data: bytes) -> str | None:

@@ -15,9 +15,9 @@ from typing import Self, TypeGuard, TypeVar
 import structlog
 
 from dshpc_server import errors
-from dshpc_server.batches import active, encoding, endings, intake, scratch
-from dshpc_server.domain import job, lifecycle
-from dshpc_server.domain.job import AttemptKey, JobStatus
+from dshpc_server.batches import active, encoding, endings, intake, reports, scratch
+from dshpc_server.domain import job
+from dshpc_server.domain.job import AttemptKey
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.engine import port as engine
 from dshpc_server.store import committer, port
@@ -47,11 +47,11 @@ class Reconciler:
     ) -> None:
         """`on_room` is told when processes have ended, before their ends are recorded."""
         self._folder = folder
+        self._reports = reports.Reports(intake=intake, encoder=encoder, folder=folder)
         self._on_room = on_room
         self._committer = committer
         self._active = active
         self._intake = intake
-        self._encoder = encoder
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
         self._scratch = scratch.Scratch()
@@ -106,7 +106,7 @@ class Reconciler:
                 elif self._is_long(fact):
                     self._own(self._take_long(fact, claim))
                 else:
-                    known.append((fact, claim))
+                    known.append(self._news(fact, claim))
             if known:
                 await self._record_all(known)
 
@@ -130,6 +130,11 @@ class Reconciler:
             and self._intake.is_long(fact.stdout)
         )
 
+    def _news(self, fact: engine.Fact, claim: port.Claim) -> reports.News:
+        return reports.News(
+            fact=fact, claim=claim, cancel_reason=self._active.cancel_reason(fact.key)
+        )
+
     async def _take_long(self, fact: engine.Exited, claim: port.Claim) -> None:
         completing = port.Report(
             key=fact.key,
@@ -140,119 +145,23 @@ class Reconciler:
             node=fact.node,
         )
         await self._record([completing])
-        await self._record_all([(fact, claim)])
+        await self._record_all([self._news(fact, claim)])
 
-    async def _record_all(self, known: Sequence[tuple[engine.Fact, port.Claim]]) -> None:
+    async def _record_all(self, known: Sequence[reports.News]) -> None:
         """Record what these facts mean; then what the ended ones left can go."""
-        await self._record(await self._reports(known))
+        # One hop to a thread for all of them: outputs are read, hashed and encoded there.
+        made = await _until_available(
+            lambda: asyncio.to_thread(lambda: [self._reports.of(news) for news in known])
+        )
+        await self._record(made)
+        facts = [news.fact for news in known]
         self._scratch.clear(
-            self._folder(fact.key) for fact, _ in known if not isinstance(fact, engine.Started)
+            self._folder(fact.key) for fact in facts if not isinstance(fact, engine.Started)
         )
 
-    async def _reports(
-        self, known: Sequence[tuple[engine.Fact, port.Claim]]
-    ) -> Sequence[port.Report]:
-        """One hop to a thread for all of them: outputs are read, hashed and encoded there."""
-        return await _until_available(
-            lambda: asyncio.to_thread(lambda: [self._report(fact, claim) for fact, claim in known])
-        )
-
-    def _report(self, fact: engine.Fact, claim: port.Claim) -> port.Report:
-        match fact:
-            case engine.Started():
-                return port.Report(
-                    key=fact.key,
-                    event=Event.STARTED,
-                    at=fact.at,
-                    started_at=fact.at,
-                    engine_job_id=fact.engine_job_id,
-                    node=fact.node,
-                )
-            case engine.NotStarted():
-                return self._ended_early(fact, claim, Event.NOT_STARTED)
-            case engine.Lost():
-                return self._ended_early(fact, claim, Event.LOST)
-            case engine.Exited():
-                return self._exited(fact, claim)
-
-    def _exited(self, fact: engine.Exited, claim: port.Claim) -> port.Report:
-        event = endings.event(fact)
-        reason = endings.reason(
-            fact,
-            timeout_seconds=claim.timeout_seconds,
-            memory_bytes=claim.resources.memory_bytes,
-        )
-        output = None
-        if event is Event.SUCCEEDED:
-            try:
-                output = self._intake.output(fact.stdout)
-            except intake.UnreadableOutputError as error:
-                event, reason = Event.EXITED_NONZERO, f"Exit code 0, but {error}"
-        ended = encoding.EndedAttempt(
-            key=fact.key,
-            status=_target(event),
-            function_hash=claim.spec.function_hash,
-            created_at=claim.created_at,
-            started_at=fact.started_at,
-            ended_at=fact.at,
-            exit_code=fact.exit_code,
-            signal=fact.signal,
-            output=output,
-            reason=reason,
-            stderr_tail=self._intake.stderr_tail(fact.stderr),
-        )
-        return self._ending(ended, event, engine_job_id=fact.engine_job_id, node=fact.node)
-
-    def _ended_early(
-        self, fact: engine.NotStarted | engine.Lost, claim: port.Claim, event: Event
-    ) -> port.Report:
-        folder = self._folder(fact.key)
-        ended = encoding.EndedAttempt(
-            key=fact.key,
-            status=_target(event),
-            function_hash=claim.spec.function_hash,
-            created_at=claim.created_at,
-            started_at=None,
-            ended_at=fact.at,
-            exit_code=None,
-            signal=None,
-            output=None,
-            # A path in it may hold bytes that are no text.
-            reason=fact.reason.encode(errors="replace").decode(),
-            stderr_tail=self._intake.stderr_tail(folder / "stderr"),
-        )
-        return self._ending(ended, event)
-
-    def _ending(
-        self,
-        ended: encoding.EndedAttempt,
-        event: Event,
-        *,
-        engine_job_id: str = "",
-        node: str = "",
-    ) -> port.Report:
-        output = ended.output
-        return port.Report(
-            key=ended.key,
-            event=event,
-            at=ended.ended_at,
-            started_at=ended.started_at,
-            engine_job_id=engine_job_id,
-            node=node,
-            ending=port.Ending(
-                result=self._encoder.ended(ended),
-                exit_code=ended.exit_code,
-                signal=ended.signal,
-                output_hash="" if output is None else output.output_hash,
-                output_size_bytes=0 if output is None else output.size_bytes,
-                reason=ended.reason,
-                stderr_tail=ended.stderr_tail,
-            ),
-        )
-
-    async def _record(self, reports: Sequence[port.Report]) -> None:
+    async def _record(self, made: Sequence[port.Report]) -> None:
         changed = await _until_available(
-            lambda: self._committer.write(lambda writer: writer.record(reports))
+            lambda: self._committer.write(lambda writer: writer.record(made))
         )
         for attempt in changed:
             if attempt.status in job.TERMINAL:
@@ -262,13 +171,6 @@ class Reconciler:
                     attempt=attempt.key.number,
                     status=str(attempt.status),
                 )
-
-
-def _target(event: Event) -> JobStatus:
-    target = lifecycle.target(JobStatus.RUNNING, event)
-    if target is None:
-        raise ValueError(f"{event} does not end an attempt")
-    return target
 
 
 async def _until_available(act: Callable[[], Awaitable[T]]) -> T:

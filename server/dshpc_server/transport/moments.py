@@ -10,8 +10,18 @@ _MICROSECOND = datetime.timedelta(microseconds=1)
 
 def timestamp(moment: datetime.datetime) -> timestamp_pb2.Timestamp:
     """Return a moment as a message, exact to the microsecond."""
-    seconds, microseconds = divmod((moment - _EPOCH) // _MICROSECOND, 1_000_000)
-    return timestamp_pb2.Timestamp(seconds=seconds, nanos=microseconds * 1000)
+    seconds, rest = divmod(microseconds(moment), 1_000_000)
+    return timestamp_pb2.Timestamp(seconds=seconds, nanos=rest * 1000)
+
+
+def microseconds(moment: datetime.datetime) -> int:
+    """Return a moment as microseconds since 1970; `moment` is the way back."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(microseconds: int) -> datetime.datetime:
+    """Return the moment so many microseconds after 1970; OverflowError for one out of range."""
+    return _EPOCH + microseconds * _MICROSECOND
 
 
 def seconds(duration: duration_pb2.Duration) -> float:

@@ -5,21 +5,28 @@ A token holds a position and a checksum of what was asked; it grants no rights.
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
 
 from dshpc_server import errors
+from dshpc_server.domain import identity
 from dshpc_server.domain.rejection import Violation
+from dshpc_server.store import port
+from dshpc_server.transport import moments
 
 _CHECKSUM_LENGTH = 16
 _MAX_INDEX = 2**31 - 1
 """The contract's type of a row's index."""
 
 
-def token(position: int | str, *asked: object) -> str:
-    """Return the token for going on at `position` of what was `asked`."""
-    text = json.dumps([position, _checksum(asked)], separators=(",", ":"))
+def token(position: int | str | port.ListPosition, *asked: object) -> str:
+    """Return the token for going on at (or after) `position` of what was `asked`."""
+    told: object = position
+    if isinstance(position, port.ListPosition):
+        told = [moments.microseconds(position.at), position.name, position.index]
+    text = json.dumps([told, _checksum(asked)], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -42,6 +49,19 @@ def name(token: str, *asked: object) -> str:
     if not isinstance(found, str):
         raise _foreign()
     return found
+
+
+def place(token: str, *asked: object) -> port.ListPosition | None:
+    """Return the place in a listing that a token goes on after; None without a token."""
+    if not token:
+        return None
+    match _position(token, asked):
+        case [int(at), str(name), int(index)] if (
+            identity.is_hash(name) and 0 <= index <= _MAX_INDEX
+        ):
+            with contextlib.suppress(OverflowError):
+                return port.ListPosition(at=moments.moment(at), name=name, index=index)
+    raise _foreign()
 
 
 def batch_rows(

@@ -96,7 +96,7 @@ async def test_one_run_serves_every_batch_that_asked_for_it(start: Start) -> Non
 async def test_a_removed_methods_version_still_runs(start: Start, site: methods_site.Site) -> None:
     parts = start()
     async with parts.serving():
-        batch = await parts.resolver.prepare(request.BatchRequest(rows=[job(n=1)], display_name=""))
+        batch = await parts.prepare([job(n=1)])
         site.manifest_file("hello").unlink()
         parts.catalog.load()
         assert "hello" not in parts.catalog.current()

@@ -141,8 +141,8 @@ async def test_what_was_lost_keeps_its_log_and_not_its_scratch_space(start: Star
             while (folder / "workspace").exists():  # noqa: ASYNC110 - a folder does not tell
                 await asyncio.sleep(0.01)
     assert found is not None
-    assert found.ending is not None
-    assert found.ending.stderr_tail == "half way\n"
+    assert found.newest.ending is not None
+    assert found.newest.ending.stderr_tail == "half way\n"
     assert (folder / "stderr").exists()
 
 

@@ -57,3 +57,21 @@ def test_every_cause_is_in_the_table_and_ends_a_running_attempt() -> None:
     assert {cause for _, _, cause, _, _ in TABLE} == set(Cause)
     for _, _, _, event, _ in TABLE:
         assert lifecycle.target(JobStatus.RUNNING, event) in job.TERMINAL
+
+
+@pytest.mark.parametrize(
+    ("cancel_reason", "told"),
+    [(None, "Cancelled"), ("", "Cancelled"), ("no longer needed", "Cancelled: no longer needed")],
+)
+def test_who_cancelled_is_told_with_what_was_said(cancel_reason: str | None, told: str) -> None:
+    fact = exited(None, 9, Cause.CANCELLED)
+    assert told == endings.reason(
+        fact, timeout_seconds=1.5, memory_bytes=64, cancel_reason=cancel_reason
+    )
+    assert endings.cancelled(cancel_reason) == told
+
+
+def test_an_exit_that_came_before_the_stop_keeps_its_own_reason() -> None:
+    fact = exited(3, None, Cause.NONE)
+    told = endings.reason(fact, timeout_seconds=1.5, memory_bytes=64, cancel_reason="too late")
+    assert told == "Exit code 3"

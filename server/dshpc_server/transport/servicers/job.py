@@ -1,22 +1,12 @@
-"""JobService: submitting batches of jobs, and reading single jobs."""
+"""JobService: submitting batches; reading, listing and cancelling single jobs; reading logs."""
 
-import asyncio
 import contextlib
-import json
-from collections.abc import Iterable, Iterator, Sequence
 
-from google.protobuf import json_format
-
-from dshpc.v1 import job_service_pb2, types_pb2
-from dshpc_server import clock, errors
-from dshpc_server.batches import encoding, request, results, simulation
-from dshpc_server.domain import identity
-from dshpc_server.domain.rejection import Violation
+from dshpc.v1 import job_service_pb2
+from dshpc_server.batches import cancelling, listing, logs, polling
 from dshpc_server.store import committer, port
-from dshpc_server.transport import answers, edge, limits, moments, options, pages, requests, words
-
-_CLOSING_BYTES = 512
-"""More than what an answer holds beside its rows: the statistics, the batch's name, a token."""
+from dshpc_server.transport import edge, job_messages, job_requests, limits, options, pages
+from dshpc_server.transport.servicers import simulate
 
 
 class JobServicer:
@@ -25,144 +15,88 @@ class JobServicer:
     def __init__(
         self,
         *,
-        simulation: simulation.Simulation,
+        simulating: simulate.Simulating,
+        polling: polling.Polling,
+        cancelling: cancelling.Cancelling,
+        logs: logs.Logs,
         committer: committer.Committer,
-        reader: requests.RequestReader,
-        encoder: encoding.ResultEncoder,
+        max_wait_seconds: float,
         engine_name: str,
-        clock: clock.Clock,
     ) -> None:
-        self._simulation = simulation
+        self._simulating = simulating
+        self._polling = polling
+        self._cancelling = cancelling
+        self._logs = logs
         self._committer = committer
-        self._reader = reader
-        self._encoder = encoder
-        self._engine_name = engine_name
-        self._clock = clock
+        self._max_wait_seconds = max_wait_seconds
+        self._messages = job_messages.JobMessages(engine_name=engine_name)
 
     async def simulate_jobs(
         self, asked: job_service_pb2.SimulateJobsRequest, call: edge.Call
     ) -> bytes:
         """Resolve a batch, answer all of it at once."""
-        max_bytes = options.max_response_bytes(asked.options)
-        batch = await asyncio.to_thread(self._reader.batch, asked)
-        # Only now: reading many rows takes its time from the caller's deadline.
-        wait = self._reader.unary_wait(asked, call.seconds_left)
-        answer = await self._simulation.answer(batch, wait)
-        return await asyncio.to_thread(self._packed, answer, max_bytes)
+        return await self._simulating.simulate_jobs(asked, call)
 
     async def stream_simulate_jobs(
         self, asked: job_service_pb2.StreamSimulateJobsRequest, call: edge.Call
     ) -> None:
         """Resolve a batch, tell its events."""
-        group_size = options.results_per_message(asked.stream)
-        wait = self._reader.stream_wait(asked)
-        reporting = options.reporting(asked.stream)
-        batch = await asyncio.to_thread(self._reader.batch, asked)
-        await self._tell(batch, wait, reporting, group_size, call)
+        await self._simulating.stream_simulate_jobs(asked, call)
 
     async def get_job(
         self, asked: job_service_pb2.GetJobRequest, call: edge.Call
     ) -> job_service_pb2.GetJobResponse:
-        """Read one job."""
+        """Read one job, at once or when it has changed."""
+        job_id = job_requests.job_id(asked.job_id)
+        wait = job_requests.wait(asked, self._max_wait_seconds, call.seconds_left)
+        record = await self._polling.job(job_id, wait)
+        return job_service_pb2.GetJobResponse(job=self._messages.whole(record))
+
+    async def list_jobs(self, asked: job_service_pb2.ListJobsRequest, call: edge.Call) -> bytes:
+        """One page of the jobs."""
         del call
-        if not identity.is_hash(asked.job_id):
-            raise errors.InvalidRequestError(
-                Violation(field="job_id", description="must be 64 lower-case hex digits")
+        what = ("jobs", sorted(set(asked.statuses)), asked.method_name)
+        after = pages.place(asked.page_token, *what)
+        max_jobs = options.page_size(asked.page_size)
+        wanted = job_requests.wanted(asked)
+        page = await self._committer.read(
+            lambda store: listing.read_page(
+                store,
+                self._encoded,
+                after=after,
+                max_jobs=max_jobs,
+                max_bytes=limits.DEFAULT_RESPONSE_BYTES,
+                wanted=wanted,
             )
-        found = await self._committer.read(lambda store: store.find_job(asked.job_id))
-        if found is None:
-            raise errors.NotFoundError("job", asked.job_id)
-        return job_service_pb2.GetJobResponse(job=self._job(found))
-
-    def _packed(self, answer: simulation.Answer, max_bytes: int) -> bytes:
-        closing = job_service_pb2.SimulateJobsResponse(
-            statistics=answers.statistics_message(answer.statistics, self._clock.now()),
-            batch_id=answer.batch_id,
         )
-        rows = [encoding.encoded_row(row, self._encoder) for row in answer.rows]
-        count = results.fitting(rows, max_bytes - _CLOSING_BYTES)
-        if count < len(rows):
-            closing.next_page_token = pages.token(count, *pages.batch_rows(answer.batch_id))
-        return answers.simulate_jobs(rows[:count], closing)
+        token = "" if page.last is None else pages.token(page.last, *what)
+        return job_messages.list_response(page.jobs, token)
 
-    async def _tell(
-        self,
-        batch: request.BatchRequest,
-        wait: simulation.Wait,
-        reporting: simulation.Reporting,
-        group_size: int,
-        call: edge.Call,
-    ) -> None:
-        events = self._simulation.events(batch, wait, reporting)
-        async with contextlib.aclosing(events):
-            async for event in events:
-                for message in self._messages(event, group_size):
-                    await call.write(message)
+    async def cancel_job(
+        self, asked: job_service_pb2.CancelJobRequest, call: edge.Call
+    ) -> job_service_pb2.CancelJobResponse:
+        """Have a job stopped."""
+        job_id = job_requests.job_id(asked.job_id)
+        reason = job_requests.reason(asked.reason)
+        wait_seconds = job_requests.bounded(cancelling.WAIT_SECONDS, call.seconds_left)
+        record = await self._cancelling.cancel(job_id, reason, wait_seconds=wait_seconds)
+        return job_service_pb2.CancelJobResponse(job=self._messages.whole(record))
 
-    def _messages(self, event: simulation.BatchEvent, group_size: int) -> Iterable[edge.Encoded]:
-        if isinstance(event, simulation.Results):
-            return self._result_messages(event.rows, group_size)
-        now = self._clock.now()
-        message = job_service_pb2.StreamSimulateJobsResponse(event_time=moments.timestamp(now))
-        match event:
-            case simulation.Accepted():
-                message.accepted.batch_id = event.batch_id
-                message.accepted.total_jobs = event.total_jobs
-            case simulation.Progress():
-                message.progress.CopyFrom(answers.statistics_message(event.statistics, now))
-            case simulation.Bookmark():
-                message.bookmark.SetInParent()
-            case simulation.Closing():
-                message.statistics.CopyFrom(answers.statistics_message(event.statistics, now))
-        return [message]
+    async def read_job_log(self, asked: job_service_pb2.ReadJobLogRequest, call: edge.Call) -> None:
+        """Send what an attempt wrote, and what it will write."""
+        job_id = job_requests.job_id(asked.job_id)
+        log, span = job_requests.log(asked), job_requests.span(asked)
+        parts = self._logs.parts(job_id, asked.attempt, log, span)
+        async with contextlib.aclosing(parts):
+            async for part in parts:
+                await call.write(
+                    job_service_pb2.ReadJobLogResponse(
+                        data=part.data,
+                        offset=part.offset,
+                        attempt=part.attempt,
+                        finished=part.is_last,
+                    )
+                )
 
-    def _result_messages(self, rows: Sequence[port.Row], group_size: int) -> Iterator[bytes]:
-        group: list[bytes] = []
-        size = 0
-        for row in rows:
-            encoded = encoding.encoded_row(row, self._encoder)
-            size += len(encoded) + results.FRAME_BYTES
-            if group and (len(group) == group_size or size > limits.DEFAULT_RESPONSE_BYTES):
-                yield answers.result_event(group, self._clock.now())
-                group, size = [], len(encoded) + results.FRAME_BYTES
-            group.append(encoded)
-        if group:
-            yield answers.result_event(group, self._clock.now())
-
-    def _job(self, record: port.JobRecord) -> job_service_pb2.Job:
-        spec, attempt = record.spec, record.attempt
-        job = job_service_pb2.Job(
-            job_id=spec.job_id,
-            method_name=spec.method_name,
-            function_hash=spec.function_hash,
-            inputs=dict(spec.inputs),
-            status=words.STATUS_VALUE[attempt.status],
-            attempt=attempt.key.number,
-            create_time=moments.timestamp(attempt.created_at),
-            engine=self._engine_name,
-            engine_job_id=record.engine_job_id,
-            node=record.node,
-        )
-        json_format.ParseDict(json.loads(spec.parameters_json), job.parameters)
-        if attempt.started_at is not None:
-            job.start_time.CopyFrom(moments.timestamp(attempt.started_at))
-        if attempt.ended_at is not None:
-            job.end_time.CopyFrom(moments.timestamp(attempt.ended_at))
-        if record.ending is not None:
-            _add_ending(job, record.ending)
-        return job
-
-
-def _add_ending(job: job_service_pb2.Job, ending: port.Ending) -> None:
-    result = types_pb2.MultiJobResult.FromString(ending.result)
-    job.reason = ending.reason
-    job.output_hash = result.output_hash
-    job.output_size_bytes = result.output_size_bytes
-    if result.HasField("output"):
-        job.output = result.output
-    if result.HasField("exit_code"):
-        job.exit_code = result.exit_code
-    if result.HasField("signal"):
-        job.signal = result.signal
-    if result.HasField("error"):
-        job.error.CopyFrom(result.error)
+    def _encoded(self, record: port.JobRecord) -> bytes:
+        return self._messages.listed(record).SerializeToString()

@@ -1,0 +1,154 @@
+"""From an engine's fact to the report that the store takes: what it means, with all that is told.
+
+Promises: of an attempt that was to be stopped, what never ran and what was lost count as cancelled,
+for nothing of it runs; an exit that came before the stop keeps its own status. Synchronous; called
+in a thread, for outputs are read, hashed and stored here.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+from dshpc_server.batches import encoding, endings, intake
+from dshpc_server.domain import lifecycle
+from dshpc_server.domain.job import AttemptKey, JobStatus
+from dshpc_server.domain.lifecycle import Event
+from dshpc_server.engine import port as engine
+from dshpc_server.store import port
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class News:
+    """A fact about an attempt that has not ended, and what is known of that."""
+
+    fact: engine.Fact
+    claim: port.Claim
+    cancel_reason: str | None
+    """Why the attempt is to be stopped; None when it is not."""
+
+
+class Reports:
+    """Makes reports of facts."""
+
+    def __init__(
+        self,
+        *,
+        intake: intake.Intake,
+        encoder: encoding.ResultEncoder,
+        folder: Callable[[AttemptKey], pathlib.Path],
+    ) -> None:
+        self._intake = intake
+        self._encoder = encoder
+        self._folder = folder
+
+    def of(self, news: News) -> port.Report:
+        """The report of one fact. Raises errors.UnavailableError; then it can be made later."""
+        fact = news.fact
+        match fact:
+            case engine.Started():
+                return port.Report(
+                    key=fact.key,
+                    event=Event.STARTED,
+                    at=fact.at,
+                    started_at=fact.at,
+                    engine_job_id=fact.engine_job_id,
+                    node=fact.node,
+                )
+            case engine.NotStarted():
+                return self._ended_early(fact, news, Event.NOT_STARTED)
+            case engine.Lost():
+                return self._ended_early(fact, news, Event.LOST)
+            case engine.Exited():
+                return self._exited(fact, news)
+
+    def _exited(self, fact: engine.Exited, news: News) -> port.Report:
+        claim = news.claim
+        event = endings.event(fact)
+        reason = endings.reason(
+            fact,
+            timeout_seconds=claim.timeout_seconds,
+            memory_bytes=claim.resources.memory_bytes,
+            cancel_reason=news.cancel_reason,
+        )
+        output = None
+        if event is Event.SUCCEEDED:
+            try:
+                output = self._intake.output(fact.stdout)
+            except intake.UnreadableOutputError as error:
+                event, reason = Event.EXITED_NONZERO, f"Exit code 0, but {error}"
+        ended = encoding.EndedAttempt(
+            key=fact.key,
+            status=_target(event),
+            function_hash=claim.spec.function_hash,
+            created_at=claim.created_at,
+            started_at=fact.started_at,
+            ended_at=fact.at,
+            exit_code=fact.exit_code,
+            signal=fact.signal,
+            output=output,
+            reason=reason,
+            stderr_tail=self._intake.stderr_tail(fact.stderr),
+        )
+        return self._ending(ended, event, engine_job_id=fact.engine_job_id, node=fact.node)
+
+    def _ended_early(
+        self, fact: engine.NotStarted | engine.Lost, news: News, event: Event
+    ) -> port.Report:
+        # A path in it may hold bytes that are no text.
+        reason = fact.reason.encode(errors="replace").decode()
+        if news.cancel_reason is not None:
+            event, reason = Event.CANCELLED, endings.cancelled(news.cancel_reason)
+        ended = encoding.EndedAttempt(
+            key=fact.key,
+            status=_target(event),
+            function_hash=news.claim.spec.function_hash,
+            created_at=news.claim.created_at,
+            started_at=None,
+            ended_at=fact.at,
+            exit_code=None,
+            signal=None,
+            output=None,
+            reason=reason,
+            stderr_tail=self._intake.stderr_tail(self._folder(fact.key) / "stderr"),
+        )
+        return self._ending(ended, event)
+
+    def _ending(
+        self,
+        ended: encoding.EndedAttempt,
+        event: Event,
+        *,
+        engine_job_id: str = "",
+        node: str = "",
+    ) -> port.Report:
+        return port.Report(
+            key=ended.key,
+            event=event,
+            at=ended.ended_at,
+            started_at=ended.started_at,
+            engine_job_id=engine_job_id,
+            node=node,
+            ending=ending(ended, self._encoder),
+        )
+
+
+def ending(ended: encoding.EndedAttempt, encoder: encoding.ResultEncoder) -> port.Ending:
+    """What the store keeps of an attempt that has ended."""
+    output = ended.output
+    return port.Ending(
+        result=encoder.ended(ended),
+        exit_code=ended.exit_code,
+        signal=ended.signal,
+        output_hash="" if output is None else output.output_hash,
+        output_size_bytes=0 if output is None else output.size_bytes,
+        output_is_inline=output is not None and output.text is not None,
+        reason=ended.reason,
+        stderr_tail=ended.stderr_tail,
+    )
+
+
+def _target(event: Event) -> JobStatus:
+    target = lifecycle.target(JobStatus.RUNNING, event)
+    if target is None:
+        raise ValueError(f"{event} does not end an attempt")
+    return target

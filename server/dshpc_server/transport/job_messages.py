@@ -1,0 +1,96 @@
+"""From the store's records to the messages Job and JobAttempt.
+
+Promise: a message is made of what is stored and of nothing else, so two servers answer alike.
+"""
+
+import json
+from collections.abc import Sequence
+
+from google.protobuf import json_format
+
+from dshpc.v1 import job_service_pb2, types_pb2
+from dshpc_server.domain.job import JobStatus
+from dshpc_server.store import port
+from dshpc_server.transport import moments, wire, words
+
+MAX_ATTEMPTS = 1000
+"""The newest so many of a job's attempts are told; at some 400 bytes each they fit in an answer."""
+_JOBS = job_service_pb2.ListJobsResponse.JOBS_FIELD_NUMBER
+
+
+class JobMessages:
+    """Makes messages of the jobs of one engine."""
+
+    def __init__(self, *, engine_name: str) -> None:
+        self._engine_name = engine_name
+
+    def whole(self, record: port.JobRecord) -> job_service_pb2.Job:
+        """A job with its output and its attempts."""
+        message = self.listed(record)
+        ending = record.newest.ending
+        if ending is not None and ending.output_is_inline:
+            message.output = types_pb2.MultiJobResult.FromString(ending.result).output
+        message.attempts.extend(attempt_message(each) for each in record.attempts[-MAX_ATTEMPTS:])
+        return message
+
+    def listed(self, record: port.JobRecord) -> job_service_pb2.Job:
+        """A job as it is listed: without its output and its attempts."""
+        spec, newest = record.spec, attempt_message(record.newest)
+        message = job_service_pb2.Job(
+            job_id=spec.job_id,
+            method_name=spec.method_name,
+            function_hash=spec.function_hash,
+            inputs=dict(spec.inputs),
+            engine=self._engine_name,
+        )
+        # The attempt's fields are the job's by the same names.
+        for field, value in newest.ListFields():
+            if field.message_type is None:
+                setattr(message, field.name, value)
+            else:
+                getattr(message, field.name).CopyFrom(value)
+        json_format.ParseDict(json.loads(spec.parameters_json), message.parameters)
+        ending = record.newest.ending
+        if ending is not None and record.newest.attempt.status is not JobStatus.COMPLETED:
+            result = types_pb2.MultiJobResult.FromString(ending.result)
+            message.error.CopyFrom(result.error)
+        return message
+
+
+def list_response(jobs: Sequence[bytes], next_page_token: str) -> bytes:
+    """A page of encoded jobs."""
+    closing = job_service_pb2.ListJobsResponse(next_page_token=next_page_token)
+    return b"".join([*(wire.field(_JOBS, each) for each in jobs), closing.SerializeToString()])
+
+
+def attempt_message(record: port.AttemptRecord) -> job_service_pb2.JobAttempt:
+    """One run of a job."""
+    attempt, ending = record.attempt, record.ending
+    message = job_service_pb2.JobAttempt(
+        attempt=attempt.key.number,
+        status=words.STATUS_VALUE[attempt.status],
+        create_time=moments.timestamp(attempt.created_at),
+        engine_job_id=record.engine_job_id,
+        node=record.node,
+        reason=_reason(record),
+    )
+    if attempt.started_at is not None:
+        message.start_time.CopyFrom(moments.timestamp(attempt.started_at))
+    if attempt.ended_at is not None:
+        message.end_time.CopyFrom(moments.timestamp(attempt.ended_at))
+    if ending is not None:
+        message.output_hash = ending.output_hash
+        message.output_size_bytes = ending.output_size_bytes
+        if ending.exit_code is not None:
+            message.exit_code = ending.exit_code
+        if ending.signal is not None:
+            message.signal = ending.signal
+    return message
+
+
+def _reason(record: port.AttemptRecord) -> str:
+    if record.ending is not None:
+        return record.ending.reason
+    if record.cancel_reason is None:
+        return ""
+    return f"Stopping: {record.cancel_reason}" if record.cancel_reason else "Stopping"

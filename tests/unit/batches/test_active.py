@@ -1,0 +1,44 @@
+"""The attempts that have not ended: what they use, and which are to be stopped."""
+
+from dshpc_server.batches import active
+from dshpc_server.domain.job import AttemptKey, Resources
+from dshpc_server.store import port
+from support import store_values
+
+
+def claim(name: object = "job") -> port.Claim:
+    return port.Claim(
+        key=AttemptKey(job_id=store_values.sha(name), number=1),
+        spec=store_values.spec(name),
+        resources=Resources(cpus=2),
+        timeout_seconds=60.0,
+        created_at=store_values.NOON,
+        revision=2,
+    )
+
+
+def test_the_first_reason_to_stop_an_attempt_counts_until_it_has_ended() -> None:
+    attempts, one = active.ActiveAttempts(), claim()
+    attempts.add(one)
+    assert attempts.cancel_reason(one.key) is None
+    attempts.cancel(one.key, "first")
+    attempts.cancel(one.key, "second")
+    assert attempts.cancel_reason(one.key) == "first"
+    attempts.release(one.key)
+    assert attempts.cancel_reason(one.key) == "first"
+    attempts.remove(one.key)
+    assert attempts.cancel_reason(one.key) is None
+
+
+def test_an_empty_reason_is_a_reason() -> None:
+    attempts, one = active.ActiveAttempts(), claim()
+    attempts.add(one)
+    attempts.cancel(one.key, "")
+    assert attempts.cancel_reason(one.key) == ""
+
+
+def test_what_has_ended_already_is_not_remembered() -> None:
+    attempts, one = active.ActiveAttempts(), claim()
+    attempts.cancel(one.key, "late")
+    attempts.add(one)
+    assert attempts.cancel_reason(one.key) is None
