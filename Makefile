@@ -85,6 +85,10 @@ test: setup ## Run the whole test suite; what is skipped is named with how to in
 test-unit: setup ## Run the unit tests alone: seconds.
 	@$(BIN)/pytest tests/unit $(ARGS)
 
+.PHONY: fuzz
+fuzz: setup ## Fuzz every RPC for a minute.
+	@DSHPC_FUZZ_CALLS=$${DSHPC_FUZZ_CALLS:-40000} $(BIN)/pytest tests/acceptance/test_fuzz.py $(ARGS)
+
 .PHONY: bench
 bench: setup ## Run the benchmarks, each against the floor measured in the same run.
 	@set -e; for file in benchmarks/bench_*.py; do \

@@ -49,15 +49,26 @@ class Served:
 
     async def all_ended(self) -> None:
         """Wait until no handler runs."""
-        await until(lambda: not self.edge._streams and not self.edge._others)
+        await until(lambda: not any(self.edge.open_calls.values()))
 
 
 @contextlib.asynccontextmanager
 async def serving(
-    *, write_stall_seconds: float = DEADLINE_SECONDS, **behaviours: Behaviour
+    *,
+    write_stall_seconds: float = DEADLINE_SECONDS,
+    max_calls: int = 100,
+    max_streams: int = 100,
+    max_uploads: int = 100,
+    **behaviours: Behaviour,
 ) -> AsyncIterator[Served]:
     """Serve these handlers on a free port of loopback."""
-    around = edge.Edge(write_stall_seconds=write_stall_seconds)
+    around = edge.Edge(
+        write_stall_seconds=write_stall_seconds,
+        max_calls=max_calls,
+        max_streams=max_streams,
+        max_uploads=max_uploads,
+        max_entries=1000,
+    )
     served = grpc.aio.server(options=[("grpc.http2.bdp_probe", 0)])
     service = server.SERVICES["FileService"]
     served.add_generic_rpc_handlers((around.service(service, Servicer(**behaviours)),))

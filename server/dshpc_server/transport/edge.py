@@ -4,7 +4,9 @@ Promises: a request that cannot be parsed is INVALID_ARGUMENT; an error of the t
 bug is INTERNAL with an incident id, logged, and nothing of it is told; a cancelled call always ends
 (a CancelledError that is not the client's own would otherwise leave the client waiting for ever,
 grpc issue 29248); a reader that stops reading is let go after a while; calls that are ended because
-the server stops are UNAVAILABLE with advice to retry.
+the server stops are UNAVAILABLE with advice to retry; calls over the limit of their class (unary
+calls, server streams, uploads) are refused before their request is parsed, so that streams never
+starve unary calls.
 """
 
 import asyncio
@@ -12,16 +14,16 @@ import contextlib
 import dataclasses
 import re
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
 import structlog
-from google.protobuf import descriptor, message, message_factory
+from google.protobuf import descriptor, message
 
 from dshpc_server import errors
-from dshpc_server.domain.rejection import Violation
-from dshpc_server.transport import known, status
+from dshpc_server.transport import parsing, room, status
 
 _log = structlog.get_logger(__name__)
 
@@ -67,59 +69,123 @@ class Call:
 class Edge:
     """Makes gRPC handlers out of servicers' methods."""
 
-    def __init__(self, *, write_stall_seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        write_stall_seconds: float,
+        max_calls: int,
+        max_streams: int,
+        max_uploads: int,
+        max_entries: int,
+    ) -> None:
         self._write_stall_seconds = write_stall_seconds
-        self._streams: set[asyncio.Task[Any]] = set()
-        self._others: set[asyncio.Task[Any]] = set()
+        self._streams = room.Room("max_streams", max_streams)
+        self._calls = room.Room("max_calls", max_calls)
+        self._uploads = room.Room("max_uploads", max_uploads)
+        self._checks = room.Room("max_calls", sys.maxsize)
+        self._max_entries = max_entries
         self._drained: set[asyncio.Task[Any]] = set()
+        self._leaving: set[asyncio.Task[Any]] = set()
+
+    @property
+    def open_calls(self) -> dict[str, int]:
+        """How many calls are open, by class, and how many wait for their client to take the end."""
+        return {
+            "calls": len(self._calls.tasks) + len(self._checks.tasks),
+            "streams": len(self._streams.tasks),
+            "uploads": len(self._uploads.tasks),
+            "leaving": len(self._leaving),
+        }
 
     def drain(self, *, streams_only: bool) -> None:
-        """End the open calls with UNAVAILABLE; with `streams_only` just the server streams."""
-        for task in self._streams if streams_only else self._streams | self._others:
-            self._drained.add(task)
-            task.cancel()
+        """End the open calls with UNAVAILABLE; with `streams_only` just the server streams.
+
+        New ones of these classes are UNAVAILABLE from now on.
+        """
+        for each in [self._streams] if streams_only else self._rooms():
+            each.close()
+            for task in each.tasks:
+                self._drained.add(task)
+                task.cancel()
 
     async def wait_until_ended(self, timeout_seconds: float) -> None:
         """Wait until no call is open, or until the time is over."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
-                while open_calls := self._streams | self._others:
+                while open_calls := self._leaving.union(*(each.tasks for each in self._rooms())):
                     await asyncio.wait(open_calls)
 
     def service(
         self, service: descriptor.ServiceDescriptor, servicer: object
     ) -> grpc.GenericRpcHandler:
-        """Return the handlers of every RPC of a service.
+        """Return the handlers of every RPC of a service of the contract.
 
         RPC `ListMethods` is the servicer's method `list_methods(request, call)`. Server streams
         write through `call.write` and return None; client streams get an iterator of requests.
         """
-        handlers = {
-            method.name: self._handler(method, getattr(servicer, _snake_case(method.name)))
-            for method in service.methods
-        }
-        return grpc.method_handlers_generic_handler(service.full_name, handlers)
+        return self._handlers(service, servicer, name=service.full_name, is_standard=False)
+
+    def standard_service(
+        self, service: descriptor.ServiceDescriptor, servicer: object, *, name: str
+    ) -> grpc.GenericRpcHandler:
+        """Return the handlers of a service that is everybody's, such as health, under this name.
+
+        Fields that its messages do not know are ignored, as everywhere. Its unary calls are
+        answered also when all places are taken: they wait for nothing, and who asks for the
+        health of a busy server is to hear that it is well.
+        """
+        return self._handlers(service, servicer, name=name, is_standard=True)
+
+    def _handlers(
+        self,
+        service: descriptor.ServiceDescriptor,
+        servicer: object,
+        *,
+        name: str,
+        is_standard: bool,
+    ) -> grpc.GenericRpcHandler:
+        handlers = {}
+        for method in service.methods:
+            place = self._room(method)
+            parse = parsing.parser(
+                method, max_entries=self._max_entries, refuse_unknown=not is_standard
+            )
+            if is_standard and place is self._calls:
+                place = self._checks
+            handlers[method.name] = self._handler(method, servicer, place, parse)
+        return grpc.method_handlers_generic_handler(name, handlers)
+
+    def _rooms(self) -> list[room.Room]:
+        return [self._streams, self._calls, self._uploads, self._checks]
+
+    def _room(self, method: descriptor.MethodDescriptor) -> room.Room:
+        if method.server_streaming:
+            return self._streams
+        return self._uploads if method.client_streaming else self._calls
 
     def _handler(
         self,
         method: descriptor.MethodDescriptor,
-        behaviour: Callable[..., Awaitable[Encoded | None]],
+        servicer: object,
+        place: room.Room,
+        parse: parsing.Parse,
     ) -> "grpc.RpcMethodHandler[Any, Any]":
-        parse = _parser(method)
-        open_calls = self._streams if method.server_streaming else self._others
+        behaviour = getattr(servicer, _snake_case(method.name))
 
         async def unary(request: bytes, context: Context) -> Encoded | None:
             async def act() -> Encoded | None:
-                return await behaviour(parse(request), self._call(context))
+                answer: Encoded | None = await behaviour(parse(request), self._call(context))
+                return answer
 
-            return await self._ended(method.full_name, context, open_calls, act)
+            return await self._ended(method.full_name, context, place, act)
 
         async def streaming(requests: AsyncIterator[bytes], context: Context) -> Encoded | None:
             async def act() -> Encoded | None:
-                async with contextlib.aclosing(_each(requests, parse)) as parsed:
-                    return await behaviour(parsed, self._call(context))
+                async with contextlib.aclosing(parsing.each(requests, parse)) as parsed:
+                    answer: Encoded | None = await behaviour(parsed, self._call(context))
+                    return answer
 
-            return await self._ended(method.full_name, context, open_calls, act)
+            return await self._ended(method.full_name, context, place, act)
 
         make = _KINDS[bool(method.client_streaming), bool(method.server_streaming)]
         return make(
@@ -129,30 +195,36 @@ class Edge:
         )
 
     async def _ended(
-        self, rpc: str, context: Context, open_calls: set[asyncio.Task[Any]], act: Act
+        self, rpc: str, context: Context, place: room.Room, act: Act
     ) -> Encoded | None:
         """Act, and end the call with the right status whatever happens inside."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a handler always runs in a task
-        open_calls.add(task)
         try:
-            answer = await self._acted(rpc, task, act)
-            if isinstance(answer, status.CallStatus):
-                # A client that does not read keeps this waiting for as long as it is connected.
-                # The error is forgotten by now, and with it whatever the handler held.
-                await context.abort(answer.code, answer.message, answer.trailing_metadata())
-            return answer
+            answer = await self._acted(rpc, task, place, act)
+            if not isinstance(answer, status.CallStatus):
+                return answer
+            # A client that does not read keeps this waiting for as long as it is connected. Its
+            # place is free, the error is forgotten, and with it whatever the handler held.
+            self._leaving.add(task)
+            await context.abort(answer.code, answer.message, answer.trailing_metadata())
+        except grpc.aio.InternalError as error:
+            # What was to be sent cannot be: the client has gone away. Not to be told, so not to
+            # be logged either; gRPC takes a cancelled call for what it is.
+            _log.debug("rpc.client_gone", rpc=rpc)
+            raise asyncio.CancelledError from error
         finally:
-            open_calls.discard(task)
+            self._leaving.discard(task)
             self._drained.discard(task)
 
     async def _acted(
-        self, rpc: str, task: asyncio.Task[Any], act: Act
+        self, rpc: str, task: asyncio.Task[Any], place: room.Room, act: Act
     ) -> Encoded | status.CallStatus | None:
         """What a handler answers, or the status that says why it does not."""
         try:
-            return await act()
-        except grpc.aio.BaseError:
+            with place.place(task):
+                return await act()
+        except (grpc.aio.AbortError, grpc.aio.InternalError):
             # The call is ended already: by an abort, or by a client that went away during a write.
             raise
         except asyncio.CancelledError:
@@ -183,30 +255,6 @@ def _bug(rpc: str) -> status.CallStatus:
     incident_id = secrets.token_hex(8)
     _log.exception("rpc.bug", rpc=rpc, incident_id=incident_id)
     return status.of_bug(incident_id)
-
-
-def _parser(method: descriptor.MethodDescriptor) -> Callable[[bytes], message.Message]:
-    request_class = message_factory.GetMessageClass(method.input_type)
-
-    def parse(request: bytes) -> message.Message:
-        try:
-            parsed = request_class.FromString(request)
-        except message.DecodeError as error:
-            raise errors.InvalidRequestError(
-                Violation(field="", description=f"not a {method.input_type.full_name}")
-            ) from error
-        known.refuse_unknown("", parsed)
-        return parsed
-
-    return parse
-
-
-async def _each(
-    requests: AsyncIterator[bytes], parse: Callable[[bytes], message.Message]
-) -> AsyncGenerator[message.Message, None]:
-    """Parse the messages of a client stream. Nothing is begun before the first is asked for."""
-    async for request in requests:
-        yield parse(request)
 
 
 def _encoded(answer: Encoded) -> bytes:

@@ -1,11 +1,13 @@
 """The one table from errors to gRPC status codes and their details.
 
-Promises: nothing but what an error carries reaches a client; the message is at most 1 KiB and the
-details at most 4 KiB (longer trailers lose the status itself, grpc issue 37852); a bug is INTERNAL
-with an incident id and nothing else.
+Promises: nothing but what an error carries reaches a client; the message is at most 1 KiB as it
+travels and the details at most 4 KiB (longer trailers lose the status itself, grpc issue 37852); a
+message holds nothing that a terminal would obey; a bug is INTERNAL with an incident id and nothing
+else. `docs/errors.md` lists what callers meet.
 """
 
 import dataclasses
+import urllib.parse
 
 import grpc
 from google.protobuf import duration_pb2
@@ -13,16 +15,21 @@ from google.protobuf import message as protobuf_message
 from google.rpc import error_details_pb2, status_pb2
 
 from dshpc_server import errors
-from dshpc_server.transport import encoder
+from dshpc_server.transport import encoder, room
 
-MAX_MESSAGE_CHARACTERS = 256
-"""At most 4 bytes each: 1 KiB."""
+MAX_MESSAGE_BYTES = 1024
+"""Percent-encoded, as HTTP/2 carries it: three bytes for one that is not printable ASCII."""
 MAX_DETAILS_BYTES = 4096
 DETAILS_KEY = "grpc-status-details-bin"
 LIMIT_RETRY_SECONDS = 1.0
 """Advice for a client that went over a limit: ask for less, later."""
-STOPPING_RETRY_SECONDS = 1.0
-"""Advice for a client whose call was ended because the server stops."""
+IN_USE = "IN_USE"
+"""The type of the PreconditionFailure of what cannot be removed."""
+SUPERSEDED_RETRY_SECONDS = 1.0
+"""Advice for a client whose upload went on in another call: ask how far that one is, later."""
+_PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+"""What a status message carries as it is."""
+_MAX_NAME_CHARACTERS = 256
 _MAX_VIOLATIONS_BYTES = 2560
 """Leaves room for the message beside it; the largest single violation is 1.5 KiB."""
 
@@ -48,47 +55,25 @@ class CallStatus:
 
 def of(error: Exception) -> CallStatus | None:
     """Return the status of an error that callers are told about; None when it is a bug here."""
-    text = str(error)[:MAX_MESSAGE_CHARACTERS]
+    text = _told(str(error))
+    details: tuple[protobuf_message.Message, ...]
     match error:
         case errors.InvalidRequestError():
-            return CallStatus(
-                code=grpc.StatusCode.INVALID_ARGUMENT,
-                message=text,
-                details=(_bad_request(error),),
-            )
+            code, details = grpc.StatusCode.INVALID_ARGUMENT, (_bad_request(error),)
         case errors.NotFoundError():
-            return CallStatus(
-                code=grpc.StatusCode.NOT_FOUND,
-                message=text,
-                details=(
-                    error_details_pb2.ResourceInfo(
-                        resource_type=error.kind, resource_name=error.name[:256]
-                    ),
-                ),
-            )
+            code, details = grpc.StatusCode.NOT_FOUND, (_resource(error),)
         case errors.LimitExceededError():
-            return CallStatus(
-                code=grpc.StatusCode.RESOURCE_EXHAUSTED,
-                message=text,
-                details=(
-                    error_details_pb2.QuotaFailure(
-                        violations=[
-                            error_details_pb2.QuotaFailure.Violation(
-                                subject=error.limit, description=text
-                            )
-                        ]
-                    ),
-                    _retry(LIMIT_RETRY_SECONDS),
-                ),
-            )
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED
+            details = (_quota(error.limit, text), _retry(LIMIT_RETRY_SECONDS))
+        case errors.InUseError():
+            code, details = grpc.StatusCode.FAILED_PRECONDITION, (_in_use(error, text),)
+        case errors.SupersededError():
+            code, details = grpc.StatusCode.ABORTED, (_retry(SUPERSEDED_RETRY_SECONDS),)
         case errors.UnavailableError():
-            return CallStatus(
-                code=grpc.StatusCode.UNAVAILABLE,
-                message=text,
-                details=(_retry(error.retry_after_seconds),),
-            )
+            code, details = grpc.StatusCode.UNAVAILABLE, (_retry(error.retry_after_seconds),)
         case _:
             return None
+    return CallStatus(code=code, message=text, details=details)
 
 
 def of_stopping() -> CallStatus:
@@ -96,7 +81,7 @@ def of_stopping() -> CallStatus:
     return CallStatus(
         code=grpc.StatusCode.UNAVAILABLE,
         message="the server is stopping",
-        details=(_retry(STOPPING_RETRY_SECONDS),),
+        details=(_retry(room.STOPPING_RETRY_SECONDS),),
     )
 
 
@@ -105,6 +90,19 @@ def of_bug(incident_id: str) -> CallStatus:
     return CallStatus(
         code=grpc.StatusCode.INTERNAL, message=f"internal error, incident {incident_id}"
     )
+
+
+def _told(text: str) -> str:
+    """Return text as a status message: what is not printable is spelled out, the rest cut."""
+    room_left = MAX_MESSAGE_BYTES
+    told = []
+    for character in text[:MAX_MESSAGE_BYTES]:
+        shown = character if character.isprintable() else ascii(character)[1:-1]
+        room_left -= len(urllib.parse.quote(shown, safe=_PLAIN))
+        if room_left < 0:
+            break
+        told.append(shown)
+    return "".join(told)
 
 
 def _bad_request(error: errors.InvalidRequestError) -> error_details_pb2.BadRequest:
@@ -118,6 +116,30 @@ def _bad_request(error: errors.InvalidRequestError) -> error_details_pb2.BadRequ
             del told.field_violations[-1]
             break
     return told
+
+
+def _resource(error: errors.NotFoundError) -> error_details_pb2.ResourceInfo:
+    return error_details_pb2.ResourceInfo(
+        resource_type=error.kind, resource_name=error.name[:_MAX_NAME_CHARACTERS]
+    )
+
+
+def _quota(limit: str, text: str) -> error_details_pb2.QuotaFailure:
+    return error_details_pb2.QuotaFailure(
+        violations=[error_details_pb2.QuotaFailure.Violation(subject=limit, description=text)]
+    )
+
+
+def _in_use(error: errors.InUseError, text: str) -> error_details_pb2.PreconditionFailure:
+    return error_details_pb2.PreconditionFailure(
+        violations=[
+            error_details_pb2.PreconditionFailure.Violation(
+                type=IN_USE,
+                subject=f"{error.kind}/{error.name[:_MAX_NAME_CHARACTERS]}",
+                description=text,
+            )
+        ]
+    )
 
 
 def _retry(seconds: float) -> error_details_pb2.RetryInfo:

@@ -237,4 +237,10 @@ async def test_a_deadline_that_passes_cleans_up_like_a_cancel() -> None:
 
 def test_a_servicer_that_lacks_a_method_is_found_out_when_it_is_put_together() -> None:
     with pytest.raises(AttributeError, match="upload_file"):
-        edge.Edge(write_stall_seconds=1.0).service(server_module.SERVICES["FileService"], object())
+        edge.Edge(
+            write_stall_seconds=1.0,
+            max_calls=1,
+            max_streams=1,
+            max_uploads=1,
+            max_entries=1000,
+        ).service(server_module.SERVICES["FileService"], object())

@@ -128,4 +128,10 @@ async def test_draining_ends_a_stream_that_waits_for_its_reader() -> None:
 
 
 async def test_draining_nothing_does_nothing() -> None:
-    edge.Edge(write_stall_seconds=1.0).drain(streams_only=False)
+    edge.Edge(
+        write_stall_seconds=1.0,
+        max_calls=1,
+        max_streams=1,
+        max_uploads=1,
+        max_entries=1000,
+    ).drain(streams_only=False)

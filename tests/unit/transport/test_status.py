@@ -12,26 +12,14 @@ from hypothesis import strategies as st
 
 import dshpc_server
 from dshpc_server import errors
-from dshpc_server.batches import intake, launching
+from dshpc_server.batches import intake, launching, regular
 from dshpc_server.domain.rejection import Violation
 from dshpc_server.files import errors as files_errors
 from dshpc_server.methods import errors as method_errors
 from dshpc_server.store import port
-from dshpc_server.transport import edge, server, status
+from dshpc_server.transport import server, status
+from support import transport_errors
 
-A_VIOLATION = Violation(field="jobs", description="at least one job is needed")
-REACHING: dict[errors.DshpcError, grpc.StatusCode] = {
-    errors.InvalidRequestError(A_VIOLATION): grpc.StatusCode.INVALID_ARGUMENT,
-    errors.NotFoundError("job", "a"): grpc.StatusCode.NOT_FOUND,
-    errors.LimitExceededError("rows", maximum=1, actual=2): grpc.StatusCode.RESOURCE_EXHAUSTED,
-    errors.UnavailableError("busy", retry_after_seconds=2.5): grpc.StatusCode.UNAVAILABLE,
-    edge.StalledReaderError(30.0): grpc.StatusCode.RESOURCE_EXHAUSTED,
-    files_errors.NotAHashError(): grpc.StatusCode.INVALID_ARGUMENT,
-    files_errors.WrongHashError(announced="a", actual="b"): grpc.StatusCode.INVALID_ARGUMENT,
-    files_errors.WrongSizeError(announced=1, actual=2): grpc.StatusCode.INVALID_ARGUMENT,
-    method_errors.ParameterError((A_VIOLATION,)): grpc.StatusCode.INVALID_ARGUMENT,
-}
-"""An instance of every class that a handler may let through."""
 START_UP_ONLY = {
     method_errors.MethodsDirError,
     method_errors.ManifestError,
@@ -43,10 +31,12 @@ START_UP_ONLY = {
 """Raised before anything is served, or by a reload that reports them."""
 CAUGHT_INSIDE = {
     files_errors.OutputRefusedError,
+    files_errors.StoredMeanwhileError,
+    regular.NotRegularError,
     intake.UnreadableOutputError,
     launching.NotLaunchableError,
 }
-"""Turned into the end of an attempt."""
+"""Turned into the end of an attempt, or into an answer."""
 
 texts = st.text(max_size=3000) | st.integers(0, 5000).map(
     lambda count: "\N{GRINNING FACE}\0é" * count
@@ -79,12 +69,14 @@ def told(error: Exception) -> status.CallStatus:
 
 
 def test_every_error_has_a_code_or_cannot_reach_a_handler() -> None:
-    listed = {type(error) for error in REACHING} | START_UP_ONLY | CAUGHT_INSIDE
+    listed = {type(error) for error in transport_errors.REACHING} | START_UP_ONLY | CAUGHT_INSIDE
     assert set(every_error()) == listed
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), REACHING.items(), ids=[type(error).__name__ for error in REACHING]
+    ("error", "code"),
+    transport_errors.REACHING.items(),
+    ids=[type(error).__name__ for error in transport_errors.REACHING],
 )
 def test_an_error_has_its_code_and_says_so_in_its_details(
     error: errors.DshpcError, code: grpc.StatusCode
@@ -130,6 +122,20 @@ def test_a_limit_is_named_with_advice() -> None:
     assert retry.Is(error_details_pb2.RetryInfo.DESCRIPTOR)
 
 
+def test_what_is_in_use_is_named_with_its_user() -> None:
+    (packed,) = details(told(errors.InUseError("file", "a", user="job b"))).details
+    failure = error_details_pb2.PreconditionFailure()
+    assert packed.Unpack(failure)
+    (violation,) = failure.violations
+    assert (violation.type, violation.subject) == ("IN_USE", "file/a")
+    assert violation.description == "file 'a' is needed by job b"
+
+
+def test_what_another_call_took_over_can_be_asked_again() -> None:
+    (packed,) = details(told(errors.SupersededError("another call goes on"))).details
+    assert packed.Is(error_details_pb2.RetryInfo.DESCRIPTOR)
+
+
 def test_what_was_not_found_is_named() -> None:
     (packed,) = details(told(errors.NotFoundError("batch", "b"))).details
     resource = error_details_pb2.ResourceInfo()
@@ -139,7 +145,11 @@ def test_what_was_not_found_is_named() -> None:
 
 def test_every_violation_that_fits_is_told_and_always_the_first() -> None:
     flood = [Violation(field="é" * 999, description="\N{GRINNING FACE}" * 999)] * 50
-    for violations in ([A_VIOLATION, *flood], flood, [A_VIOLATION] * 3):
+    for violations in (
+        [transport_errors.A_VIOLATION, *flood],
+        flood,
+        [transport_errors.A_VIOLATION] * 3,
+    ):
         (packed,) = details(told(errors.InvalidRequestError(*violations))).details
         bad = error_details_pb2.BadRequest()
         assert packed.Unpack(bad)
@@ -156,8 +166,11 @@ def test_nothing_that_a_client_sends_makes_a_trailer_too_large(one: str, other: 
         errors.NotFoundError("job", one),
         errors.LimitExceededError(one[:256], maximum=1, actual=2**63),
         errors.UnavailableError(one, retry_after_seconds=1.0),
+        errors.InUseError("file", one, user=other),
+        errors.SupersededError(one),
     ):
         end = told(error)
         assert len(end.message.encode()) <= 1024
+        assert end.message.isprintable()
         assert sum(len(value) for _, value in end.trailing_metadata()) <= 4096
         assert details(end).details
