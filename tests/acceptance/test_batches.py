@@ -182,21 +182,21 @@ def test_a_field_of_a_newer_contract_is_refused_not_ignored(
 ) -> None:
     data = service.upload(b"newer\n")
     known = job_service_pb2.SimulateJobsRequest(jobs=[calls.config("echo", data)])
-    newer_options = b"\x20\x01"  # field 4, a number
+    newer_options = b"\x78\x01"  # field 15, a number
     request = known.SerializeToString() + b"\x12" + bytes([len(newer_options)]) + newer_options
     refused = calls.refusal(lambda: _raw(grpc_channel)(request))
     assert refused.code == grpc.StatusCode.INVALID_ARGUMENT
-    assert "BatchOptions has no field 4" in refused.text
+    assert "BatchOptions has no field 15" in refused.text
 
 
 def test_a_row_with_a_field_of_a_newer_contract_is_rejected_alone(service: calls.Service) -> None:
     data = service.upload(b"newer row\n")
     newer = types_pb2.JobConfig.FromString(
-        calls.config("echo", data).SerializeToString() + b"\x58\x02"  # field 11, a number
+        calls.config("echo", data).SerializeToString() + b"\x78\x02"  # field 15, a number
     )
     answer = service.simulate(newer, calls.config("echo", data), finished=True)
     assert answer.results[0].outcome == types_pb2.OUTCOME_REJECTED
-    assert "JobConfig has no field 11" in answer.results[0].message
+    assert "JobConfig has no field 15" in answer.results[0].message
     assert answer.results[1].new_status == types_pb2.JOB_STATUS_COMPLETED
 
 

@@ -26,7 +26,7 @@ from dshpc_server.batches import (
     simulation,
     watchers,
 )
-from dshpc_server.domain import identity
+from dshpc_server.domain import identity, lookup
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.files import content as files
 from dshpc_server.store import committer, port
@@ -131,8 +131,17 @@ class Assembly:
 
     async def accept(self, *rows: request.JobRequest | request.RefusedRow) -> Sequence[port.Row]:
         """Resolve a batch of these rows."""
-        batch = await self.resolver.prepare(request.BatchRequest(rows=rows, display_name=""))
-        return await self.resolver.accept(batch)
+        asked = request.BatchRequest(rows=rows, display_name="")
+        async with self.resolver.prepared(asked) as batch:
+            return await self.resolver.accept(batch)
+
+    async def prepare(
+        self, rows: Sequence[request.JobRequest | request.RefusedRow]
+    ) -> port.NewBatch:
+        """What a batch of these rows would have the store accept."""
+        asked = request.BatchRequest(rows=rows, display_name="named")
+        async with self.resolver.prepared(asked) as batch:
+            return batch
 
     async def until(self, is_so: Callable[[port.Reader], bool]) -> None:
         """Wait until the store says so."""
@@ -159,9 +168,9 @@ class Assembly:
         """Why the newest attempt of this job ended as it did."""
         record = self.store.find_job(key.job_id)
         assert record is not None
-        assert record.attempt.key == key
-        assert record.ending is not None
-        return record.ending.reason
+        assert record.newest.attempt.key == key
+        assert record.newest.ending is not None
+        return record.newest.ending.reason
 
     def _publish(self, changes: Sequence[port.Attempt]) -> None:
         self.changes += changes
@@ -196,6 +205,8 @@ def job(
     inputs: Mapping[str, str] | None = None,
     resources: request.RequestedResources = request.RequestedResources(),  # noqa: B008 - frozen
     timeout_seconds: float | None = None,
+    function_hash: str = "",
+    policy: lookup.Policy = lookup.Policy(),  # noqa: B008 - frozen
     **parameters: identity.Json,
 ) -> request.JobRequest:
     """One row; jobs differ by their parameters."""
@@ -203,8 +214,10 @@ def job(
         index=index,
         head=b"",
         method_name=method,
+        function_hash=function_hash,
         inputs=inputs or {},
         parameters=request.Parameters(value=parameters, canonical=identity.canonical(parameters)),
         resources=resources,
         timeout_seconds=timeout_seconds,
+        policy=policy,
     )

@@ -2,7 +2,7 @@
 and batches whose rows are told by names."""
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 
 from dshpc_server.batches import request, watchers
 from dshpc_server.domain.job import JobStatus, Outcome
@@ -71,9 +71,13 @@ class Accepting:
         self._names = names
         self._publish = publish
 
-    async def prepare(self, asked: request.BatchRequest) -> port.NewBatch:
-        del asked
-        return store_values.batch("b", *self._names)
+    @contextlib.asynccontextmanager
+    async def prepared(self, asked: request.BatchRequest) -> AsyncIterator[port.NewBatch]:
+        yield store_values.batch("" if asked.validate_only else "b", *self._names)
+
+    async def preview(self, batch: port.NewBatch) -> Sequence[port.Row]:
+        assert not batch.batch_id
+        return [self._row(index, name) for index, name in enumerate(self._names)]
 
     async def accept(self, batch: port.NewBatch) -> Sequence[port.Row]:
         rows = [self._row(index, name) for index, name in enumerate(self._names)]

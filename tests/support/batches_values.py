@@ -5,6 +5,7 @@ import datetime
 from dshpc_server.batches import encoding
 from dshpc_server.domain import job
 from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
+from dshpc_server.domain.lookup import Kept
 from dshpc_server.store.port import Attempt, Row
 from support import store_values
 
@@ -20,6 +21,7 @@ def attempt(
     revision: int = 1,
     started_at: datetime.datetime | None = None,
     result: bytes | None = None,
+    replaced: JobStatus | None = None,
 ) -> Attempt:
     """An attempt as the store tells it; one that has ended brings a result."""
     has_ended = status in job.TERMINAL
@@ -28,6 +30,7 @@ def attempt(
         status=status,
         revision=revision,
         function_hash=store_values.sha("function"),
+        replaced=replaced,
         created_at=store_values.NOON,
         started_at=started_at,
         ended_at=ENDED_AT if has_ended else None,
@@ -42,6 +45,7 @@ def row(
     index: int = 0,
     head: bytes = b"",
     old_status: JobStatus | None = None,
+    kept: Kept | None = None,
     rejection: bytes | None = None,
 ) -> Row:
     """A row as the store tells it."""
@@ -50,6 +54,7 @@ def row(
         head=head,
         outcome=outcome,
         old_status=old_status,
+        kept=kept,
         attempt=of,
         rejection=rejection,
     )

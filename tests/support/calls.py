@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -87,13 +87,13 @@ class Service:
         *configs: types_pb2.JobConfig,
         finished: bool = False,
         timeout: float = 60,
-        **options: int | str,
+        **options: Any,  # noqa: ANN401 - fields by name
     ) -> job_service_pb2.SimulateJobsResponse:
         """Resolve a batch, and wait for its end if asked."""
         return self.jobs.SimulateJobs(
             job_service_pb2.SimulateJobsRequest(
                 jobs=configs,
-                options=types_pb2.BatchOptions(**options),  # type: ignore[arg-type] # by name
+                options=types_pb2.BatchOptions(**options),
                 wait=until_finished() if finished else None,
             ),
             timeout=timeout,
@@ -105,16 +105,35 @@ class Service:
         wait: types_pb2.WaitPolicy | None = None,
         stream: types_pb2.StreamOptions | None = None,
         timeout: float = 60,
+        **options: Any,  # noqa: ANN401 - fields by name
     ) -> Iterator[job_service_pb2.StreamSimulateJobsResponse]:
         """Resolve a batch, and be told its events."""
         return self.jobs.StreamSimulateJobs(
-            job_service_pb2.StreamSimulateJobsRequest(jobs=configs, wait=wait, stream=stream),
+            job_service_pb2.StreamSimulateJobsRequest(
+                jobs=configs,
+                options=types_pb2.BatchOptions(**options),
+                wait=wait,
+                stream=stream,
+            ),
             timeout=timeout,
         )
 
-    def run(self, config: types_pb2.JobConfig) -> types_pb2.MultiJobResult:
+    def run(
+        self,
+        config: types_pb2.JobConfig,
+        **options: Any,  # noqa: ANN401 - fields by name
+    ) -> types_pb2.MultiJobResult:
         """Run one job to its end."""
-        (result,) = self.simulate(config, finished=True).results
+        (result,) = self.simulate(config, finished=True, **options).results
+        return result
+
+    def ask(
+        self,
+        config: types_pb2.JobConfig,
+        **options: Any,  # noqa: ANN401 - fields by name
+    ) -> types_pb2.MultiJobResult:
+        """Have one job looked up, and submitted where needed."""
+        (result,) = self.simulate(config, **options).results
         return result
 
     def job(self, job_id: str) -> job_service_pb2.Job:

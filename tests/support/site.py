@@ -14,6 +14,13 @@ SCRIPTS = {
     "exit": 'echo leaving >&2; exit "$(tr -dc 0-9 < "$2")"',
     "hold": 'cat -- "$(cat -- "$1")"',
     "fail_once": 'marker=$(cat -- "$1"); [ -e "$marker" ] || { : > "$marker"; exit 1; }',
+    # Each run adds a line to the file that its input names, and says so if it was not alone.
+    "tally": 'tally=$(cat -- "$1"); mkdir -- "$tally.lock" || echo beside >> "$tally"; '
+    'echo run >> "$tally"; rmdir -- "$tally.lock"; exit "$(tr -dc 0-9 < "$2")"',
+    # The same; the first run fails, later ones wait at the gate beside the tally.
+    "recover": 'tally=$(cat -- "$1"); echo run >> "$tally"; '
+    '[ "$(wc -l < "$tally")" -gt 1 ] || exit 3; cat -- "$tally.gate"',
+    "big": 'head -c "$(tr -dc 0-9 < "$2")" /dev/zero | tr "\\0" x',
     "die": 'kill -s "$(tr -dc A-Z < "$2")" $$',
 }
 
@@ -71,6 +78,26 @@ class Gate:
         """Let the one job that waits (or will) go on, with this output."""
         with self._path.open("wb") as fifo:
             fifo.write(output)
+
+
+class Tally:
+    """Counts the runs of jobs of the methods `tally` and `recover`, outside the service."""
+
+    def __init__(self, path: pathlib.Path) -> None:
+        self._path = path
+        self.gate = Gate(path.with_name(f"{path.name}.gate"))
+
+    @property
+    def content(self) -> bytes:
+        """What to upload as the input of the job that is counted."""
+        return os.fsencode(self._path)
+
+    @property
+    def runs(self) -> int:
+        """How often the job has run. Never two at a time, or this fails."""
+        lines = self._path.read_text().split() if self._path.exists() else []
+        assert set(lines) <= {"run"}, lines
+        return len(lines)
 
 
 def hash_of(content: bytes) -> str:

@@ -20,6 +20,12 @@ LIMITS = limits.Limits(
     max_timeout_seconds=3600.0,
     max_wait_seconds=100.0,
     write_stall_seconds=5.0,
+    max_attempts=5,
+    max_calls=100,
+    max_streams=100,
+    max_uploads=4,
+    upload_stall_seconds=5.0,
+    upload_expiry_seconds=3600.0,
 )
 
 scalars = st.one_of(

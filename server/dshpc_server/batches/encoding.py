@@ -8,8 +8,10 @@ counts; see `docs/decisions/0006-joined-answers.md`. Everything here is opaque t
 
 import dataclasses
 import datetime
+from collections.abc import Callable
 from typing import Protocol
 
+from dshpc_server.domain import lookup
 from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.domain.rejection import Rejection
 from dshpc_server.store import port
@@ -51,12 +53,22 @@ class ResultEncoder(Protocol):
         """Mark a head as a later row of the same request with the job of `first_index`."""
         ...
 
-    def rejection(self, rejection: Rejection) -> bytes:
-        """Why a row names no job."""
+    def identity(self, job_id: str, function_hash: str) -> bytes:
+        """Name the job in the head of a row that may get no attempt to name it."""
         ...
 
-    def decision(self, outcome: Outcome, old_status: JobStatus | None) -> bytes:
+    def rejection(self, index: int, rejection: Rejection) -> bytes:
+        """Why the row of this index names no job."""
+        ...
+
+    def decision(
+        self, outcome: Outcome, old_status: JobStatus | None, kept: lookup.Kept | None
+    ) -> bytes:
         """What the look-up decided, with its message."""
+        ...
+
+    def validation(self, outcome: Outcome) -> bytes:
+        """That the decision is what would happen, and did not; stands last."""
         ...
 
     def in_progress(self, attempt: port.Attempt) -> bytes:
@@ -71,19 +83,39 @@ class ResultEncoder(Protocol):
         """The whole output back from what `ended` encoded; None when it is not in there."""
         ...
 
+    def without_output(self, result: bytes) -> bytes:
+        """A result with its output taken out; its hash and size stay."""
+        ...
 
-def encoded_row(row: port.Row, encoder: ResultEncoder) -> bytes:
-    """Return a row's whole answer.
+    def with_output(
+        self, result: bytes, max_bytes: int, read: Callable[[str], str | None]
+    ) -> bytes:
+        """A result with its output inline if and only if that has at most `max_bytes`.
+
+        `read` finds the text of an output that the result does not hold, by its hash; None when it
+        is not there or no text.
+        """
+        ...
+
+
+def encoded_row(
+    row: port.Row,
+    encoder: ResultEncoder,
+    change: Callable[[bytes], bytes] | None = None,
+) -> bytes:
+    """Return a row's whole answer; `change` is applied to the result of its attempt.
 
     The decision of a row that found its answer stands last, so that its message is the one that
     counts; in every other row the attempt has the last word.
     """
     if row.rejection is not None:
         return row.head + row.rejection
-    decision = encoder.decision(row.outcome, row.old_status)
+    decision = encoder.decision(row.outcome, row.old_status, row.kept)
     if row.attempt is None:
         return row.head + decision
     attempt = row.attempt.result or encoder.in_progress(row.attempt)
+    if change is not None:
+        attempt = change(attempt)
     if row.outcome in (Outcome.FOUND_COMPLETED, Outcome.FAILURE_KEPT):
         return row.head + attempt + decision
     return row.head + decision + attempt

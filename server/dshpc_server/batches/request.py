@@ -6,7 +6,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from dshpc_server.domain import identity
+from dshpc_server.domain import identity, lookup
 from dshpc_server.domain.rejection import Rejection
 
 
@@ -35,12 +35,15 @@ class JobRequest:
     head: bytes
     """The row's echo, encoded (see `batches.encoding`)."""
     method_name: str
+    function_hash: str
+    """The version asked for; empty for the newest."""
     inputs: Mapping[str, str]
     """Content hash by input name."""
     parameters: Parameters
     resources: RequestedResources
     timeout_seconds: float | None
     """None: the method's, else the server's default."""
+    policy: lookup.Policy
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,3 +62,5 @@ class BatchRequest:
     rows: Sequence[JobRequest | RefusedRow]
     """By index, from 0, without a gap."""
     display_name: str
+    validate_only: bool = False
+    """Say what would happen, and change nothing."""

@@ -7,12 +7,13 @@ transaction.
 """
 
 import asyncio
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from dshpc_server import clock
 from dshpc_server.batches import admission, content, encoding, request
-from dshpc_server.domain import identity, job
+from dshpc_server.domain import identity, job, lookup
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
 from dshpc_server.engine.port import Capacity
 from dshpc_server.methods import catalog, method
@@ -53,70 +54,84 @@ class Resolver:
         self._clock = clock
         self._new_id = new_id
 
-    async def prepare(self, asked: request.BatchRequest) -> port.NewBatch:
-        """Validate, canonicalise and name every row; nothing is stored yet."""
+    @contextlib.asynccontextmanager
+    async def prepared(self, asked: request.BatchRequest) -> AsyncIterator[port.NewBatch]:
+        """Validate, canonicalise and name every row; nothing is stored yet.
+
+        Until the exit no file that the batch needs is deleted: accept it before.
+        """
         created_at = self._clock.now()
-        drafting = _Drafting(self._catalog.current(), self._defaults, self._capacity())
+        drafting = _Drafting(self._catalog, self._defaults, self._capacity())
         drafts = await asyncio.to_thread(drafting.all, asked.rows)
+        plans = [draft.plan for draft in drafts if isinstance(draft.plan, port.Candidate)]
         wanted = dict.fromkeys(
-            file_hash
-            for draft in drafts
-            if isinstance(draft.plan, port.Candidate)
-            for file_hash in draft.plan.spec.inputs.values()
+            file_hash for plan in plans for file_hash in plan.spec.inputs.values()
         )
-        missing = set(await self._library.missing(wanted))
-        rows = await asyncio.to_thread(self._rows, drafts, missing)
-        return port.NewBatch(
-            batch_id=self._new_id(),
-            display_name=asked.display_name,
-            created_at=created_at,
-            rows=rows,
-            file_hashes=[file_hash for file_hash in wanted if file_hash not in missing],
-        )
+        job_ids = {plan.spec.job_id for plan in plans}
+        outputs = await self._committer.read(lambda store: store.find_kept_outputs(job_ids))
+        with self._library.held([*wanted, *outputs]):
+            missing = set(await self._library.missing(wanted))
+            lost = await self._library.lost(outputs)
+            rows = await asyncio.to_thread(self._rows, drafts, missing)
+            used = [file_hash for file_hash in wanted if file_hash not in missing]
+            yield port.NewBatch(
+                batch_id="" if asked.validate_only else self._new_id(),
+                display_name=asked.display_name,
+                created_at=created_at,
+                rows=rows,
+                file_hashes=[*used, *(outputs - lost)],
+                lost_outputs=lost,
+            )
 
     async def accept(self, batch: port.NewBatch) -> Sequence[port.Row]:
         """Store the batch and what it submits, all or none; the rows as decided."""
         return await self._committer.write(lambda writer: writer.accept(batch))
+
+    async def preview(self, batch: port.NewBatch) -> Sequence[port.Row]:
+        """The rows as `accept` would decide them now; nothing is stored."""
+        return await self._committer.read(lambda store: store.preview(batch))
 
     def _rows(self, drafts: Sequence[_Draft], missing: set[str]) -> list[port.NewRow]:
         first_index: dict[str, int] = {}
         rows = []
         for draft in drafts:
             head, plan = draft.head, draft.plan
-            if isinstance(plan, port.Candidate) and missing:
-                plan = _refused_for_missing(plan, missing) or plan
             if isinstance(plan, Rejection):
-                rows.append(
-                    port.NewRow(
-                        index=draft.index,
-                        head=head,
-                        candidate=None,
-                        rejection=self._encoder.rejection(plan),
-                    )
-                )
+                rows.append(self._row(draft.index, head, None, plan))
                 continue
+            lacking = _refused_for_missing(plan, missing) if missing else None
             first = first_index.setdefault(plan.spec.job_id, draft.index)
-            if first != draft.index:
+            if first != draft.index and lacking is None:
                 head += self._encoder.duplicate(first)
-            rows.append(port.NewRow(index=draft.index, head=head, candidate=plan, rejection=None))
+            if plan.policy.cache is lookup.CachePolicy.ONLY:
+                head += self._encoder.identity(plan.spec.job_id, plan.spec.function_hash)
+            # What lacks a file may have been run before, and is rejected only if it was not.
+            rows.append(self._row(draft.index, head, plan, lacking))
         return rows
+
+    def _row(
+        self, index: int, head: bytes, plan: port.Candidate | None, refused: Rejection | None
+    ) -> port.NewRow:
+        encoded = None if refused is None else self._encoder.rejection(index, refused)
+        return port.NewRow(index=index, head=head, candidate=plan, rejection=encoded)
 
 
 class _Drafting:
     """One pass over a request's rows, remembering what rows have in common."""
 
     def __init__(
-        self,
-        methods: Mapping[str, method.MethodVersion],
-        defaults: admission.Defaults,
-        capacity: Capacity,
+        self, catalog: catalog.Catalog, defaults: admission.Defaults, capacity: Capacity
     ) -> None:
-        self._methods = methods
+        self._catalog = catalog
+        # Taken once: a reload while rows are drafted changes nothing for this request.
+        self._methods = catalog.current()
         self._defaults = defaults
         self._capacity = capacity
         # A batch repeats its parameters and resources over many files.
-        self._completed: dict[tuple[str, str], str | Rejection] = {}
-        self._granted: dict[tuple[str, request.RequestedResources], job.Resources | Rejection] = {}
+        self._completed: dict[tuple[str, str, str], str | Rejection] = {}
+        self._granted: dict[
+            tuple[str, str, request.RequestedResources], job.Resources | Rejection
+        ] = {}
 
     def all(self, rows: Sequence[request.JobRequest | request.RefusedRow]) -> list[_Draft]:
         return [
@@ -129,11 +144,9 @@ class _Drafting:
         ]
 
     def _plan(self, row: request.JobRequest) -> port.Candidate | Rejection:
-        version = self._methods.get(row.method_name)
-        if version is None:
-            return Rejection(
-                reason=Reason.METHOD_NOT_FOUND, message=f"Method '{row.method_name}' not found"
-            )
+        version = self._version(row)
+        if isinstance(version, Rejection):
+            return version
         refused = _refused_for_inputs(row.inputs, version)
         if refused is not None:
             return refused
@@ -156,12 +169,30 @@ class _Drafting:
             ),
             resources=resources,
             timeout_seconds=admission.allowed_seconds(row.timeout_seconds, version, self._defaults),
+            policy=row.policy,
         )
+
+    def _version(self, row: request.JobRequest) -> method.MethodVersion | Rejection:
+        """The version a row runs: the one it pins, else the newest."""
+        newest = self._methods.get(row.method_name)
+        if newest is None:
+            return Rejection(
+                reason=Reason.METHOD_NOT_FOUND, message=f"Method '{row.method_name}' not found"
+            )
+        if row.function_hash in ("", newest.function_hash):
+            return newest
+        pinned = self._catalog.version(row.method_name, row.function_hash)
+        if pinned is None:
+            return Rejection(
+                reason=Reason.METHOD_NOT_FOUND,
+                message=f"Method '{row.method_name}' has no version {row.function_hash}",
+            )
+        return pinned
 
     def _complete(
         self, parameters: request.Parameters, version: method.MethodVersion
     ) -> str | Rejection:
-        key = (version.name, parameters.canonical)
+        key = (version.name, version.function_hash, parameters.canonical)
         if key not in self._completed:
             self._completed[key] = _completed(parameters, version)
         return self._completed[key]
@@ -169,7 +200,7 @@ class _Drafting:
     def _grant(
         self, asked: request.RequestedResources, version: method.MethodVersion
     ) -> job.Resources | Rejection:
-        key = (version.name, asked)
+        key = (version.name, version.function_hash, asked)
         if key not in self._granted:
             self._granted[key] = admission.granted(asked, version, self._defaults, self._capacity)
         return self._granted[key]

@@ -1,10 +1,9 @@
 """Pages of a batch's rows, cut by count and by bytes, so that no row is lost to a message limit."""
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from dshpc_server import errors
-from dshpc_server.batches import encoding
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.store import port
 
@@ -33,19 +32,24 @@ class Page:
     """Where to go on; None when these were the last."""
 
 
-def fitting(rows: Sequence[bytes], max_bytes: int) -> int:
-    """How many of these rows fit, at least one: a row over the limit still gets through."""
+def fitting(rows: Iterable[bytes], max_bytes: int) -> list[bytes]:
+    """The first of these rows that fit, at least one: a row over the limit still gets through.
+
+    No row is asked for beyond the first that does not fit.
+    """
+    taken: list[bytes] = []
     size = 0
-    for count, row in enumerate(rows):
+    for row in rows:
         size += len(row) + FRAME_BYTES
-        if count and size > max_bytes:
-            return count
-    return len(rows)
+        if taken and size > max_bytes:
+            break
+        taken.append(row)
+    return taken
 
 
 def read_page(
     store: port.Reader,
-    encoder: encoding.ResultEncoder,
+    encode: Callable[[port.Row], bytes],
     batch_id: str,
     *,
     first_index: int,
@@ -68,7 +72,7 @@ def read_page(
             outcomes=wanted.outcomes,
         )
         for row in piece:
-            encoded = encoding.encoded_row(row, encoder)
+            encoded = encode(row)
             size += len(encoded) + FRAME_BYTES
             if len(taken) == max_rows or (taken and size > max_bytes):
                 return Page(rows=taken, next_index=row.index)

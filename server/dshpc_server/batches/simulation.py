@@ -2,9 +2,10 @@
 
 Promises: the watch is set before the batch is accepted, so no change is missed; the events of a
 stream are `Accepted`, then results as rows end, and `Closing` last; leaving early never cancels
-jobs.
+jobs; what is only validated changes nothing and is not waited for.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, Sequence
 
@@ -80,6 +81,16 @@ class Reporting:
     """None: no statistics on the way."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Accepted:
+    """A batch that was accepted, or only validated (then it has no name)."""
+
+    batch_id: str
+    state: progress.BatchProgress
+    watch: watchers.Watch | None
+    """None when nothing is waited for."""
+
+
 class Simulation:
     """Resolves batches and follows them."""
 
@@ -93,35 +104,46 @@ class Simulation:
     async def answer(self, asked: request.BatchRequest, wait: Wait) -> Answer:
         """Resolve a batch and wait as asked."""
         deadline = self._deadline(wait)
-        batch = await self._resolver.prepare(asked)
-        if not wait.until_finished:
-            rows = await self._resolver.accept(batch)
-            return _answer(batch, progress.BatchProgress(rows))
-        with self._watchers.watch(_job_ids(batch)) as watch:
-            state = progress.BatchProgress(await self._resolver.accept(batch))
-            while not state.is_finished and await watch.wait(self._left(deadline)):
+        with contextlib.ExitStack() as watching:
+            accepted = await self._accept(asked, wait, watching)
+            state, watch = accepted.state, accepted.watch
+            while watch and not state.is_finished and await watch.wait(self._left(deadline)):
                 for attempt in watch.take():
                     state.apply(attempt)
-            return _answer(batch, state)
+        return Answer(batch_id=accepted.batch_id, rows=state.rows, statistics=state.statistics())
 
     async def events(
         self, asked: request.BatchRequest, wait: Wait, reporting: Reporting
     ) -> AsyncGenerator[BatchEvent, None]:
         """Resolve a batch and tell its events. Close the iterator (`contextlib.aclosing`)."""
         deadline = self._deadline(wait)
-        batch = await self._resolver.prepare(asked)
-        with self._watchers.watch(_job_ids(batch)) as watch:
-            state = progress.BatchProgress(await self._resolver.accept(batch))
-            yield Accepted(batch_id=batch.batch_id, total_jobs=len(batch.rows))
-            told = not wait.until_finished or reporting.transitions
+        with contextlib.ExitStack() as watching:
+            accepted = await self._accept(asked, wait, watching)
+            state, watch = accepted.state, accepted.watch
+            yield Accepted(batch_id=accepted.batch_id, total_jobs=len(state.rows))
+            told = watch is None or reporting.transitions
             first = [row for row in state.rows if told or _has_ended(row)]
             if first:
                 yield Results(rows=first)
-            if wait.until_finished:
+            if watch is not None:
                 follower = _Follower(state, watch, reporting, self._clock)
                 async for event in follower.events(deadline):
                     yield event
             yield Closing(statistics=state.statistics())
+
+    async def _accept(
+        self, asked: request.BatchRequest, wait: Wait, watching: contextlib.ExitStack
+    ) -> _Accepted:
+        """Accept a batch, or look what accepting it would do; watched from before if waited for."""
+        async with self._resolver.prepared(asked) as batch:
+            watch = None
+            if asked.validate_only:
+                rows = await self._resolver.preview(batch)
+            else:
+                if wait.until_finished:
+                    watch = watching.enter_context(self._watchers.watch(_job_ids(batch)))
+                rows = await self._resolver.accept(batch)
+        return _Accepted(batch_id=batch.batch_id, state=progress.BatchProgress(rows), watch=watch)
 
     def _deadline(self, wait: Wait) -> float | None:
         if wait.timeout_seconds is None:
@@ -195,10 +217,6 @@ class _Follower:
             return False
         self._statistics_told = present
         return True
-
-
-def _answer(batch: NewBatch, state: progress.BatchProgress) -> Answer:
-    return Answer(batch_id=batch.batch_id, rows=state.rows, statistics=state.statistics())
 
 
 def _has_ended(row: Row) -> bool:

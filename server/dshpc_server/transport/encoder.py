@@ -4,12 +4,15 @@ Fills the port `batches.encoding.ResultEncoder`. Every part is a MultiJobResult 
 fields; which of two values for one field counts is settled by the order of joining.
 """
 
+from collections.abc import Callable
+
 from google.protobuf import any_pb2, message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from dshpc.v1 import types_pb2
 from dshpc_server.batches import encoding
 from dshpc_server.domain.job import JobStatus, Outcome
+from dshpc_server.domain.lookup import Kept
 from dshpc_server.domain.rejection import Reason, Rejection
 from dshpc_server.store import port
 from dshpc_server.transport import moments, words
@@ -25,12 +28,26 @@ DECISION_MESSAGES = {
     Outcome.FOUND_IN_PROGRESS: "Job in progress",
     Outcome.SUBMITTED: "New job submitted",
     Outcome.RESUBMITTED: "New job submitted after previous failure",
-    Outcome.FAILURE_KEPT: "Previous failure kept",
-    Outcome.NOT_FOUND: "No such job",
+    Outcome.NOT_FOUND: "No such job, and cache_policy ONLY submits none",
     Outcome.WITHHELD: "Job not submitted",
     Outcome.PENDING: "Waits for another job's output",
 }
-"""What a row says when it was looked up."""
+"""What a row says when it was looked up; for FAILURE_KEPT see KEPT_MESSAGES."""
+KEPT_MESSAGES = {
+    Kept.ONLY: "Previous failure kept: cache_policy ONLY submits nothing",
+    Kept.NEVER: "Previous failure kept: resubmit_policy NEVER submits nothing again",
+    Kept.PERMANENT: "Previous failure kept: the method called it permanent (exit code 78), and"
+    " resubmit_policy RETRIABLE heeds that",
+    Kept.MAX_ATTEMPTS: "Previous failure kept: the job failed max_attempts times within 24 hours;"
+    " cache_policy REFRESH starts afresh",
+}
+"""What a row says when an earlier failure is its answer."""
+VALIDATION_MESSAGES = {
+    **DECISION_MESSAGES,
+    Outcome.SUBMITTED: "New job would be submitted",
+    Outcome.RESUBMITTED: "New job would be submitted after previous failure",
+}
+"""What a row says that was only validated."""
 REJECTION_CODES = {
     Reason.METHOD_NOT_FOUND: code_pb2.NOT_FOUND,
     Reason.FILE_NOT_FOUND: code_pb2.NOT_FOUND,
@@ -58,32 +75,44 @@ class MultiJobResultEncoder:
     """Encodes the parts of a MultiJobResult."""
 
     def __init__(self) -> None:
-        self._decisions: dict[tuple[Outcome, JobStatus | None], bytes] = {}
+        self._decisions: dict[tuple[Outcome, JobStatus | None, Kept | None], bytes] = {}
 
     def duplicate(self, first_index: int) -> bytes:
         """Mark a later row with the job of `first_index`."""
         return types_pb2.MultiJobResult(duplicate_of_index=first_index).SerializeToString()
 
-    def rejection(self, rejection: Rejection) -> bytes:
-        """Why a row names no job."""
+    def identity(self, job_id: str, function_hash: str) -> bytes:
+        """Name the job in a row's head."""
+        return types_pb2.MultiJobResult(
+            job_id=job_id, function_hash=function_hash
+        ).SerializeToString()
+
+    def rejection(self, index: int, rejection: Rejection) -> bytes:
+        """Why the row of this index names no job."""
         return types_pb2.MultiJobResult(
             outcome=types_pb2.OUTCOME_REJECTED,
             message=rejection.message[:MAX_ERROR_MESSAGE_CHARACTERS],
-            error=_rejection_status(rejection),
+            error=_rejection_status(index, rejection),
         ).SerializeToString()
 
-    def decision(self, outcome: Outcome, old_status: JobStatus | None) -> bytes:
+    def decision(self, outcome: Outcome, old_status: JobStatus | None, kept: Kept | None) -> bytes:
         """What the look-up decided; few kinds, so each is encoded once."""
-        key = (outcome, old_status)
+        key = (outcome, old_status, kept)
         if key not in self._decisions:
             self._decisions[key] = types_pb2.MultiJobResult(
                 outcome=words.OUTCOME_VALUE[outcome],
                 old_status=words.STATUS_VALUE[old_status]
                 if old_status is not None
                 else types_pb2.JOB_STATUS_UNSPECIFIED,
-                message=DECISION_MESSAGES[outcome],
+                message=DECISION_MESSAGES[outcome] if kept is None else KEPT_MESSAGES[kept],
             ).SerializeToString()
         return self._decisions[key]
+
+    def validation(self, outcome: Outcome) -> bytes:
+        """That the decision did not happen; a row that was kept says already why."""
+        if outcome not in VALIDATION_MESSAGES:
+            return b""
+        return types_pb2.MultiJobResult(message=VALIDATION_MESSAGES[outcome]).SerializeToString()
 
     def in_progress(self, attempt: port.Attempt) -> bytes:
         """An attempt that has not ended."""
@@ -124,6 +153,30 @@ class MultiJobResultEncoder:
         decoded = types_pb2.MultiJobResult.FromString(result)
         return decoded.output.encode() if decoded.HasField("output") else None
 
+    def without_output(self, result: bytes) -> bytes:
+        """A result with its output taken out."""
+        decoded = types_pb2.MultiJobResult.FromString(result)
+        decoded.ClearField("output")
+        decoded.output_truncated = True
+        return decoded.SerializeToString()
+
+    def with_output(
+        self, result: bytes, max_bytes: int, read: Callable[[str], str | None]
+    ) -> bytes:
+        """A result with its output inline if and only if that has at most `max_bytes`."""
+        decoded = types_pb2.MultiJobResult.FromString(result)
+        is_wanted = decoded.output_size_bytes <= max_bytes
+        if is_wanted == decoded.HasField("output"):
+            return result
+        if not is_wanted:
+            return self.without_output(result)
+        text = read(decoded.output_hash)
+        if text is None:
+            return result
+        decoded.output = text
+        decoded.output_truncated = False
+        return decoded.SerializeToString()
+
 
 def _add_output(result: types_pb2.MultiJobResult, output: encoding.Output) -> None:
     result.output_hash = output.output_hash
@@ -151,7 +204,7 @@ def _failure_status(attempt: encoding.EndedAttempt) -> status_pb2.Status:
     )
 
 
-def _rejection_status(rejection: Rejection) -> status_pb2.Status:
+def _rejection_status(index: int, rejection: Rejection) -> status_pb2.Status:
     status = status_pb2.Status(
         code=REJECTION_CODES[rejection.reason],
         message=rejection.message[:MAX_ERROR_MESSAGE_CHARACTERS],
@@ -163,7 +216,8 @@ def _rejection_status(rejection: Rejection) -> status_pb2.Status:
                 error_details_pb2.BadRequest(
                     field_violations=[
                         error_details_pb2.BadRequest.FieldViolation(
-                            field=violation.field[:256], description=violation.description[:256]
+                            field=f"jobs[{index}].{violation.field}"[:256],
+                            description=violation.description[:256],
                         )
                         for violation in rejection.violations[:MAX_VIOLATIONS]
                     ]

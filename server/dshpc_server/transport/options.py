@@ -1,11 +1,13 @@
 """Options of a call, read within their bounds; what is out of bounds raises InvalidRequestError."""
 
+from collections.abc import Mapping
+
 from google.protobuf import duration_pb2
 
-from dshpc.v1 import types_pb2
+from dshpc.v1 import batch_service_pb2, types_pb2
 from dshpc_server import errors
 from dshpc_server.batches import simulation
-from dshpc_server.domain import identity
+from dshpc_server.domain import identity, lookup
 from dshpc_server.domain.rejection import Violation
 from dshpc_server.transport import known, limits, moments
 
@@ -24,6 +26,59 @@ def max_response_bytes(options: types_pb2.BatchOptions) -> int:
             f"{asked} is not between 0 (default) and {limits.MAX_RESPONSE_BYTES}",
         )
     return asked or limits.DEFAULT_RESPONSE_BYTES
+
+
+def max_inline_output_bytes(
+    path: str, asked: types_pb2.BatchOptions | batch_service_pb2.ListBatchResultsRequest
+) -> int | None:
+    """Read how long an output may be to be answered inline; None for the server's own limit."""
+    if not asked.HasField("max_inline_output_bytes"):
+        return None
+    wanted = asked.max_inline_output_bytes
+    if not 0 <= wanted <= limits.MAX_INLINE_OUTPUT_BYTES:
+        raise _invalid(
+            f"{path}max_inline_output_bytes",
+            f"{wanted} is not between 0 and {limits.MAX_INLINE_OUTPUT_BYTES}",
+        )
+    return wanted
+
+
+def policy(options: types_pb2.BatchOptions, *, max_attempts: int) -> lookup.Policy:
+    """Read the batch's policies."""
+    cache = cache_policy("options.cache_policy", options.cache_policy)
+    if options.resubmit_policy not in _RESUBMIT_POLICIES:
+        raise _invalid(
+            "options.resubmit_policy",
+            f"{options.resubmit_policy} is not a value of ResubmitPolicy",
+        )
+    return lookup.Policy(
+        cache=cache or lookup.CachePolicy.USE,
+        resubmit=_RESUBMIT_POLICIES[options.resubmit_policy],
+        max_attempts=max_attempts,
+    )
+
+
+def cache_policy(field: str, value: int) -> lookup.CachePolicy | None:
+    """Read a cache policy; None when it is left to the batch or the default."""
+    if value not in _CACHE_POLICIES:
+        raise _invalid(field, f"{value} is not a value of CachePolicy")
+    return _CACHE_POLICIES[value]
+
+
+_CACHE_POLICIES: Mapping[int, lookup.CachePolicy | None] = {
+    types_pb2.CACHE_POLICY_UNSPECIFIED: None,
+    **{
+        types_pb2.CachePolicy.Value(f"CACHE_POLICY_{policy}"): policy
+        for policy in lookup.CachePolicy
+    },
+}
+_RESUBMIT_POLICIES: Mapping[int, lookup.ResubmitPolicy] = {
+    types_pb2.RESUBMIT_POLICY_UNSPECIFIED: lookup.ResubmitPolicy.ALWAYS,
+    **{
+        types_pb2.ResubmitPolicy.Value(f"RESUBMIT_POLICY_{policy}"): policy
+        for policy in lookup.ResubmitPolicy
+    },
+}
 
 
 def reporting(options: types_pb2.StreamOptions) -> simulation.Reporting:

@@ -4,6 +4,7 @@ What is wrong with the request as a whole raises InvalidRequestError and nothing
 is wrong with one row rejects that row alone.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 from google.protobuf import message
@@ -11,9 +12,9 @@ from google.protobuf import message
 from dshpc.v1 import job_service_pb2, types_pb2
 from dshpc_server import errors
 from dshpc_server.batches import request, simulation
-from dshpc_server.domain import identity
+from dshpc_server.domain import identity, lookup
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
-from dshpc_server.transport import known, limits, moments, parameters, wire
+from dshpc_server.transport import known, limits, moments, options, parameters, wire
 
 _MAX_ECHO_CHARACTERS = 256
 """Of names and hashes that are refused for their length; the others are shorter."""
@@ -60,9 +61,11 @@ class RequestReader:
             "options.display_name", asked.options.display_name, limits.MAX_DISPLAY_NAME_BYTES
         )
         _check_config_ids(asked.jobs)
+        policies = _Policies(options.policy(asked.options, max_attempts=self._limits.max_attempts))
         return request.BatchRequest(
-            rows=[self._row(index, config) for index, config in enumerate(asked.jobs)],
+            rows=[self._row(index, config, policies) for index, config in enumerate(asked.jobs)],
             display_name=asked.options.display_name,
+            validate_only=asked.options.validate_only,
         )
 
     def unary_wait(
@@ -86,7 +89,7 @@ class RequestReader:
         )
 
     def _row(
-        self, index: int, config: types_pb2.JobConfig
+        self, index: int, config: types_pb2.JobConfig, policies: "_Policies"
     ) -> request.JobRequest | request.RefusedRow:
         encoded = config.parameters.SerializeToString() if config.HasField("parameters") else None
         file_hash = config.file_hash
@@ -99,6 +102,8 @@ class RequestReader:
             timeout_seconds = self._timeout(config)
             resources = _resources(config)
             _check_method_name(config.method_name)
+            _check_function_hash(config.function_hash)
+            policy = policies.of(config)
         except _RefusedError as error:
             refused = Rejection(
                 reason=Reason.INVALID_CONFIG,
@@ -110,6 +115,7 @@ class RequestReader:
             config_id=config.config_id,
             file_hash=file_hash[:_MAX_ECHO_CHARACTERS],
             method_name=config.method_name[:_MAX_ECHO_CHARACTERS],
+            function_hash=config.function_hash[:_MAX_ECHO_CHARACTERS],
         ).SerializeToString()
         if encoded is not None and len(encoded) <= self._max_echo_bytes:
             head += wire.field(_PARAMETERS_FIELD, encoded)
@@ -122,10 +128,12 @@ class RequestReader:
             index=index,
             head=head,
             method_name=config.method_name,
+            function_hash=config.function_hash,
             inputs=inputs,
             parameters=read,
             resources=resources,
             timeout_seconds=timeout_seconds,
+            policy=policy,
         )
 
     def _timeout(self, config: types_pb2.JobConfig) -> float | None:
@@ -140,6 +148,26 @@ class RequestReader:
                 f"{seconds:g} s, over max_timeout_seconds of {self._limits.max_timeout_seconds:g}",
             )
         return seconds
+
+
+class _Policies:
+    """The policies of a batch's rows: few kinds, each made once."""
+
+    def __init__(self, of_batch: lookup.Policy) -> None:
+        self._by_value = {types_pb2.CACHE_POLICY_UNSPECIFIED: of_batch}
+
+    def of(self, config: types_pb2.JobConfig) -> lookup.Policy:
+        """Return a row's policy: its own word, else the batch's."""
+        value = config.cache_policy
+        if value not in self._by_value:
+            of_batch = self._by_value[types_pb2.CACHE_POLICY_UNSPECIFIED]
+            try:
+                cache = options.cache_policy("cache_policy", value)
+            except errors.InvalidRequestError as error:
+                violation = error.violations[0]
+                raise _RefusedError(violation.field, violation.description) from error
+            self._by_value[value] = dataclasses.replace(of_batch, cache=cache or of_batch.cache)
+        return self._by_value[value]
 
 
 def _check_known(asked: message.Message, field: str) -> None:
@@ -191,6 +219,11 @@ def _check_method_name(name: str) -> None:
         raise _RefusedError("method_name", "is empty")
     if len(name.encode()) > limits.MAX_METHOD_NAME_BYTES:
         raise _RefusedError("method_name", f"is over {limits.MAX_METHOD_NAME_BYTES} bytes")
+
+
+def _check_function_hash(function_hash: str) -> None:
+    if function_hash and not identity.is_hash(function_hash):
+        raise _RefusedError("function_hash", _bad_hash(function_hash))
 
 
 def _check_config_ids(configs: Sequence[types_pb2.JobConfig]) -> None:

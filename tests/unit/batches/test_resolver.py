@@ -6,9 +6,10 @@ from typing import overload
 import pytest
 
 from dshpc.v1 import types_pb2
+from dshpc_server import errors
 from dshpc_server.batches import request
 from dshpc_server.batches.request import JobRequest, RefusedRow
-from dshpc_server.domain import identity
+from dshpc_server.domain import identity, lookup
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
@@ -27,8 +28,7 @@ def refusal(row: port.NewRow | port.Row) -> types_pb2.MultiJobResult:
 
 
 async def prepare(parts: Assembly, *rows: Asked) -> Sequence[port.NewRow]:
-    prepared = await parts.resolver.prepare(request.BatchRequest(rows=rows, display_name=""))
-    return prepared.rows
+    return (await parts.prepare(rows)).rows
 
 
 async def candidate(parts: Assembly, row: Asked) -> port.Candidate:
@@ -37,7 +37,14 @@ async def candidate(parts: Assembly, row: Asked) -> port.Candidate:
     return prepared.candidate
 
 
-async def end(parts: Assembly, rows: Sequence[port.Row], event: Event, output: str = "") -> None:
+async def end(
+    parts: Assembly,
+    rows: Sequence[port.Row],
+    event: Event,
+    output: str = "",
+    *,
+    is_inline: bool = True,
+) -> None:
     """Bring the jobs of these rows to their end."""
     keys = [row.attempt.key for row in rows if row.attempt is not None]
     ending = store_values.an_ending()
@@ -49,6 +56,7 @@ async def end(parts: Assembly, rows: Sequence[port.Row], event: Event, output: s
             signal=None,
             output_hash=store_values.sha(output),
             output_size_bytes=len(output),
+            output_is_inline=is_inline,
             reason="",
             stderr_tail="",
         )
@@ -164,7 +172,7 @@ async def test_a_missing_file_is_touched_by_no_batch_and_a_known_one_is(parts: A
         job(1, method="count", inputs={"input": "0" * 64}),
         job(2, method="count", inputs={"input": known}, n=2),
     ]
-    batch = await parts.resolver.prepare(request.BatchRequest(rows=asked, display_name="named"))
+    batch = await parts.prepare(asked)
     assert batch.file_hashes == [known]
     assert batch.display_name == "named"
 
@@ -190,8 +198,39 @@ async def test_a_duplicate_of_a_rejected_row_is_rejected_for_itself(parts: Assem
     rows = await prepare(
         parts, job(0, method="count", inputs=missing), job(1, method="count", inputs=missing)
     )
-    assert [row.candidate for row in rows] == [None, None]
+    assert all(row.rejection is not None for row in rows)
     assert [row.head for row in rows] == [b"", b""]
+
+
+async def test_a_job_that_has_completed_is_answered_though_its_input_is_gone(
+    parts: Assembly,
+) -> None:
+    known = parts.kept.put(b"data")
+    asked = job(method="count", inputs={"input": known})
+    await end(parts, await parts.accept(asked), Event.SUCCEEDED, output="counted")
+    failing = job(method="count", inputs={"input": known}, n=2)
+    await end(parts, await parts.accept(failing), Event.EXITED_NONZERO)
+    assert await parts.library.delete(known)
+    rows = await parts.accept(
+        asked,
+        job(1, method="count", inputs={"input": known}, n=2),
+        job(2, method="count", inputs={"input": known}, n=3),
+    )
+    assert [row.outcome for row in rows] == [
+        Outcome.FOUND_COMPLETED,
+        Outcome.REJECTED,
+        Outcome.REJECTED,
+    ]
+    assert rows[0].rejection is None
+    assert "not found; upload it" in refusal(rows[1]).message
+    assert rows[2].attempt is None
+    refreshed = job(
+        method="count",
+        inputs={"input": known},
+        policy=lookup.Policy(cache=lookup.CachePolicy.REFRESH),
+    )
+    (row,) = await parts.accept(refreshed)
+    assert row.outcome is Outcome.REJECTED
 
 
 class Reloading(Sequence[Asked]):
@@ -224,13 +263,92 @@ async def test_a_reload_in_the_middle_of_a_request_does_not_change_its_version(
 ) -> None:
     before = parts.catalog.current()["hello"].function_hash
     rows = Reloading(parts, site, [job(index, n=index) for index in range(3)])
-    batch = await parts.resolver.prepare(request.BatchRequest(rows=rows, display_name=""))
+    batch = await parts.prepare(rows)
     assert {row.candidate and row.candidate.spec.function_hash for row in batch.rows} == {before}
     (after,) = await prepare(parts, job(n=0))
     assert after.candidate is not None
     assert after.candidate.spec.function_hash != before
     accepted = await parts.resolver.accept(batch)
     assert {row.attempt and row.attempt.function_hash for row in accepted} == {before}
+
+
+async def test_a_pinned_version_is_run_also_when_it_is_not_the_newest(
+    parts: Assembly, site: methods_site.Site
+) -> None:
+    before = parts.catalog.current()["hello"].function_hash
+    site.install("hello", {"main.py": "print('newer')\n"}, inputs=[])
+    parts.catalog.load()
+    newest = parts.catalog.current()["hello"].function_hash
+    pinned = await candidate(parts, job(function_hash=before))
+    assert pinned.spec.function_hash == before
+    assert (await candidate(parts, job(function_hash=newest))).spec.function_hash == newest
+    assert (await candidate(parts, job())).spec.function_hash == newest
+    (refused,) = await prepare(parts, job(function_hash="f" * 64))
+    assert refusal(refused).message == f"Method 'hello' has no version {'f' * 64}"
+    (foreign,) = await prepare(parts, job(method="count", function_hash=before))
+    assert "has no version" in refusal(foreign).message
+
+
+async def test_two_versions_in_one_request_have_their_own_parameters(
+    parts: Assembly, site: methods_site.Site
+) -> None:
+    hashes = []
+    for default in (1, 2):
+        declared = {"name": "n", "type": "integer", "required": False, "default": default}
+        site.install("one", {"main.py": f"print({default})\n"}, inputs=[], parameters=[declared])
+        parts.catalog.load()
+        hashes.append(parts.catalog.current()["one"].function_hash)
+    rows = await prepare(
+        parts, *(job(i, method="one", function_hash=hashes[i % 2]) for i in range(4))
+    )
+    completed = [row.candidate and row.candidate.spec.parameters_json for row in rows]
+    assert completed == ['{"n":1}', '{"n":2}'] * 2
+
+
+async def test_an_output_that_is_gone_from_the_content_store_is_lost(parts: Assembly) -> None:
+    asked = job(n=1)
+    await end(parts, await parts.accept(asked), Event.SUCCEEDED, output="gone", is_inline=False)
+    assert (await parts.prepare([asked])).lost_outputs == {store_values.sha("gone")}
+    (again,) = await parts.accept(asked)
+    assert again.outcome is Outcome.SUBMITTED
+    parts.kept.put(b"gone")
+    present = await parts.prepare([asked])
+    assert not present.lost_outputs
+    assert [*present.file_hashes] == []  # the newest attempt is in progress: nothing is answered
+
+
+async def test_an_output_that_is_there_answers_and_counts_as_used(parts: Assembly) -> None:
+    asked = job(n=1)
+    await end(parts, await parts.accept(asked), Event.SUCCEEDED, output="kept", is_inline=False)
+    parts.kept.put(b"kept")
+    assert [*(await parts.prepare([asked])).file_hashes] == [store_values.sha("kept")]
+    (found,) = await parts.accept(asked)
+    assert found.outcome is Outcome.FOUND_COMPLETED
+
+
+async def test_a_row_that_only_looks_names_its_job_though_there_is_none(parts: Assembly) -> None:
+    only = lookup.Policy(cache=lookup.CachePolicy.ONLY)
+    asked = job(n=1, policy=only)
+    spec = (await candidate(parts, asked)).spec
+    (row,) = await parts.accept(asked)
+    assert (row.outcome, row.attempt) == (Outcome.NOT_FOUND, None)
+    told = types_pb2.MultiJobResult.FromString(row.head)
+    assert (told.job_id, told.function_hash) == (spec.job_id, spec.function_hash)
+    assert parts.store.find_job(spec.job_id) is None
+
+
+async def test_no_file_of_a_request_is_deleted_before_it_is_accepted(parts: Assembly) -> None:
+    known = parts.kept.put(b"data")
+    asked = request.BatchRequest(
+        rows=[job(method="count", inputs={"input": known})], display_name=""
+    )
+    async with parts.resolver.prepared(asked) as batch:
+        with pytest.raises(errors.InUseError):
+            await parts.library.delete(known)
+        (row,) = await parts.resolver.accept(batch)
+    assert row.outcome is Outcome.SUBMITTED
+    with pytest.raises(errors.InUseError):  # now the unfinished job needs it
+        await parts.library.delete(known)
 
 
 async def test_preparing_stores_nothing(parts: Assembly) -> None:
@@ -244,5 +362,5 @@ async def test_a_refused_row_keeps_its_reason(
 ) -> None:
     given = Rejection(reason=Reason.INVALID_CONFIG, message="why", violations=violations)
     (row,) = await prepare(parts, RefusedRow(index=0, head=b"echo", rejection=given))
-    assert row.rejection == parts.encoder.rejection(given)
+    assert row.rejection == parts.encoder.rejection(0, given)
     assert row.head == b"echo"

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from dshpc_server import errors
-from dshpc_server.batches import results
+from dshpc_server.batches import encoding, results
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store import port
@@ -19,7 +20,7 @@ from dshpc_server.store.sql.store import SqlStore
 from dshpc_server.transport import encoder
 from support import store_values
 
-ENCODER = encoder.MultiJobResultEncoder()
+ENCODE = functools.partial(encoding.encoded_row, encoder=encoder.MultiJobResultEncoder())
 ALL = results.Filter()
 LARGE = 10_000
 MANY = 1200
@@ -69,7 +70,7 @@ def page(
     """The indexes that a page tells, and where it goes on."""
     found = results.read_page(
         store,
-        ENCODER,
+        ENCODE,
         batch_id,
         first_index=first_index,
         max_rows=max_rows,
@@ -141,14 +142,14 @@ def test_a_page_cut_by_bytes_reads_few_rows_in_vain(store: SqlStore, told: int) 
     size = (
         len(
             results.read_page(
-                store, ENCODER, "many", first_index=0, max_rows=1, max_bytes=1, wanted=ALL
+                store, ENCODE, "many", first_index=0, max_rows=1, max_bytes=1, wanted=ALL
             ).rows[0]
         )
         + results.FRAME_BYTES
     )
     found = results.read_page(
         cast("port.Reader", counted),
-        ENCODER,
+        ENCODE,
         "many",
         first_index=0,
         max_rows=MANY,
@@ -196,7 +197,17 @@ def test_an_unknown_batch_is_not_found(store: SqlStore) -> None:
 @hypothesis.given(st.lists(st.binary(max_size=50), max_size=20), st.integers(0, 600))
 @hypothesis.settings(max_examples=80)
 def test_what_fits_is_as_much_as_fits_with_its_frames(rows: list[bytes], max_bytes: int) -> None:
-    count = results.fitting(rows, max_bytes)
+    asked: list[bytes] = []
+
+    def each() -> Iterator[bytes]:
+        for row in rows:
+            asked.append(row)
+            yield row
+
+    taken = results.fitting(each(), max_bytes)
+    count = len(taken)
+    assert taken == rows[:count]
+    assert asked == rows[: count + 1]  # one more than fits is looked at, and no other
     size = sum(len(row) + results.FRAME_BYTES for row in rows[:count])
     assert size <= max_bytes or count <= 1
     assert count >= min(1, len(rows))

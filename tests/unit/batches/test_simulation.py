@@ -234,3 +234,18 @@ async def test_a_change_between_acceptance_and_the_first_wait_is_not_missed() ->
         told = [event async for event in events]
     assert [type(event) for event in told] == [Accepted, Results, Closing]
     assert real.watched_jobs == 0
+
+
+async def test_what_is_only_validated_is_told_at_once_and_never_accepted() -> None:
+    following = Following("a", "done", "refused")
+    asked = request.BatchRequest(rows=(), display_name="", validate_only=True)
+    events = following.simulation.events(asked, FINISHED, QUIET)
+    async with contextlib.aclosing(events):
+        told = [(following.clock.monotonic(), event) async for event in events]
+    assert kinds(told) == [(0, Accepted), (0, Results), (0, Closing)]
+    assert told[0][1] == Accepted(batch_id="", total_jobs=3)
+    assert indexes(told) == [[0, 1, 2]]
+    assert following.watchers.watched == []
+    answer = await following.simulation.answer(asked, FINISHED)
+    assert answer.batch_id == ""
+    assert [row.index for row in answer.rows] == [0, 1, 2]

@@ -8,6 +8,7 @@ from dshpc.v1 import types_pb2
 from dshpc_server.batches import encoding
 from dshpc_server.domain import job
 from dshpc_server.domain.job import JobStatus, Outcome
+from dshpc_server.domain.lookup import Kept
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
 from dshpc_server.store.port import Attempt, Row
 from dshpc_server.transport import encoder as encoder_module
@@ -50,7 +51,9 @@ def moment(seconds: float) -> timestamp_pb2.Timestamp:
 
 
 def row(outcome: Outcome, of: Attempt | None, old_status: JobStatus | None = None) -> Row:
-    return values.row(outcome, of, index=3, head=HEAD.SerializeToString(), old_status=old_status)
+    kept = Kept.NEVER if outcome is Outcome.FAILURE_KEPT else None
+    head = HEAD.SerializeToString()
+    return values.row(outcome, of, index=3, head=head, old_status=old_status, kept=kept)
 
 
 def stored(ended: encoding.EndedAttempt, *, number: int = 1) -> Attempt:
@@ -154,9 +157,25 @@ def test_a_kept_failure_tells_the_old_error_and_that_it_was_kept() -> None:
     assert read(row(Outcome.FAILURE_KEPT, stored(A_FAILURE), JobStatus.FAILED)) == expected(
         outcome=types_pb2.OUTCOME_FAILURE_KEPT,
         old_status=types_pb2.JOB_STATUS_FAILED,
-        message="Previous failure kept",
+        message="Previous failure kept: resubmit_policy NEVER submits nothing again",
         **FAILED,
     )
+
+
+@pytest.mark.parametrize("kept", Kept)
+def test_a_kept_failure_says_which_rule_kept_it(kept: Kept) -> None:
+    told = types_pb2.MultiJobResult.FromString(
+        ENCODER.decision(Outcome.FAILURE_KEPT, JobStatus.FAILED, kept)
+    )
+    assert told.message == encoder_module.KEPT_MESSAGES[kept]
+    rule = {Kept.ONLY: "ONLY", Kept.NEVER: "NEVER", Kept.PERMANENT: "78"}
+    assert rule.get(kept, "max_attempts") in told.message
+
+
+def test_a_row_that_waits_for_a_resubmitted_run_tells_how_the_earlier_one_ended() -> None:
+    told = read(row(Outcome.FOUND_IN_PROGRESS, values.attempt(number=2), JobStatus.TIMEOUT))
+    assert told.old_status == types_pb2.JOB_STATUS_TIMEOUT
+    assert told.new_status == types_pb2.JOB_STATUS_PENDING
 
 
 @pytest.mark.parametrize("outcome", [Outcome.NOT_FOUND, Outcome.WITHHELD, Outcome.PENDING])
@@ -177,10 +196,10 @@ def test_a_rejected_row_tells_why_and_has_no_job() -> None:
         Outcome.REJECTED,
         index=3,
         head=HEAD.SerializeToString(),
-        rejection=ENCODER.rejection(rejection),
+        rejection=ENCODER.rejection(3, rejection),
     )
     violation = error_details_pb2.BadRequest.FieldViolation(
-        field="parameters.bins", description="is required"
+        field="jobs[3].parameters.bins", description="is required"
     )
     assert read(rejected) == expected(
         outcome=types_pb2.OUTCOME_REJECTED,
@@ -197,7 +216,7 @@ def test_a_rejected_row_tells_why_and_has_no_job() -> None:
 def test_a_rejection_stays_small_whatever_it_speaks_of() -> None:
     flood = tuple(Violation(field="é" * 9999, description="é" * 9999) for _ in range(500))
     encoded = ENCODER.rejection(
-        Rejection(reason=Reason.INVALID_INPUTS, message="é" * 99_999, violations=flood)
+        7, Rejection(reason=Reason.INVALID_INPUTS, message="é" * 99_999, violations=flood)
     )
     assert len(encoded) < 32 * 1024
     assert types_pb2.MultiJobResult.FromString(encoded).message == "é" * 1024

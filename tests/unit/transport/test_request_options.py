@@ -6,6 +6,7 @@ from google.protobuf import duration_pb2
 from dshpc.v1 import job_service_pb2, types_pb2
 from dshpc_server import errors
 from dshpc_server.batches import simulation
+from dshpc_server.domain import lookup
 from dshpc_server.transport import limits, options, requests
 from support import transport_values as values
 
@@ -160,3 +161,45 @@ def test_a_hash_is_a_hash_and_nothing_else() -> None:
     for wrong in ("", "0" * 63, "0" * 65, "G" * 64, "A" * 64, "../" * 21 + "a", "٣" * 64):
         with pytest.raises(errors.InvalidRequestError, match="file_hash"):
             options.file_hash("file_hash", wrong)
+
+
+def test_policies_have_their_defaults() -> None:
+    read = options.policy(types_pb2.BatchOptions(), max_attempts=7)
+    assert read == lookup.Policy(
+        cache=lookup.CachePolicy.USE, resubmit=lookup.ResubmitPolicy.ALWAYS, max_attempts=7
+    )
+
+
+@pytest.mark.parametrize("cache", lookup.CachePolicy)
+@pytest.mark.parametrize("resubmit", lookup.ResubmitPolicy)
+def test_policies_are_read(cache: lookup.CachePolicy, resubmit: lookup.ResubmitPolicy) -> None:
+    asked = types_pb2.BatchOptions(
+        cache_policy=types_pb2.CachePolicy.Value(f"CACHE_POLICY_{cache}"),
+        resubmit_policy=types_pb2.ResubmitPolicy.Value(f"RESUBMIT_POLICY_{resubmit}"),
+    )
+    read = options.policy(asked, max_attempts=1)
+    assert (read.cache, read.resubmit) == (cache, resubmit)
+
+
+@pytest.mark.parametrize("name", ["cache_policy", "resubmit_policy"])
+def test_a_policy_of_a_newer_contract_is_refused(name: str) -> None:
+    asked = types_pb2.BatchOptions(**{name: 99})  # type: ignore[arg-type]  # by name
+    with pytest.raises(errors.InvalidRequestError, match=f"options.{name}: 99 is not a value"):
+        options.policy(asked, max_attempts=1)
+
+
+@pytest.mark.parametrize("asked", [0, 1, 65_536, limits.MAX_INLINE_OUTPUT_BYTES])
+def test_outputs_are_inline_up_to_what_is_asked(asked: int) -> None:
+    given = types_pb2.BatchOptions(max_inline_output_bytes=asked)
+    assert options.max_inline_output_bytes("options.", given) == asked
+
+
+def test_the_inline_limit_is_the_servers_when_nothing_is_asked() -> None:
+    assert options.max_inline_output_bytes("", types_pb2.BatchOptions()) is None
+
+
+@pytest.mark.parametrize("asked", [-1, limits.MAX_INLINE_OUTPUT_BYTES + 1])
+def test_an_inline_limit_out_of_bounds_is_refused(asked: int) -> None:
+    given = types_pb2.BatchOptions(max_inline_output_bytes=asked)
+    with pytest.raises(errors.InvalidRequestError, match=r"options\.max_inline_output_bytes"):
+        options.max_inline_output_bytes("options.", given)

@@ -6,6 +6,7 @@ from google.protobuf import message
 from dshpc.v1 import job_service_pb2, types_pb2
 from dshpc_server import errors
 from dshpc_server.batches import request
+from dshpc_server.domain import lookup
 from dshpc_server.domain.rejection import Reason
 from dshpc_server.transport import requests
 from support import transport_values as values
@@ -217,3 +218,48 @@ def test_the_echo_of_what_is_far_too_long_is_cut() -> None:
     assert not types_pb2.MultiJobResult.FromString(refused(huge).head).HasField("parameters")
     ones = values.struct({"a": [1] * 150})
     assert echo(row(parameters=ones)).parameters == ones
+
+
+def test_a_rows_own_cache_policy_counts_before_the_batchs() -> None:
+    rows = READER.batch(
+        job_service_pb2.SimulateJobsRequest(
+            jobs=[
+                config(),
+                config(cache_policy=types_pb2.CACHE_POLICY_REFRESH),
+                config(cache_policy=types_pb2.CACHE_POLICY_USE),
+            ],
+            options=types_pb2.BatchOptions(
+                cache_policy=types_pb2.CACHE_POLICY_ONLY,
+                resubmit_policy=types_pb2.RESUBMIT_POLICY_NEVER,
+            ),
+        )
+    ).rows
+    policies = [row.policy for row in rows if isinstance(row, request.JobRequest)]
+    assert [policy.cache for policy in policies] == [
+        lookup.CachePolicy.ONLY,
+        lookup.CachePolicy.REFRESH,
+        lookup.CachePolicy.USE,
+    ]
+    assert {policy.resubmit for policy in policies} == {lookup.ResubmitPolicy.NEVER}
+    assert {policy.max_attempts for policy in policies} == {values.LIMITS.max_attempts}
+
+
+def test_a_cache_policy_of_a_newer_contract_refuses_the_row_alone() -> None:
+    read = refused(config(cache_policy=99))
+    assert "cache_policy: 99 is not a value of CachePolicy" in read.rejection.message
+
+
+def test_a_version_is_pinned_by_its_hash() -> None:
+    assert row(function_hash=B).function_hash == B
+    assert row().function_hash == ""
+    read = refused(config(function_hash="v1"))
+    assert "function_hash: 'v1' is not a SHA-256" in read.rejection.message
+    assert echo(read).function_hash == "v1"
+
+
+def test_a_batch_that_is_only_to_be_validated_says_so() -> None:
+    asked = job_service_pb2.SimulateJobsRequest(
+        jobs=[config()], options=types_pb2.BatchOptions(validate_only=True)
+    )
+    assert READER.batch(asked).validate_only
+    assert not batch(config()).validate_only

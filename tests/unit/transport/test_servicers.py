@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from dshpc.v1 import job_service_pb2, types_pb2
 from dshpc_server import clock
-from dshpc_server.batches import progress, request, simulation
+from dshpc_server.batches import inlining, progress, request, simulation
 from dshpc_server.domain.job import Outcome
 from dshpc_server.store import port
-from dshpc_server.transport import edge, encoder, pages, requests, server
-from dshpc_server.transport.servicers import batch, file, job, method
+from dshpc_server.transport import answers, edge, encoder, pages, requests, server
+from dshpc_server.transport.servicers import batch, file, job, method, simulate
 from dshpc_server.transport.servicers import server as server_servicer
 from support import batches_values as values
 from support import methods_site, transport_values
@@ -37,7 +37,8 @@ RPCS = [
 def test_every_rpc_has_a_method_that_takes_a_request_and_its_call(
     servicer: type, rpc: descriptor.MethodDescriptor
 ) -> None:
-    found = getattr(servicer, edge._snake_case(rpc.name))
+    where = simulate.Simulating if rpc.name.endswith("SimulateJobs") else servicer
+    found = getattr(where, edge._snake_case(rpc.name))
     assert inspect.iscoroutinefunction(found)
     assert len(inspect.signature(found).parameters) == len(["self", "request", "call"])
 
@@ -46,14 +47,20 @@ def test_every_service_of_the_contract_is_served() -> None:
     assert server.SERVICES.keys() == SERVICERS.keys()
 
 
-def job_servicer(*, simulation: object = None, reader: object = None) -> job.JobServicer:
-    """A servicer that packs answers, and is asked for nothing else unless told."""
-    return job.JobServicer(
+INLINING = inlining.Inlining(
+    encoder=encoder.MultiJobResultEncoder(),
+    library=cast("Any", None),
+    inline_output_bytes=transport_values.LIMITS.inline_output_bytes,
+)
+ENCODE = INLINING.encoder(None)
+
+
+def simulating(*, simulation: object = None, reader: object = None) -> simulate.Simulating:
+    """What packs answers, and is asked for nothing else unless told."""
+    return simulate.Simulating(
         simulation=cast("Any", simulation),
-        committer=cast("Any", None),
         reader=cast("Any", reader),
-        encoder=encoder.MultiJobResultEncoder(),
-        engine_name="scripted",
+        inlining=INLINING,
         clock=clock.SystemClock(),
     )
 
@@ -74,7 +81,7 @@ def answer(sizes: list[int]) -> simulation.Answer:
 def test_an_answer_is_at_most_as_large_as_asked_or_has_one_row(
     sizes: list[int], max_bytes: int
 ) -> None:
-    packed = job_servicer()._packed(answer(sizes), max_bytes)
+    packed = simulating()._packed(answer(sizes), ENCODE, max_bytes)
     read = job_service_pb2.SimulateJobsResponse.FromString(packed)
     told = len(read.results)
     assert [row.index for row in read.results] == list(range(told))
@@ -88,15 +95,22 @@ def test_an_answer_is_at_most_as_large_as_asked_or_has_one_row(
 
 
 def test_many_small_rows_keep_to_the_size_too() -> None:
-    packed = job_servicer()._packed(answer([0] * 3000), 256 * 1024)
+    packed = simulating()._packed(answer([0] * 3000), ENCODE, 256 * 1024)
     assert len(packed) <= 256 * 1024
     assert job_service_pb2.SimulateJobsResponse.FromString(packed).next_page_token
 
 
 @pytest.mark.parametrize("group_size", [1, 3, 1000])
-def test_a_group_of_results_is_cut_by_number_and_by_bytes(group_size: int) -> None:
+@pytest.mark.parametrize("in_thread", [False, True])
+async def test_a_group_of_results_is_cut_by_number_and_by_bytes(
+    group_size: int, *, in_thread: bool
+) -> None:
     sizes = [0] * 5 + [1_500_000] * 4 + [5_000_000] + [0] * 5
-    messages = list(job_servicer()._result_messages(answer(sizes).rows, group_size))
+    grouping = simulate._Grouping(ENCODE, group_size, in_thread=in_thread)
+    now = clock.SystemClock().now()
+    messages = [
+        answers.result_event(group, now) async for group in grouping.groups(answer(sizes).rows)
+    ]
     told = []
     for message in messages:
         event = job_service_pb2.StreamSimulateJobsResponse.FromString(message)
@@ -138,7 +152,7 @@ class Waiting:
 async def test_the_time_that_reading_takes_is_the_callers() -> None:
     hands = methods_site.HandClock()
     waiting = Waiting()
-    servicer = job_servicer(simulation=waiting, reader=SlowReader(hands))
+    servicer = simulating(simulation=waiting, reader=SlowReader(hands))
 
     class Call:
         """A call with a deadline 30 seconds from the beginning."""

@@ -4,7 +4,7 @@ import pytest
 from google.protobuf import descriptor
 
 from dshpc.v1 import types_pb2
-from dshpc_server.domain import job
+from dshpc_server.domain import job, lookup
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.rejection import Reason
 from dshpc_server.transport import encoder, words
@@ -32,8 +32,11 @@ def test_the_tables_go_both_ways_and_leave_out_unspecified() -> None:
 
 
 def test_every_outcome_has_its_message() -> None:
-    assert encoder.DECISION_MESSAGES.keys() == set(Outcome) - {Outcome.REJECTED}
+    own = {Outcome.REJECTED, Outcome.FAILURE_KEPT}
+    assert encoder.DECISION_MESSAGES.keys() == set(Outcome) - own
+    assert encoder.KEPT_MESSAGES.keys() == set(lookup.Kept)
     assert all(encoder.DECISION_MESSAGES.values())
+    assert all(encoder.KEPT_MESSAGES.values())
 
 
 def test_every_way_to_end_without_completing_has_its_code() -> None:

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from dshpc.v1 import batch_service_pb2
 from dshpc_server import errors
-from dshpc_server.batches import encoding, results
+from dshpc_server.batches import inlining, results
 from dshpc_server.domain.rejection import Violation
 from dshpc_server.store import committer
 from dshpc_server.transport import answers, edge, limits, options, pages, words
@@ -16,9 +16,9 @@ W = TypeVar("W")
 class BatchServicer:
     """Serves BatchService."""
 
-    def __init__(self, *, committer: committer.Committer, encoder: encoding.ResultEncoder) -> None:
+    def __init__(self, *, committer: committer.Committer, inlining: inlining.Inlining) -> None:
         self._committer = committer
-        self._encoder = encoder
+        self._inlining = inlining
 
     async def list_batch_results(
         self, asked: batch_service_pb2.ListBatchResultsRequest, call: edge.Call
@@ -32,10 +32,11 @@ class BatchServicer:
             statuses=_words("statuses", asked.statuses, words.STATUS_OF),
             outcomes=_words("outcomes", asked.outcomes, words.OUTCOME_OF),
         )
+        encode = self._inlining.encoder(options.max_inline_output_bytes("", asked))
         page = await self._committer.read(
             lambda store: results.read_page(
                 store,
-                self._encoder,
+                encode,
                 asked.batch_id,
                 first_index=first_index,
                 max_rows=max_rows,

@@ -6,10 +6,22 @@ from dshpc_server.engine.port import Capacity
 from dshpc_server.transport import edge, limits
 
 FEATURES = (
+    "cache_policy",
+    "file_deletion",
     "file_download_range",
+    "function_hash",
+    "inline_output_limit",
+    "job_cancel",
+    "job_list",
+    "job_log",
+    "job_wait",
+    "method_reload",
     "named_inputs",
     "parameter_defaults",
+    "resubmit_policy",
     "unary_wait",
+    "upload_resume",
+    "validate_only",
 )
 """What a client may want to know this version can do; names are only ever added."""
 
@@ -46,13 +58,19 @@ class ServerServicer:
                 max_parameters_bytes=self._limits.max_parameters_bytes,
                 max_parameters_nodes=self._limits.max_parameters_nodes,
                 max_parameters_depth=self._limits.max_parameters_depth,
-                max_inline_output_bytes=self._limits.inline_output_bytes,
+                max_inline_output_bytes=limits.MAX_INLINE_OUTPUT_BYTES,
                 max_page_size=limits.MAX_PAGE_SIZE,
                 max_response_bytes=limits.MAX_RESPONSE_BYTES,
                 max_file_bytes=self._limits.max_file_bytes,
                 memory_bytes=self._capacity.memory_bytes,
                 max_timeout_seconds=int(self._limits.max_timeout_seconds),
                 max_wait_seconds=int(self._limits.max_wait_seconds),
+                inline_output_bytes=self._limits.inline_output_bytes,
+                max_attempts=self._limits.max_attempts,
+                max_uploads=self._limits.max_uploads,
+                max_streams=self._limits.max_streams,
+                max_calls=self._limits.max_calls,
+                upload_expiry_seconds=int(self._limits.upload_expiry_seconds),
             ),
             features=FEATURES,
         )

@@ -1,0 +1,222 @@
+"""The parts of one server, and which of them tells which. It names no adapter: they are handed in.
+
+Data goes one way round: the servicers have batches accepted, the dispatcher takes them to the
+engine, the reconciler brings its facts back to the store, and the store's changes go to whoever
+watches.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import pathlib
+import uuid
+from collections.abc import AsyncIterator, Sequence
+
+from dshpc_server import clock
+from dshpc_server.batches import (
+    active,
+    admission,
+    cancelling,
+    content,
+    dispatcher,
+    inlining,
+    intake,
+    launching,
+    logs,
+    polling,
+    reconciler,
+    resolver,
+    simulation,
+    watchers,
+)
+from dshpc_server.engine import port as engine_port
+from dshpc_server.files import content as files
+from dshpc_server.files import expiry
+from dshpc_server.methods import catalog, reloading
+from dshpc_server.store import committer, port
+from dshpc_server.transport import encoder, limits, requests, server
+from dshpc_server.transport.servicers import batch as batch_servicer
+from dshpc_server.transport.servicers import file as file_servicer
+from dshpc_server.transport.servicers import job as job_servicer
+from dshpc_server.transport.servicers import method as method_servicer
+from dshpc_server.transport.servicers import server as server_servicer
+from dshpc_server.transport.servicers import simulate
+
+HEALTH_INTERVAL_SECONDS = 1.0
+"""How often the engine's health is looked at."""
+ENGINE_START_SECONDS = 5.0
+ENGINE_POLL_SECONDS = 0.01
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Foundation:
+    """What the parts stand on."""
+
+    data_dir: pathlib.Path
+    store: port.Store
+    engine: engine_port.Engine
+    catalog: catalog.Catalog
+    reloading: reloading.Reloading
+    limits: limits.Limits
+    defaults: admission.Defaults
+    clock: clock.Clock
+
+
+class Assembly:
+    """The parts of one server."""
+
+    def __init__(self, on: Foundation) -> None:
+        self._on = on
+        self._encoder = encoder.MultiJobResultEncoder()
+        self._kept = files.ContentStore(on.data_dir / "files")
+        self._active = active.ActiveAttempts()
+        self._watchers = watchers.Watchers()
+        self._committer = committer.Committer(on.store, on_changes=self._publish)
+        self._library = content.Library(
+            content=self._kept, committer=self._committer, encoder=self._encoder
+        )
+        self._launcher = launching.Launcher(
+            catalog=on.catalog, library=self._library, attempts_dir=on.data_dir / "attempts"
+        )
+        self._reconciler = self._make_reconciler()
+        self._dispatcher = dispatcher.Dispatcher(
+            committer=self._committer,
+            engine=on.engine,
+            report=self._reconciler.take,
+            active=self._active,
+            launcher=self._launcher,
+            clock=on.clock,
+        )
+        self._cancelling = cancelling.Cancelling(
+            committer=self._committer,
+            watchers=self._watchers,
+            encoder=self._encoder,
+            stop=self._dispatcher.cancel,
+            clock=on.clock,
+        )
+        self._expiry = expiry.Expiry(
+            self._kept, expiry_seconds=on.limits.upload_expiry_seconds, clock=on.clock
+        )
+        self.grpc = server.GrpcServer(servicers=self._servicers(), limits=on.limits)
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Everything but the port: recovered, dispatching, taking results in."""
+        failed: Exception | None = None
+        async with self._committer, self._reconciler, self._cancelling:
+            await self._dispatcher.recover()
+            async with asyncio.TaskGroup() as tasks:
+                owned = [
+                    tasks.create_task(self._on.engine.run(self._reconciler.take)),
+                    tasks.create_task(self._dispatcher.run()),
+                    tasks.create_task(self._on.reloading.run()),
+                    tasks.create_task(self._expiry.run()),
+                    tasks.create_task(self._tell_engine_health()),
+                ]
+                await self._wait_for_engine()
+                try:
+                    yield
+                except Exception as error:  # noqa: BLE001 - raised below
+                    # Not a failure of these tasks: a group would wrap it, and it is to be told.
+                    failed = error
+                finally:
+                    for task in owned:
+                        task.cancel()
+        if failed is not None:
+            raise failed
+
+    def _make_reconciler(self) -> reconciler.Reconciler:
+        return reconciler.Reconciler(
+            committer=self._committer,
+            active=self._active,
+            intake=intake.Intake(
+                self._kept, inline_output_bytes=self._on.limits.inline_output_bytes
+            ),
+            encoder=self._encoder,
+            folder=self._launcher.folder,
+            on_room=self._on_room,
+        )
+
+    def _servicers(self) -> dict[str, object]:
+        on = self._on
+        rows = inlining.Inlining(
+            encoder=self._encoder,
+            library=self._library,
+            inline_output_bytes=on.limits.inline_output_bytes,
+        )
+        return {
+            "JobService": self._job_servicer(rows),
+            "BatchService": batch_servicer.BatchServicer(committer=self._committer, inlining=rows),
+            "FileService": file_servicer.FileServicer(
+                content=self._kept,
+                library=self._library,
+                committer=self._committer,
+                limits=on.limits,
+                clock=on.clock,
+            ),
+            "MethodService": method_servicer.MethodServicer(catalog=on.catalog),
+            "ServerService": server_servicer.ServerServicer(
+                engine_name=on.engine.name,
+                store_name=on.store.name,
+                capacity=on.engine.capacity(),
+                limits=on.limits,
+            ),
+        }
+
+    def _job_servicer(self, rows: inlining.Inlining) -> job_servicer.JobServicer:
+        on = self._on
+        simulating = simulate.Simulating(
+            simulation=simulation.Simulation(
+                resolver=self._resolver(), watchers=self._watchers, clock=on.clock
+            ),
+            reader=requests.RequestReader(on.limits),
+            inlining=rows,
+            clock=on.clock,
+        )
+        return job_servicer.JobServicer(
+            simulating=simulating,
+            polling=polling.Polling(
+                committer=self._committer, watchers=self._watchers, clock=on.clock
+            ),
+            cancelling=self._cancelling,
+            logs=logs.Logs(
+                committer=self._committer, watchers=self._watchers, folder=self._launcher.folder
+            ),
+            committer=self._committer,
+            max_wait_seconds=on.limits.max_wait_seconds,
+            engine_name=on.engine.name,
+        )
+
+    def _resolver(self) -> resolver.Resolver:
+        on = self._on
+        return resolver.Resolver(
+            catalog=on.catalog,
+            library=self._library,
+            committer=self._committer,
+            encoder=self._encoder,
+            defaults=on.defaults,
+            capacity=on.engine.capacity,
+            clock=on.clock,
+            new_id=lambda: str(uuid.uuid4()),
+        )
+
+    def _publish(self, changes: Sequence[port.Attempt]) -> None:
+        self._watchers.publish(changes)
+        self._dispatcher.notice(changes)
+
+    def _on_room(self) -> None:
+        self._dispatcher.wake()
+
+    async def _wait_for_engine(self) -> None:
+        """Give the engine a moment, so that the first call finds it healthy; serve without it."""
+        engine = self._on.engine
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ENGINE_START_SECONDS):
+                while not engine.healthy():  # noqa: ASYNC110 - engines are asked, they do not tell
+                    await asyncio.sleep(ENGINE_POLL_SECONDS)
+        await self.grpc.tell_engine_health(healthy=engine.healthy())
+
+    async def _tell_engine_health(self) -> None:
+        while True:
+            await asyncio.sleep(HEALTH_INTERVAL_SECONDS)
+            await self.grpc.tell_engine_health(healthy=self._on.engine.healthy())
