@@ -2,7 +2,7 @@
 
 import hashlib
 
-from google.rpc import status_pb2
+from google.rpc import error_details_pb2, status_pb2
 
 from dshpc.v1 import types_pb2
 
@@ -52,6 +52,35 @@ def rejected(index: int, config: types_pb2.JobConfig) -> types_pb2.MultiJobResul
     )
 
 
+def lacking_a_file(index: int, config: types_pb2.JobConfig) -> types_pb2.MultiJobResult:
+    """A row that was rejected for nothing but an input that the server lacks."""
+    row = rejected(index, config)
+    row.error.message = row.message = "an input is not stored"
+    row.error.details.add().Pack(error_details_pb2.ErrorInfo(reason="FILE_NOT_FOUND"))
+    return row
+
+
+def kept(index: int, config: types_pb2.JobConfig) -> types_pb2.MultiJobResult:
+    """A row whose job failed before and is not run again."""
+    row = failed(index, config)
+    row.outcome = types_pb2.OUTCOME_FAILURE_KEPT
+    row.old_status = types_pb2.JOB_STATUS_FAILED
+    row.message = "Failed before; not run again"
+    return row
+
+
+def unknown(index: int, config: types_pb2.JobConfig) -> types_pb2.MultiJobResult:
+    """A row whose job is not known and was not to be submitted."""
+    return types_pb2.MultiJobResult(
+        index=index,
+        config_id=config.config_id,
+        job_id="d" * 64,
+        outcome=types_pb2.OUTCOME_NOT_FOUND,
+        method_name=config.method_name,
+        message="No such job",
+    )
+
+
 def moving(
     index: int, config: types_pb2.JobConfig, status: types_pb2.JobStatus.ValueType
 ) -> types_pb2.MultiJobResult:
@@ -89,5 +118,7 @@ def statistics(rows: list[types_pb2.MultiJobResult]) -> types_pb2.JobStatistics:
         failed_jobs=by_status(types_pb2.JOB_STATUS_FAILED),
         found_completed_jobs=by_outcome(types_pb2.OUTCOME_FOUND_COMPLETED),
         submitted_jobs=submitted,
+        kept_failures=by_outcome(types_pb2.OUTCOME_FAILURE_KEPT),
+        not_found_jobs=by_outcome(types_pb2.OUTCOME_NOT_FOUND),
         final=not in_progress,
     )

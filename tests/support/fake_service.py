@@ -1,21 +1,20 @@
 """A server with scripted answers on a free port, and a record of what it was asked.
 
 By default every config is answered as completed with the output `output INDEX`, files are kept in
-memory, and lists have small pages. A test changes an attribute to make it misbehave.
+memory, and lists have small pages. A test changes an attribute to make it misbehave; what is common
+to all calls is in `fake_script`, files are in `fake_files` and single jobs in `fake_jobs`.
 """
 
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from typing import NoReturn
 
 import grpc
 
 from dshpc.v1 import (
     batch_service_pb2,
     batch_service_pb2_grpc,
-    file_service_pb2,
     file_service_pb2_grpc,
     job_service_pb2,
     job_service_pb2_grpc,
@@ -25,7 +24,7 @@ from dshpc.v1 import (
     server_service_pb2_grpc,
     types_pb2,
 )
-from support import fake_rows
+from support import fake_files, fake_jobs, fake_rows, fake_script
 
 BATCH_ID = "0195b1c0-0000-7000-8000-000000000001"
 PAGE_ROWS = 2
@@ -34,21 +33,20 @@ Answer = Callable[[int, types_pb2.JobConfig], types_pb2.MultiJobResult]
 
 
 class FakeService(
-    job_service_pb2_grpc.JobServiceServicer,
+    fake_jobs.FakeJobs,
+    fake_files.FakeFiles,
     batch_service_pb2_grpc.BatchServiceServicer,
-    file_service_pb2_grpc.FileServiceServicer,
     method_service_pb2_grpc.MethodServiceServicer,
     server_service_pb2_grpc.ServerServiceServicer,
 ):
     """The scripted server; `target` is where it listens."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.target = ""
         self.answer: Answer = fake_rows.completed
         self.transitions: tuple[types_pb2.JobStatus.ValueType, ...] = ()
         """What each row goes through before it is answered, when transitions are asked for."""
-        self.failure: tuple[grpc.StatusCode, str, bytes] | None = None
-        """Code, message and packed details with which every call is refused."""
         self.breaks_after: int | None = None
         """Results after which a stream breaks."""
         self.break_code: grpc.StatusCode | None = grpc.StatusCode.UNAVAILABLE
@@ -57,27 +55,20 @@ class FakeService(
         """Results after which a stream says nothing more until `release` is set."""
         self.inline_rows: int | None = None
         """Rows of a unary answer; the others are left to pages."""
-        self.corrupts_downloads = False
-        self.stored: dict[str, bytes] = {}
-        self.jobs: dict[str, job_service_pb2.Job] = {}
         self.methods: list[method_service_pb2.Method] = []
         self.rows: list[types_pb2.MultiJobResult] = []
 
-        self.release = threading.Event()
         self.stream_ended = threading.Event()
         self.batches: list[
             job_service_pb2.SimulateJobsRequest | job_service_pb2.StreamSimulateJobsRequest
         ] = []
-        self.uploads: list[file_service_pb2.UploadHeader] = []
-        self.chunk_bytes: list[int] = []
-        self.find_missing_calls = 0
-
-    # JobService
+        self.pages: list[batch_service_pb2.ListBatchResultsRequest] = []
+        self.method_requests: list[method_service_pb2.GetMethodRequest] = []
 
     def SimulateJobs(  # noqa: N802  # the contract's name
         self, request: job_service_pb2.SimulateJobsRequest, context: grpc.ServicerContext
     ) -> job_service_pb2.SimulateJobsResponse:
-        self._refuse(context)
+        self.enter("SimulateJobs", context)
         self.batches.append(request)
         self.rows = [self.answer(index, config) for index, config in enumerate(request.jobs)]
         shown = self.rows if self.inline_rows is None else self.rows[: self.inline_rows]
@@ -85,20 +76,21 @@ class FakeService(
         return job_service_pb2.SimulateJobsResponse(
             results=shown,
             statistics=fake_rows.statistics(self.rows),
-            batch_id=BATCH_ID,
+            batch_id="" if request.options.validate_only else BATCH_ID,
             next_page_token=str(len(shown)) if is_cut else "",
         )
 
     def StreamSimulateJobs(  # noqa: N802  # the contract's name
         self, request: job_service_pb2.StreamSimulateJobsRequest, context: grpc.ServicerContext
     ) -> Iterator[job_service_pb2.StreamSimulateJobsResponse]:
-        self._refuse(context)
+        self.enter("StreamSimulateJobs", context)
         self.batches.append(request)
         context.add_callback(self.stream_ended.set)
         self.rows = [self.answer(index, config) for index, config in enumerate(request.jobs)]
         event = job_service_pb2.StreamSimulateJobsResponse
+        batch_id = "" if request.options.validate_only else BATCH_ID
         yield event(
-            accepted=job_service_pb2.BatchAccepted(batch_id=BATCH_ID, total_jobs=len(self.rows))
+            accepted=job_service_pb2.BatchAccepted(batch_id=batch_id, total_jobs=len(self.rows))
         )
         for number, row in enumerate(self.rows):
             if number == self.holds_after:
@@ -116,20 +108,11 @@ class FakeService(
                 yield event(result=row)
         yield event(statistics=fake_rows.statistics(self.rows))
 
-    def GetJob(  # noqa: N802  # the contract's name
-        self, request: job_service_pb2.GetJobRequest, context: grpc.ServicerContext
-    ) -> job_service_pb2.GetJobResponse:
-        self._refuse(context)
-        if request.job_id not in self.jobs:
-            _abort(context, grpc.StatusCode.NOT_FOUND, f"job '{request.job_id}' not found")
-        return job_service_pb2.GetJobResponse(job=self.jobs[request.job_id])
-
-    # BatchService
-
     def ListBatchResults(  # noqa: N802  # the contract's name
         self, request: batch_service_pb2.ListBatchResultsRequest, context: grpc.ServicerContext
     ) -> batch_service_pb2.ListBatchResultsResponse:
-        self._refuse(context)
+        self.enter("ListBatchResults", context)
+        self.pages.append(request)
         start = int(request.page_token or 0)
         end = start + PAGE_ROWS
         return batch_service_pb2.ListBatchResultsResponse(
@@ -137,53 +120,10 @@ class FakeService(
             next_page_token=str(end) if end < len(self.rows) else "",
         )
 
-    # FileService
-
-    def UploadFile(  # noqa: N802  # the contract's name
-        self,
-        request_iterator: Iterator[file_service_pb2.UploadFileRequest],
-        context: grpc.ServicerContext,
-    ) -> file_service_pb2.UploadFileResponse:
-        self._refuse(context)
-        header = next(request_iterator).header
-        self.uploads.append(header)
-        content = b""
-        for request in request_iterator:
-            self.chunk_bytes.append(len(request.chunk))
-            content += request.chunk
-        if len(content) != header.size_bytes or fake_rows.sha256(content) != header.file_hash:
-            _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "the content has another hash")
-        self.stored[header.file_hash] = content
-        file = file_service_pb2.File(file_hash=header.file_hash, size_bytes=header.size_bytes)
-        return file_service_pb2.UploadFileResponse(file=file)
-
-    def DownloadFile(  # noqa: N802  # the contract's name
-        self, request: file_service_pb2.DownloadFileRequest, context: grpc.ServicerContext
-    ) -> Iterator[file_service_pb2.DownloadFileResponse]:
-        self._refuse(context)
-        if request.file_hash not in self.stored:
-            _abort(context, grpc.StatusCode.NOT_FOUND, f"file '{request.file_hash}' not found")
-        content = self.stored[request.file_hash]
-        middle = len(content) // 2
-        for part in (content[:middle], content[middle:]):
-            yield file_service_pb2.DownloadFileResponse(chunk=part)
-        if self.corrupts_downloads:
-            yield file_service_pb2.DownloadFileResponse(chunk=b"!")
-
-    def FindMissingFiles(  # noqa: N802  # the contract's name
-        self, request: file_service_pb2.FindMissingFilesRequest, context: grpc.ServicerContext
-    ) -> file_service_pb2.FindMissingFilesResponse:
-        self._refuse(context)
-        self.find_missing_calls += 1
-        missing = [h for h in request.file_hashes if h not in self.stored]
-        return file_service_pb2.FindMissingFilesResponse(missing_hashes=missing)
-
-    # MethodService and ServerService
-
     def ListMethods(  # noqa: N802  # the contract's name
         self, request: method_service_pb2.ListMethodsRequest, context: grpc.ServicerContext
     ) -> method_service_pb2.ListMethodsResponse:
-        self._refuse(context)
+        self.enter("ListMethods", context)
         start = int(request.page_token or 0)
         end = start + PAGE_ROWS
         return method_service_pb2.ListMethodsResponse(
@@ -194,19 +134,21 @@ class FakeService(
     def GetMethod(  # noqa: N802  # the contract's name
         self, request: method_service_pb2.GetMethodRequest, context: grpc.ServicerContext
     ) -> method_service_pb2.GetMethodResponse:
-        self._refuse(context)
-        name = request.method_name
-        found = [method for method in self.methods if method.method_name == name]
+        self.enter("GetMethod", context)
+        self.method_requests.append(request)
+        name, wanted = request.method_name, request.function_hash
+        versions = [method for method in self.methods if method.method_name == name]
+        found = [method for method in versions if wanted in ("", method.function_hash)]
         if not found:
-            _abort(context, grpc.StatusCode.NOT_FOUND, f"method '{name}' not found")
-        return method_service_pb2.GetMethodResponse(method=found[0], versions=found)
+            fake_script.abort(context, grpc.StatusCode.NOT_FOUND, f"method '{name}' not found")
+        return method_service_pb2.GetMethodResponse(method=found[0], versions=versions)
 
     def GetServerInfo(  # noqa: N802  # the contract's name
         self,
         request: server_service_pb2.GetServerInfoRequest,  # noqa: ARG002  # it is empty
         context: grpc.ServicerContext,
     ) -> server_service_pb2.GetServerInfoResponse:
-        self._refuse(context)
+        self.enter("GetServerInfo", context)
         return server_service_pb2.GetServerInfoResponse(
             version="0.1.0",
             engine="local",
@@ -216,18 +158,12 @@ class FakeService(
             features=["batches", "files"],
         )
 
-    def _refuse(self, context: grpc.ServicerContext) -> None:
-        if self.failure is not None:
-            code, message, details = self.failure
-            context.set_trailing_metadata((("grpc-status-details-bin", details),))
-            _abort(context, code, message)
-
 
 @contextlib.contextmanager
 def running() -> Iterator[FakeService]:
     """Serve until the block is left."""
     service = FakeService()
-    with futures.ThreadPoolExecutor(max_workers=4) as threads:
+    with futures.ThreadPoolExecutor(max_workers=8) as threads:
         server = grpc.server(threads)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(service, server)
         batch_service_pb2_grpc.add_BatchServiceServicer_to_server(service, server)
@@ -241,8 +177,3 @@ def running() -> Iterator[FakeService]:
         finally:
             service.release.set()
             server.stop(None).wait()
-
-
-def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, message: str) -> NoReturn:
-    context.abort(code, message)
-    raise AssertionError("abort raises")

@@ -1,20 +1,13 @@
-"""What can go wrong for a client: one tree, and the one place that reads a failed call.
+"""What can go wrong for a client: one tree, and the one table from status codes to it.
 
 `str(error)` is one sentence for people; attributes carry what a program needs. A job that fails is
 never an error here: it is a row of the answer.
 """
 
-import contextlib
 import dataclasses
 import pathlib
-import typing
-from collections.abc import Iterator
 
 import grpc
-from google.protobuf import message
-from google.rpc import error_details_pb2, status_pb2
-
-_DETAILS_KEY = "grpc-status-details-bin"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +64,14 @@ class LimitExceededError(CallError):
     """The request is over one of the server's limits. See `violations`."""
 
 
+class PreconditionError(CallError):
+    """What was asked for is not possible as things stand, e.g. a file that a job still needs."""
+
+
+class SupersededError(CallError):
+    """Another call has taken over what this one was doing, e.g. an upload of the same content."""
+
+
 class AccessDeniedError(CallError):
     """The server does not let this client do that."""
 
@@ -96,6 +97,15 @@ class CorruptDownloadError(DshpcError):
         self.actual_hash = actual_hash
 
 
+class TooLargeError(DshpcError):
+    """Content that is larger than the caller wanted to hold in memory."""
+
+    def __init__(self, file_hash: str, *, max_bytes: int) -> None:
+        super().__init__(f"{file_hash} is larger than {max_bytes:,} bytes; download it to a file")
+        self.file_hash = file_hash
+        self.max_bytes = max_bytes
+
+
 class IncompleteStreamError(DshpcError):
     """A stream ended without `statistics`; its batch goes on at the server.
 
@@ -103,7 +113,8 @@ class IncompleteStreamError(DshpcError):
     """
 
     def __init__(self, batch_id: str, *, reason: str) -> None:
-        super().__init__(f"the stream of batch {batch_id} ended without statistics: {reason}")
+        of_batch = f" of batch {batch_id}" if batch_id else ""
+        super().__init__(f"the stream{of_batch} ended without statistics: {reason}")
         self.batch_id = batch_id
         self.reason = reason
 
@@ -113,7 +124,8 @@ _ERRORS: dict[grpc.StatusCode, type[CallError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: TimedOutError,
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
     grpc.StatusCode.OUT_OF_RANGE: InvalidRequestError,
-    grpc.StatusCode.FAILED_PRECONDITION: InvalidRequestError,
+    grpc.StatusCode.FAILED_PRECONDITION: PreconditionError,
+    grpc.StatusCode.ABORTED: SupersededError,
     grpc.StatusCode.NOT_FOUND: NotFoundError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: LimitExceededError,
     grpc.StatusCode.UNAUTHENTICATED: AccessDeniedError,
@@ -121,50 +133,6 @@ _ERRORS: dict[grpc.StatusCode, type[CallError]] = {
 }
 
 
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    """Turn a failed call inside the block into this module's errors."""
-    try:
-        yield
-    except grpc.RpcError as error:
-        raise from_rpc(error) from error
-
-
-def from_rpc(error: grpc.RpcError) -> CallError:
+def of(failure: Failure) -> CallError:
     """Return the error that a failed call stands for."""
-    call = typing.cast("grpc.Call", error)  # what a client's stub raises is always both
-    code = call.code()
-    message_text = call.details() or code.name
-    failure = Failure(code=code, message=message_text)
-    for key, value in call.trailing_metadata() or ():
-        if key == _DETAILS_KEY and isinstance(value, bytes):
-            failure = _with_details(failure, value)
-    return _ERRORS.get(code, ServerError)(failure)
-
-
-def _with_details(failure: Failure, packed: bytes) -> Failure:
-    """Add what the server attached; details that cannot be read are left out."""
-    violations: list[Violation] = []
-    retry_after_seconds = None
-    bad_request = error_details_pb2.BadRequest()
-    quota = error_details_pb2.QuotaFailure()
-    retry = error_details_pb2.RetryInfo()
-    try:
-        for detail in status_pb2.Status.FromString(packed).details:
-            if detail.Unpack(bad_request):
-                violations += [
-                    _violation(v.field, v.description) for v in bad_request.field_violations
-                ]
-            elif detail.Unpack(quota):
-                violations += [_violation(v.subject, v.description) for v in quota.violations]
-            elif detail.Unpack(retry):
-                retry_after_seconds = retry.retry_delay.ToTimedelta().total_seconds()
-    except message.DecodeError:
-        return failure
-    return dataclasses.replace(
-        failure, violations=tuple(violations), retry_after_seconds=retry_after_seconds
-    )
-
-
-def _violation(field: str, description: str) -> Violation:
-    return Violation(field=field, description=description)
+    return _ERRORS.get(failure.code, ServerError)(failure)

@@ -1,28 +1,48 @@
-"""Files on their way to and from a server, always named by the hash of their content.
+"""Local files and bytes, always named by the hash of their content.
 
-Promises: a file is uploaded whole or not at all, under the hash it had when it was read first; a
-download appears under its name only when it is whole and its hash is right.
+Promise: a file that is written here appears under its name only when it is whole and its hash is
+right.
 """
 
-import contextlib
 import dataclasses
 import hashlib
+import io
 import os
 import pathlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import BinaryIO
-
-import grpc
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, Protocol, Self, TypeAlias
 
 from dshpc.client import errors
-from dshpc.v1 import file_service_pb2, file_service_pb2_grpc
 
 CHUNK_BYTES = 1 << 20
-HASHES_PER_CALL = 10_000
-"""Hashes of one FindMissingFiles call: 660 kB."""
+READ_BYTES = 64 << 20
+"""Most bytes that are read into memory unless the caller wants more."""
 
-_PROGRESS_INTERVAL_SECONDS = 0.1
+AnyPath: TypeAlias = str | os.PathLike[str]
+
+
+class Source(Protocol):
+    """Content that can be read from its beginning as often as needed."""
+
+    @property
+    def file_hash(self) -> str:
+        """The hash it had when it was hashed."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The size it had then."""
+
+    @property
+    def filename(self) -> str:
+        """A label for people."""
+
+    def open(self) -> BinaryIO:
+        """Open it for reading. Raises OSError when that is not possible."""
+
+    def changed(self) -> errors.DshpcError:
+        """Return the error for content that is no longer what was hashed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +52,41 @@ class LocalFile:
     path: pathlib.Path
     file_hash: str
     size_bytes: int
+
+    @property
+    def filename(self) -> str:
+        """The file's own name; what is not UTF-8 in it is replaced."""
+        return os.fsencode(self.path.name).decode(errors="replace")
+
+    def open(self) -> BinaryIO:
+        """Open the file."""
+        return self.path.open("rb")
+
+    def changed(self) -> errors.DshpcError:
+        """Return the error that names the file."""
+        return errors.FileChangedError(self.path)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryFile:
+    """Bytes in memory."""
+
+    content: bytes
+    file_hash: str
+    filename: str
+
+    @property
+    def size_bytes(self) -> int:
+        """Their number."""
+        return len(self.content)
+
+    def open(self) -> BinaryIO:
+        """Give them as a file."""
+        return io.BytesIO(self.content)
+
+    def changed(self) -> errors.DshpcError:
+        """Return an error that only a fault of this library can raise."""
+        return errors.FileChangedError(pathlib.Path(self.filename))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +110,7 @@ class UploadProgress:
     bytes_total: int
 
 
-OnProgress = Callable[[UploadProgress], None]
+OnProgress: TypeAlias = Callable[[UploadProgress], None]
 
 
 def read(path: pathlib.Path) -> LocalFile:
@@ -63,138 +118,35 @@ def read(path: pathlib.Path) -> LocalFile:
     digest = hashlib.sha256()
     size_bytes = 0
     with path.open("rb") as file:
-        for piece in _pieces(file):
+        for piece in pieces(file):
             digest.update(piece)
             size_bytes += len(piece)
     return LocalFile(path=path, file_hash=digest.hexdigest(), size_bytes=size_bytes)
 
 
-def find_missing(
-    stub: file_service_pb2_grpc.FileServiceStub,
-    file_hashes: Iterable[str],
-    *,
-    deadline_seconds: float,
-) -> list[str]:
-    """Return those of the hashes that are not stored, each once, in the order given."""
-    distinct = list(dict.fromkeys(file_hashes))
-    missing: list[str] = []
-    for start in range(0, len(distinct), HASHES_PER_CALL):
-        request = file_service_pb2.FindMissingFilesRequest(
-            file_hashes=distinct[start : start + HASHES_PER_CALL]
-        )
-        with errors.translated():
-            missing += stub.FindMissingFiles(request, timeout=deadline_seconds).missing_hashes
-    return missing
+def in_memory(content: bytes, *, filename: str = "") -> MemoryFile:
+    """Hash bytes."""
+    file_hash = hashlib.sha256(content).hexdigest()
+    return MemoryFile(content=content, file_hash=file_hash, filename=filename)
 
 
-def upload_missing(
-    stub: file_service_pb2_grpc.FileServiceStub,
-    files: Sequence[LocalFile],
-    *,
-    deadline_seconds: float,
-    on_progress: OnProgress | None = None,
-) -> list[UploadedFile]:
-    """Upload those of the files that are not stored; equal content is sent once."""
-    hashes = (file.file_hash for file in files)
-    lacking = set(find_missing(stub, hashes, deadline_seconds=deadline_seconds))
-    to_send = {file.file_hash: file for file in files if file.file_hash in lacking}
-    bytes_total = sum(file.size_bytes for file in to_send.values())
-    bytes_before = 0
-    for files_done, file in enumerate(to_send.values()):
-        for sent_bytes in send(stub, file):
-            if on_progress is not None:
-                on_progress(
-                    UploadProgress(
-                        files_done=files_done + (sent_bytes == file.size_bytes),
-                        files_total=len(to_send),
-                        bytes_done=bytes_before + sent_bytes,
-                        bytes_total=bytes_total,
-                    )
-                )
-        bytes_before += file.size_bytes
+def uploaded(local: Iterable[LocalFile], sent: frozenset[str]) -> list[UploadedFile]:
+    """Return what became of local files, when these hashes were sent."""
     return [
         UploadedFile(
             path=file.path,
             file_hash=file.file_hash,
             size_bytes=file.size_bytes,
-            uploaded=file.file_hash in to_send,
+            uploaded=file.file_hash in sent,
         )
-        for file in files
+        for file in local
     ]
 
 
-def send(stub: file_service_pb2_grpc.FileServiceStub, file: LocalFile) -> Iterator[int]:
-    """Upload a file; yields the bytes sent so far, last of all its size, when it is stored.
-
-    Raises FileChangedError when the content is no longer the one that was hashed, and OSError when
-    it cannot be read.
-    """
-    upload = _Upload(file)
-    call = stub.UploadFile.future(upload.requests())
-    try:
-        while not _is_done(call):
-            yield min(upload.sent_bytes, max(file.size_bytes - 1, 0))
-        with errors.translated():
-            call.result()
-    except errors.CallError:
-        upload.raise_if_unreadable()
-        raise
-    finally:
-        call.cancel()
-    upload.raise_if_unreadable()
-    yield file.size_bytes
-
-
-class _Upload:
-    """The requests of one upload.
-
-    gRPC asks for them in a thread of its own, so that what goes wrong while reading is kept here:
-    raised there it would be lost.
-    """
-
-    def __init__(self, file: LocalFile) -> None:
-        self._file = file
-        self._failure: Exception | None = None
-        self.sent_bytes = 0
-
-    def requests(self) -> Iterator[file_service_pb2.UploadFileRequest]:
-        """Yield the header and the chunks; stop early when the file is not what was hashed."""
-        header = file_service_pb2.UploadHeader(
-            file_hash=self._file.file_hash,
-            size_bytes=self._file.size_bytes,
-            filename=os.fsencode(self._file.path.name).decode(errors="replace"),
-        )
-        yield file_service_pb2.UploadFileRequest(header=header)
-        digest = hashlib.sha256()
-        try:
-            with self._file.path.open("rb") as content:
-                for chunk in _pieces(content):
-                    digest.update(chunk)
-                    self.sent_bytes += len(chunk)
-                    if self.sent_bytes > self._file.size_bytes:
-                        break
-                    yield file_service_pb2.UploadFileRequest(chunk=chunk)
-        except OSError as error:
-            self._failure = error
-            return
-        if digest.hexdigest() != self._file.file_hash:
-            self._failure = errors.FileChangedError(self._file.path)
-
-    def raise_if_unreadable(self) -> None:
-        """Raise what went wrong while reading, if anything did."""
-        if self._failure is not None:
-            raise self._failure
-
-
-def fetch(stub: file_service_pb2_grpc.FileServiceStub, file_hash: str, path: pathlib.Path) -> int:
-    """Download content to a path and return its size in bytes; replaces what stands there."""
-    request = file_service_pb2.DownloadFileRequest(file_hash=file_hash)
-    call = stub.DownloadFile(request)
-    try:
-        with errors.translated():
-            return write(path, (message.chunk for message in call), file_hash=file_hash)
-    finally:
-        call.cancel()
+def pieces(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the rest of an open file in chunks."""
+    while piece := file.read(CHUNK_BYTES):
+        yield piece
 
 
 def write(path: pathlib.Path, chunks: Iterable[bytes], *, file_hash: str) -> int:
@@ -202,35 +154,68 @@ def write(path: pathlib.Path, chunks: Iterable[bytes], *, file_hash: str) -> int
 
     A failure leaves nothing behind, and what stood under the name as it was.
     """
-    digest = hashlib.sha256()
-    part = path.with_name(f".dshpc-{secrets.token_hex(8)}.part")
-    try:
-        with part.open("xb") as file:
-            for chunk in chunks:
-                digest.update(chunk)
-                file.write(chunk)
-            size_bytes = file.tell()
-        _verify(file_hash, actual_hash=digest.hexdigest())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    return size_bytes
+    with PartFile(path, file_hash) as part:
+        for chunk in chunks:
+            part.write(chunk)
+        return part.keep()
 
 
-def _verify(file_hash: str, *, actual_hash: str) -> None:
+class SmallContent:
+    """Content in memory, as long as it is small."""
+
+    def __init__(self, file_hash: str, *, max_bytes: int) -> None:
+        self._file_hash = file_hash
+        self._max_bytes = max_bytes
+        self._content = bytearray()
+
+    def take(self, chunk: bytes) -> None:
+        """Add the next bytes; raises TooLargeError when they are too many."""
+        self._content += chunk
+        if len(self._content) > self._max_bytes:
+            raise errors.TooLargeError(self._file_hash, max_bytes=self._max_bytes)
+
+    def verified(self) -> bytes:
+        """Return the whole content if its hash is right."""
+        _compare(self._file_hash, actual_hash=hashlib.sha256(self._content).hexdigest())
+        return bytes(self._content)
+
+
+class PartFile:
+    """Content on its way to a path; what is not kept is gone when the block is left."""
+
+    def __init__(self, path: pathlib.Path, file_hash: str) -> None:
+        self._path = path
+        self._file_hash = file_hash
+        self._part = path.with_name(f".dshpc-{secrets.token_hex(8)}.part")
+        self._digest = hashlib.sha256()
+        self._file = self._part.open("xb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
+    def write(self, chunk: bytes) -> None:
+        """Add the next bytes."""
+        self._digest.update(chunk)
+        self._file.write(chunk)
+
+    def keep(self) -> int:
+        """Give the content its name, if its hash is right; return its size in bytes."""
+        size_bytes = self._file.tell()
+        self._file.close()
+        _compare(self._file_hash, actual_hash=self._digest.hexdigest())
+        self._part.replace(self._path)
+        return size_bytes
+
+
+def _compare(file_hash: str, *, actual_hash: str) -> None:
     if actual_hash != file_hash:
         raise errors.CorruptDownloadError(file_hash, actual_hash=actual_hash)
-
-
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    while piece := file.read(CHUNK_BYTES):
-        yield piece
-
-
-def _is_done(call: "grpc.Future[file_service_pb2.UploadFileResponse]") -> bool:
-    """Wait a moment; whether the call has ended, well or badly."""
-    with contextlib.suppress(grpc.FutureTimeoutError):
-        call.exception(timeout=_PROGRESS_INTERVAL_SECONDS)
-        return True
-    return False

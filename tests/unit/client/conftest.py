@@ -1,12 +1,21 @@
-"""A fake server for the client's tests."""
+"""A fake server, and both clients on it: every test that asks for `client` runs twice."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from dshpc.client import Client
-from support import fake_service
+from dshpc.client import Client, RetryPolicy, channel
+from support import both_clients, fake_service
+from support.both_clients import Connect
 from support.fake_service import FakeService
+
+HASTY = RetryPolicy(attempts=4, first_pause_seconds=0.01, longest_pause_seconds=0.05)
+
+
+@pytest.fixture(autouse=True)
+def grpc_retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What gRPC tries again by itself, it tries again without a pause worth waiting for."""
+    monkeypatch.setitem(channel._RETRY_POLICY, "initialBackoff", "0.01s")
 
 
 @pytest.fixture
@@ -15,7 +24,14 @@ def service() -> Iterator[FakeService]:
         yield service
 
 
+@pytest.fixture(params=both_clients.KINDS)
+def connect(request: pytest.FixtureRequest) -> Connect:
+    """Connect a client of either kind to a target."""
+    kind: str = request.param
+    return lambda target, **named: both_clients.connected(kind, target, **named)
+
+
 @pytest.fixture
-def client(service: FakeService) -> Iterator[Client]:
-    with Client(service.target) as client:
+def client(service: FakeService, connect: Connect) -> Iterator[Client]:
+    with connect(service.target, retry=HASTY) as client:
         yield client

@@ -1,14 +1,10 @@
 """Batches, pages, streams, and how failed calls are told."""
 
-import socket
-
 import grpc
 import pytest
-from google.protobuf import any_pb2, duration_pb2, message
-from google.rpc import error_details_pb2, status_pb2
 
 from dshpc import client as dshpc_client
-from dshpc.client import Client, IncompleteStreamError, ServerUnavailableError, Violation
+from dshpc.client import Client, IncompleteStreamError, ServerUnavailableError
 from dshpc.v1 import job_service_pb2, method_service_pb2, types_pb2
 from support.fake_service import BATCH_ID, FakeService
 
@@ -40,6 +36,85 @@ def test_a_wait_may_be_bounded(client: Client, service: FakeService) -> None:
     assert request.wait.timeout.ToMilliseconds() == 1500
 
 
+def test_options_are_sent_and_a_display_name_counts_more(
+    client: Client, service: FakeService
+) -> None:
+    options = types_pb2.BatchOptions(
+        cache_policy=types_pb2.CACHE_POLICY_REFRESH, display_name="options"
+    )
+
+    client.run(configs(1), options=options)
+    list(client.stream(configs(1), options=options, display_name="tables"))
+
+    asked = [request.options for request in service.batches]
+    assert [sent.cache_policy for sent in asked] == [types_pb2.CACHE_POLICY_REFRESH] * 2
+    assert [sent.display_name for sent in asked] == ["options", "tables"]
+    assert options.display_name == "options"
+
+
+def test_a_batch_that_is_only_validated_has_a_whole_stream(
+    client: Client, service: FakeService
+) -> None:
+    options = types_pb2.BatchOptions(validate_only=True)
+
+    events = list(client.stream(configs(1), options=options))
+
+    assert events[0].accepted.batch_id == ""
+    assert events[-1].HasField("statistics")
+    service.breaks_after = 0
+    with pytest.raises(IncompleteStreamError, match=r"^the stream ended without statistics"):
+        list(client.stream(configs(1), options=options))
+
+
+def test_each_row_of_a_running_batch_comes_without_its_envelope(
+    client: Client, service: FakeService
+) -> None:
+    batch = client.run_each(configs(3), display_name="tables")
+
+    assert next(batch).index == 0
+    assert batch.batch_id == BATCH_ID
+    assert [row.index for row in batch] == [1, 2]
+    assert batch.statistics is not None
+    assert batch.statistics.completed_jobs == 3
+    assert client.run_each(configs(3)).statistics is None
+    (request,) = service.batches
+    assert isinstance(request, job_service_pb2.StreamSimulateJobsRequest)
+    assert request.stream.max_results_per_message > 1
+    assert request.wait.until == types_pb2.UNTIL_FINISHED
+
+
+def test_leaving_a_running_batch_ends_the_call(client: Client, service: FakeService) -> None:
+    service.holds_after = 1
+    batch = client.run_each(configs(2))
+    assert next(batch).index == 0
+
+    batch.close()
+
+    assert service.stream_ended.wait(DEADLINE_SECONDS)
+
+
+def test_the_results_are_those_that_were_asked_for(client: Client, service: FakeService) -> None:
+    client.run(configs(1))
+
+    list(
+        client.results(
+            BATCH_ID,
+            page_size=7,
+            statuses=[types_pb2.JOB_STATUS_FAILED],
+            outcomes=[types_pb2.OUTCOME_SUBMITTED],
+            max_inline_output_bytes=0,
+        )
+    )
+    list(client.results(BATCH_ID))
+
+    asked, unasked = service.pages
+    assert asked.page_size == 7
+    assert list(asked.statuses) == [types_pb2.JOB_STATUS_FAILED]
+    assert list(asked.outcomes) == [types_pb2.OUTCOME_SUBMITTED]
+    assert asked.HasField("max_inline_output_bytes")
+    assert not unasked.HasField("max_inline_output_bytes")
+
+
 def test_all_pages_of_results_are_read(client: Client, service: FakeService) -> None:
     service.inline_rows = 1
     answer = client.run(configs(6))
@@ -56,6 +131,9 @@ def test_all_pages_of_methods_are_read(client: Client, service: FakeService) -> 
 
     assert [method.method_name for method in client.methods()] == names
     assert client.method("c").method.method_name == "c"
+    with pytest.raises(dshpc_client.NotFoundError):
+        client.method("c", function_hash="f" * 64)
+    assert [asked.function_hash for asked in service.method_requests] == ["", "f" * 64]
 
 
 def test_a_job_and_the_server_are_described(client: Client, service: FakeService) -> None:
@@ -67,7 +145,7 @@ def test_a_job_and_the_server_are_described(client: Client, service: FakeService
 
 def test_a_stream_ends_with_statistics(client: Client, service: FakeService) -> None:
     options = types_pb2.StreamOptions(max_results_per_message=10)
-    events = list(client.stream(configs(3), options=options))
+    events = list(client.stream(configs(3), reporting=options))
 
     assert [event.WhichOneof("event") for event in events] == [
         "accepted",
@@ -116,99 +194,3 @@ def test_leaving_a_stream_ends_the_call(client: Client, service: FakeService) ->
     events.close()
 
     assert service.stream_ended.wait(DEADLINE_SECONDS)
-
-
-def test_a_server_that_is_not_there_is_unavailable() -> None:
-    with socket.socket() as bound:  # bound, but nobody listens
-        bound.bind(("127.0.0.1", 0))
-        with (
-            Client(f"127.0.0.1:{bound.getsockname()[1]}") as client,
-            pytest.raises(ServerUnavailableError),
-        ):
-            client.server_info()
-
-
-def test_a_small_call_has_a_deadline() -> None:
-    with socket.socket() as silent:  # takes connections, and never says a word
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        target = f"127.0.0.1:{silent.getsockname()[1]}"
-        with (
-            Client(target, deadline_seconds=0.1) as client,
-            pytest.raises(dshpc_client.TimedOutError),
-        ):
-            client.server_info()
-
-
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        (grpc.StatusCode.UNAVAILABLE, dshpc_client.ServerUnavailableError),
-        (grpc.StatusCode.INVALID_ARGUMENT, dshpc_client.InvalidRequestError),
-        (grpc.StatusCode.FAILED_PRECONDITION, dshpc_client.InvalidRequestError),
-        (grpc.StatusCode.NOT_FOUND, dshpc_client.NotFoundError),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, dshpc_client.LimitExceededError),
-        (grpc.StatusCode.PERMISSION_DENIED, dshpc_client.AccessDeniedError),
-        (grpc.StatusCode.INTERNAL, dshpc_client.ServerError),
-        (grpc.StatusCode.UNIMPLEMENTED, dshpc_client.ServerError),
-    ],
-)
-def test_each_status_code_has_its_error(
-    client: Client,
-    service: FakeService,
-    code: grpc.StatusCode,
-    kind: type[dshpc_client.CallError],
-) -> None:
-    service.failure = (code, "it is so", b"")
-
-    with pytest.raises(kind, match="it is so") as caught:
-        client.server_info()
-
-    assert type(caught.value) is kind
-    assert caught.value.code is code
-
-
-def packed(*details: message.Message) -> bytes:
-    status = status_pb2.Status()
-    for detail in details:
-        wrapped = any_pb2.Any()
-        wrapped.Pack(detail)
-        status.details.append(wrapped)
-    content: bytes = status.SerializeToString()
-    return content
-
-
-def test_violations_and_the_time_to_wait_are_read_from_the_details(
-    client: Client, service: FakeService
-) -> None:
-    bad_request = error_details_pb2.BadRequest()
-    bad_request.field_violations.add(field="jobs[3].timeout", description="must be positive")
-    quota = error_details_pb2.QuotaFailure()
-    quota.violations.add(subject="max_jobs_per_request", description="2 is over 1")
-    retry = error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=2))
-    unknown = types_pb2.Resources()
-    service.failure = (
-        grpc.StatusCode.INVALID_ARGUMENT,
-        "bad",
-        packed(bad_request, quota, unknown, retry),
-    )
-
-    with pytest.raises(dshpc_client.InvalidRequestError) as caught:
-        client.run(configs(1))
-
-    assert caught.value.violations == (
-        Violation(field="jobs[3].timeout", description="must be positive"),
-        Violation(field="max_jobs_per_request", description="2 is over 1"),
-    )
-    assert caught.value.retry_after_seconds == 2.0
-
-
-def test_details_that_cannot_be_read_do_not_hide_the_error(
-    client: Client, service: FakeService
-) -> None:
-    service.failure = (grpc.StatusCode.INVALID_ARGUMENT, "bad", b"\xff\xff")
-
-    with pytest.raises(dshpc_client.InvalidRequestError, match="bad") as caught:
-        client.server_info()
-
-    assert caught.value.violations == ()

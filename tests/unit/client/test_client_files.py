@@ -12,11 +12,12 @@ from dshpc.client import (
     FileChangedError,
     LimitExceededError,
     NotFoundError,
+    PreconditionError,
+    TooLargeError,
     UploadProgress,
-    channel,
     files,
+    uploads,
 )
-from dshpc.v1 import file_service_pb2_grpc
 from support.fake_rows import sha256
 from support.fake_service import FakeService
 
@@ -35,6 +36,7 @@ def test_a_file_is_uploaded_in_chunks_of_one_mebibyte(
     assert service.stored == {sha256(content): content}
     assert service.chunk_bytes == [MIB, MIB, MIB // 2]
     assert [header.filename for header in service.uploads] == ["table.csv"]
+    assert service.asked["GetUpload"] == 0
 
 
 def test_an_empty_file_is_uploaded(
@@ -45,6 +47,14 @@ def test_an_empty_file_is_uploaded(
 
     assert client.upload(path) == sha256(b"")
     assert service.stored == {sha256(b""): b""}
+
+
+def test_bytes_are_uploaded_unless_they_are_stored(client: Client, service: FakeService) -> None:
+    assert client.upload_bytes(b"some data", filename="data.txt") == sha256(b"some data")
+    assert client.upload_bytes(b"some data") == sha256(b"some data")
+
+    assert service.stored == {sha256(b"some data"): b"some data"}
+    assert [header.filename for header in service.uploads] == ["data.txt"]
 
 
 def test_what_is_stored_is_not_sent_and_equal_content_is_sent_once(
@@ -82,7 +92,7 @@ def test_progress_ends_with_everything_that_was_missing(
 def test_many_hashes_are_asked_for_in_several_calls(
     client: Client, service: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "HASHES_PER_CALL", 2)
+    monkeypatch.setattr(uploads, "HASHES_PER_CALL", 2)
     hashes = [sha256(str(number).encode()) for number in range(5)]
     service.stored[hashes[3]] = b"3"
 
@@ -92,44 +102,46 @@ def test_many_hashes_are_asked_for_in_several_calls(
 
 @pytest.mark.parametrize("other", [b"short", b"sixteen letters!", b"much longer than before"])
 def test_a_file_that_changes_while_it_is_uploaded_is_an_error(
-    service: FakeService, tmp_path: pathlib.Path, other: bytes
+    client: Client,
+    service: FakeService,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    other: bytes,
 ) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(b"sixteen letters.")
     as_hashed = files.read(path)
+    monkeypatch.setattr(files, "read", lambda _: as_hashed)
     path.write_bytes(other)
 
-    with channel.connect(service.target) as connection:
-        stub = file_service_pb2_grpc.FileServiceStub(connection)
-        with pytest.raises(FileChangedError, match=r"table\.csv changed"):
-            list(files.send(stub, as_hashed))
+    with pytest.raises(FileChangedError, match=r"table\.csv changed"):
+        client.upload(path)
 
     assert not service.stored
 
 
-def test_a_file_that_vanishes_is_an_oserror(service: FakeService, tmp_path: pathlib.Path) -> None:
+def test_a_file_that_vanishes_is_an_oserror(
+    client: Client, service: FakeService, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(b"content")
     as_hashed = files.read(path)
+    monkeypatch.setattr(files, "read", lambda _: as_hashed)
     path.unlink()
 
-    with channel.connect(service.target) as connection:
-        stub = file_service_pb2_grpc.FileServiceStub(connection)
-        with pytest.raises(FileNotFoundError):
-            list(files.send(stub, as_hashed))
+    with pytest.raises(FileNotFoundError):
+        client.upload(path)
 
     assert not service.stored
 
 
-def test_a_refused_upload_tells_why(service: FakeService, tmp_path: pathlib.Path) -> None:
-    (tmp_path / "table.csv").write_bytes(b"content")
-    local = files.read(tmp_path / "table.csv")
-    service.failure = (grpc.StatusCode.RESOURCE_EXHAUSTED, "over max_file_bytes", b"")
+def test_a_refused_upload_tells_why(client: Client, service: FakeService) -> None:
+    service.refusals["UploadFile"] = [(grpc.StatusCode.RESOURCE_EXHAUSTED, "over max_file_bytes")]
 
-    with channel.connect(service.target) as connection:
-        stub = file_service_pb2_grpc.FileServiceStub(connection)
-        with pytest.raises(LimitExceededError, match="max_file_bytes"):
-            list(files.send(stub, local))
+    with pytest.raises(LimitExceededError, match="max_file_bytes"):
+        client.upload_bytes(b"content")
+
+    assert service.asked["UploadFile"] == 1
 
 
 def test_a_download_is_verified_and_replaces_what_was_there(
@@ -156,6 +168,8 @@ def test_a_download_of_other_bytes_is_refused_and_leaves_what_was_there(
 
     with pytest.raises(CorruptDownloadError) as caught:
         client.download(sha256(b"right"), path)
+    with pytest.raises(CorruptDownloadError):
+        client.read(sha256(b"right"))
 
     assert caught.value.actual_hash == sha256(b"right!")
     assert path.read_text() == "old"
@@ -167,3 +181,32 @@ def test_a_download_of_nothing_leaves_nothing(client: Client, tmp_path: pathlib.
         client.download("0" * 64, tmp_path / "output")
 
     assert not list(tmp_path.iterdir())
+
+
+def test_small_content_is_read_into_memory_and_no_more_than_that(
+    client: Client, service: FakeService
+) -> None:
+    service.stored = {sha256(b""): b"", sha256(b"eight by"): b"eight by"}
+
+    assert client.read(sha256(b"")) == b""
+    assert client.read(sha256(b"eight by"), max_bytes=8) == b"eight by"
+    with pytest.raises(TooLargeError, match="larger than 7 bytes"):
+        client.read(sha256(b"eight by"), max_bytes=7)
+
+    assert [request.limit for request in service.downloads] == [files.READ_BYTES + 1, 9, 8]
+
+
+def test_stored_files_are_described_listed_and_removed(
+    client: Client, service: FakeService
+) -> None:
+    hashes = [client.upload_bytes(b"%d" % number, filename=f"{number}") for number in range(5)]
+
+    assert client.file(hashes[3]).filename == "3"
+    assert [file.file_hash for file in client.files()] == hashes
+    client.delete_file(hashes[3])
+    assert [file.filename for file in client.files(page_size=1)] == ["0", "1", "2", "4"]
+    with pytest.raises(NotFoundError):
+        client.delete_file(hashes[3])
+    service.needed.add(hashes[0])
+    with pytest.raises(PreconditionError, match="unfinished job"):
+        client.delete_file(hashes[0])
