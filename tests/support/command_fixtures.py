@@ -1,11 +1,11 @@
-"""Fixtures of the command's tests: a fake server, the command that talks to it, and a batch."""
+"""Fixtures of the command's tests: a fake or a real server, the command for it, and a batch."""
 
 import pathlib
 from collections.abc import Iterator
 
 import pytest
 
-from support import fake_service
+from support import fake_service, live_server, site
 from support.dshpc_command import Command
 from support.fake_service import FakeService
 
@@ -22,6 +22,30 @@ def dshpc(
 ) -> Command:
     monkeypatch.setenv("GRPC_VERBOSITY", "NONE")  # which the command sets, and this test unsets
     return Command(service.target, capsys)
+
+
+@pytest.fixture(scope="module")
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The real server with the test methods, and `talk`, which writes while it is held."""
+    folder = tmp_path_factory.mktemp("real-server")
+    methods_dir = site.write(folder)
+    talk = 'printf "before\\377\\n" >&2; echo out; cat -- "$(cat -- "$1")" >&2'
+    site.install(methods_dir, "talk", talk)
+    with live_server.as_process(folder, methods_dir, stop_grace_seconds=1) as server:
+        yield server.address
+
+
+@pytest.fixture
+def real(
+    real_server: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Command]:
+    """The command against the real server; no job of the test is left running."""
+    monkeypatch.setenv("GRPC_VERBOSITY", "NONE")
+    command = Command(real_server, capsys)
+    yield command
+    assert command("job", "list", "--quiet", "--status", "in_progress") == 0
+    if left := command.out.split():
+        command("job", "cancel", *left)
 
 
 @pytest.fixture

@@ -2,15 +2,20 @@
 
 import contextlib
 import json
+import os
 import pathlib
+import select
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from dshpc.cli import main
+
+DEADLINE_SECONDS = 30
 
 # Ctrl-C counts as on a terminal, also when the tests run in the background, where a shell has it
 # ignored for all that is started there.
@@ -59,3 +64,30 @@ class Command:
                 yield process
             finally:
                 process.kill()
+
+
+class Reader:
+    """Reads what a process writes, until something is seen or it ends."""
+
+    def __init__(self, file_descriptor: int) -> None:
+        self._file_descriptor = file_descriptor
+        self.text = ""
+
+    def until(self, is_seen: Callable[[str], bool]) -> str:
+        """Read until this holds of what was written so far, and return that."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not is_seen(self.text):
+            if not select.select([self._file_descriptor], [], [], deadline - time.monotonic())[0]:
+                raise AssertionError(f"not seen in time: {self.text!r}")
+            try:
+                piece = os.read(self._file_descriptor, 65536)
+            except OSError:  # the other end of a terminal was closed
+                piece = b""
+            if not piece:
+                return self.text
+            self.text += piece.decode(errors="replace")
+        return self.text
+
+    def to_the_end(self) -> str:
+        """Read until the process has closed its end."""
+        return self.until(lambda _: False)

@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 from google.protobuf import duration_pb2, struct_pb2
 
+from dshpc.cli import policies
+from dshpc.cli.policies import Cache, Resubmit
 from dshpc.v1 import types_pb2
 
 Source: TypeAlias = pathlib.Path | str
@@ -26,6 +28,9 @@ class Row:
     parameters: struct_pb2.Struct | None = None
     timeout: duration_pb2.Duration | None = None
     resources: types_pb2.Resources | None = None
+    function_hash: str = ""
+    cache: Cache | None = None
+    """None: as the batch says."""
 
     def config(self, hashes: Mapping[pathlib.Path, str]) -> types_pb2.JobConfig:
         """Return what is sent, given the hashes of the local files."""
@@ -39,6 +44,8 @@ class Row:
             parameters=self.parameters,
             timeout=self.timeout,
             resources=self.resources,
+            function_hash=self.function_hash,
+            cache_policy=policies.cache_sent(self.cache),
         )
         if resolved.keys() == {DEFAULT_INPUT}:
             config.file_hash = resolved[DEFAULT_INPUT]
@@ -52,8 +59,20 @@ class Row:
 class Batch:
     """All rows, in the order of the file: `jobs`, then `matrix`."""
 
-    display_name: str
     rows: tuple[Row, ...]
+    display_name: str = ""
+    cache: Cache | None = None
+    resubmit: Resubmit | None = None
+    max_inline_output_bytes: int | None = None
+    """These three: None for the server's default."""
+
+    def options(self) -> types_pb2.BatchOptions:
+        """Return the options that are sent."""
+        return types_pb2.BatchOptions(
+            cache_policy=policies.cache_sent(self.cache),
+            resubmit_policy=policies.resubmit_sent(self.resubmit),
+            max_inline_output_bytes=self.max_inline_output_bytes,
+        )
 
     def paths(self) -> list[pathlib.Path]:
         """Return the local files that the batch needs, each once."""

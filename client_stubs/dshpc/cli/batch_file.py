@@ -15,11 +15,12 @@ import collections
 import dataclasses
 import glob
 import pathlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 
 from google.protobuf import duration_pb2
 
-from dshpc.cli import documents, fields
+from dshpc.cli import batch_options, documents, fields, policies
 from dshpc.cli.batch import DEFAULT_INPUT, Batch, Row, Source
 from dshpc.cli.documents import Json
 from dshpc.cli.fields import BatchFileError
@@ -28,11 +29,32 @@ from dshpc.v1 import types_pb2
 MAX_ROWS = 1_000_000
 """Stops a matrix that was not meant; the server's own limit is lower."""
 
-_BATCH = frozenset({"display_name", "files", "jobs", "matrix", "options"})
-_NEEDS = frozenset({"method", "parameters", "timeout", "resources"})
+_BATCH = batch_options.KNOWN | {"files", "jobs", "matrix", "options"}
+_NEEDS = frozenset({"method", "function_hash", "parameters", "timeout", "resources", "cache"})
 _JOB = _NEEDS | {"config_id", "file", "file_hash", "inputs"}
 _MATRIX = _NEEDS | {"files"}
 _RESOURCES = frozenset({"cpus", "memory", "gpus"})
+
+
+def read(name: str) -> Batch:
+    """Read a batch file, or stdin for `-`. Raises BatchFileError, which names file and place."""
+    if name == "-":
+        shown, folder = "stdin", pathlib.Path()
+        content = sys.stdin.buffer.read()
+    else:
+        shown, folder = name, pathlib.Path(name).parent
+        try:
+            content = pathlib.Path(name).read_bytes()
+        except OSError as error:
+            raise BatchFileError(shown, error.strerror or "cannot be read") from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BatchFileError(shown, "is not UTF-8 text") from error
+    try:
+        return parse(text, folder=folder, is_json=name.endswith(".json"))
+    except BatchFileError as error:
+        raise BatchFileError(shown, str(error)) from error
 
 
 def parse(text: str, *, folder: pathlib.Path, is_json: bool = False) -> Batch:
@@ -44,16 +66,7 @@ def parse(text: str, *, folder: pathlib.Path, is_json: bool = False) -> Batch:
     top = fields.members("", document, _BATCH)
     if not top.keys() & {"jobs", "matrix"}:
         raise BatchFileError("", "nothing to run: give 'jobs' or 'matrix'")
-    rows = _named(_Reader(folder, top).rows())
-    return Batch(display_name=_display_name(top), rows=rows)
-
-
-def _display_name(top: Mapping[str, Json]) -> str:
-    options = fields.members("options", top.get("options") or {}, frozenset({"display_name"}))
-    if "display_name" in top and "display_name" in options:
-        raise BatchFileError("options.display_name", "'display_name' is given twice")
-    name = top.get("display_name", options.get("display_name", ""))
-    return fields.text("display_name", name) if name != "" else ""
+    return batch_options.read(top, rows=_named(_Reader(folder, top).rows()))
 
 
 def _named(rows: Iterable[tuple[str, Row]]) -> tuple[Row, ...]:
@@ -191,8 +204,15 @@ def _needs(place: str, members: Mapping[str, Json]) -> Row:
         timeout = duration_pb2.Duration()
         seconds = fields.seconds(f"{place}.timeout", members["timeout"])
         timeout.FromNanoseconds(round(seconds * 1e9))
+    function_hash, cache = "", None
+    if "function_hash" in members:
+        function_hash = fields.file_hash(f"{place}.function_hash", members["function_hash"])
+    if "cache" in members:
+        cache = policies.read_cache(f"{place}.cache", members["cache"])
     return Row(
         method_name=fields.text(f"{place}.method", members["method"]),
+        function_hash=function_hash,
+        cache=cache,
         timeout=timeout,
         resources=_resources(f"{place}.resources", members.get("resources")),
     )

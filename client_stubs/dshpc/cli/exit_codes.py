@@ -1,4 +1,4 @@
-"""The exit codes of `dshpc`; `dshpc run --help` says the same."""
+"""The exit codes of `dshpc`; `dshpc --help` and `dshpc run --help` say the same."""
 
 COMPLETED = 0
 """Every job completed, or the command did what it was asked."""
@@ -9,6 +9,7 @@ USAGE = 2
 UNAVAILABLE = 69
 """The server is not reachable or does not answer (EX_UNAVAILABLE of sysexits.h)."""
 INCOMPLETE = 75
-"""The stream broke before it was complete; the jobs go on (EX_TEMPFAIL: ask again)."""
+"""The stream broke before it was complete (the jobs go on), or the server is busy (EX_TEMPFAIL: ask
+again)."""
 INTERRUPTED = 130
-"""Ctrl-C; the jobs go on."""
+"""Ctrl-C; jobs go on."""

@@ -26,7 +26,12 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(B|[kK]B|MB|GB|TB|KiB|MiB|GiB|TiB)?")
 _DECIMAL_BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _BYTES = _DECIMAL_BYTES | {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-_SYNONYMS = {"method_name": "method", "memory_bytes": "memory"}
+_SYNONYMS = {
+    "method_name": "method",
+    "memory_bytes": "memory",
+    "cache_policy": "cache",
+    "resubmit_policy": "resubmit",
+}
 
 
 class BatchFileError(Exception):

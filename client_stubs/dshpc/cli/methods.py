@@ -5,7 +5,7 @@ import sys
 
 from rich import console
 
-from dshpc.cli import terminal
+from dshpc.cli import listing, terminal, words
 from dshpc.cli.terminal import Output
 from dshpc.client import Client
 from dshpc.v1 import method_service_pb2
@@ -30,27 +30,29 @@ def list_all(client: Client, output: Output) -> None:
         terminal.console_on(sys.stdout).print(table)
 
 
-def show(client: Client, name: str, output: Output) -> None:
-    """Write one method with its parameters and versions."""
-    answer = client.method(name)
+def show(client: Client, name: str, output: Output, *, function_hash: str = "") -> None:
+    """Write one version of a method with its parameters, and all its versions."""
+    answer = client.method(name, function_hash=function_hash)
     if output is Output.JSON:
         terminal.json_line(terminal.as_json(answer))
         return
     out = terminal.console_on(sys.stdout)
     method = answer.method
     out.print(terminal.shown(f"{method.method_name} {method.version}".strip(), style="bold"))
+    if function_hash:
+        out.print(terminal.shown(f"function_hash: {method.function_hash}"), soft_wrap=True)
     if method.description:
         out.print(terminal.shown(method.description))
     out.print(terminal.shown(f"inputs: {', '.join(method.inputs) or 'none'}"))
     _print_parameters(out, method)
     out.print()
-    table = terminal.new_table("version", "function_hash", "loaded", "")
-    for version in answer.versions or [method]:
-        loaded = version.create_time.ToJsonString() if version.HasField("create_time") else ""
-        active = "active" if version.active else ""
-        cells = (version.version, version.function_hash, loaded, active)
-        table.add_row(*(terminal.shown(cell) for cell in cells))
-    out.print(table)
+    versions = answer.versions or [method]
+    listing.show(("function_hash", "version", "loaded", ""), [_version(v) for v in versions])
+
+
+def _version(method: method_service_pb2.Method) -> listing.Row:
+    active = listing.Cell(text="active" if method.active else "", style="green")
+    return method.function_hash, method.version, words.moment(method, "create_time"), active
 
 
 def _print_parameters(out: console.Console, method: method_service_pb2.Method) -> None:

@@ -15,6 +15,7 @@ from dshpc.cli.tally import Tally
 from dshpc.client import UploadProgress
 
 _LINE_INTERVAL_SECONDS = 5.0
+_UPLOADING = "uploading"
 
 
 class Silent:
@@ -105,7 +106,7 @@ class Bar(Silent):
         """Move the bar by bytes."""
         amount = f"{terminal.size(upload.bytes_done)} of {terminal.size(upload.bytes_total)}"
         counts = f"{upload.files_done}/{terminal.counted(upload.files_total, 'file')}"
-        self._show("uploading", upload.bytes_done, upload.bytes_total, amount, counts)
+        self._show(_UPLOADING, upload.bytes_done, upload.bytes_total, amount, counts)
         if upload.files_done == upload.files_total:
             self._forget()
 
@@ -120,7 +121,10 @@ class Bar(Silent):
 
     def _show(self, what: str, done: int, total: int, amount: str, counts: str) -> None:
         if self._task is None:
-            self._task = self._progress.add_task(what, total=total, amount="", counts="")
+            # What was done before counts for the bar and not for the rate.
+            self._task = self._progress.add_task(
+                what, total=total, completed=done, amount="", counts=""
+            )
         self._progress.update(self._task, completed=done, amount=amount, counts=counts)
 
     def _forget(self) -> None:
@@ -130,12 +134,14 @@ class Bar(Silent):
 
 
 class _Rate(progress.ProgressColumn):
-    """Jobs a second over the last moments."""
+    """Jobs or bytes a second over the last moments."""
 
     def render(self, task: progress.Task) -> Text:
         """Return the rate, when one is known."""
-        if task.description != "jobs" or not task.speed:
+        if not task.speed:
             return Text("")
+        if task.description == _UPLOADING:
+            return Text(f"{terminal.size(round(task.speed))}/s")
         return Text(f"{task.speed:.1f}/s" if task.speed < 100 else f"{task.speed:.0f}/s")
 
 

@@ -1,24 +1,13 @@
 """What `dshpc run` writes to stdout: JSON lines as results come, or a table at the end."""
 
-import dataclasses
 import sys
-from collections.abc import Sequence
 from typing import Protocol
 
-from rich.console import Console
-from rich.text import Text
-
-from dshpc.cli import tally, terminal
+from dshpc.cli import row_table, tally, terminal, tree, words
 from dshpc.v1 import types_pb2
 
-TABLE_ROWS = 50
-_HEADINGS = (">#", "job", "status", "outcome", ">time", "output")
-_NEVER_CUT = ("#", "status", "time")
-_LEAST_CHARACTERS = 10
-_MOST_CHARACTERS = 200
-"""Of an output or a problem; what is shown of it depends on the width."""
-_FAILED, _IN_PROGRESS, _COMPLETED = range(3)
-_STYLES = ("red", "yellow", "green")
+_HEADINGS = ("job", "status", "outcome", ">time", "output")
+_MOST_LOGS = 3
 _CORE_COUNTS = (
     "total_jobs",
     "successful_submissions",
@@ -73,44 +62,34 @@ class JsonLines:
             terminal.json_line({"statistics": counts, "batchId": batch_id})
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Line:
-    """What the table shows of a result; the rest is not kept."""
-
-    rank: int
-    """_FAILED, _IN_PROGRESS or _COMPLETED: the order of the table."""
-    index: int
-    name: str
-    status: str
-    outcome: str
-    time: str
-    detail: str
-
-
 class Table:
     """A table and the statistics, at the end. Rows that did not complete come first."""
 
-    def __init__(self, *, shows_all: bool, is_quiet: bool) -> None:
+    def __init__(self, *, target: str, shows_all: bool, is_quiet: bool) -> None:
+        self._target = target
         self._shows_all = shows_all
         self._is_quiet = is_quiet
-        self._lines: dict[int, _Line] = {}
+        self._lines: dict[int, row_table.Line] = {}
+        self._failed_job_ids: dict[str, None] = {}
 
     def take(self, result: types_pb2.MultiJobResult) -> None:
         """Keep what the table will show."""
-        if not self._is_quiet:
-            self._lines[result.index] = _line(result)
+        if self._is_quiet:
+            return
+        self._lines[result.index] = line = _line(result)
+        if line.rank == row_table.FAILED and result.job_id:
+            self._failed_job_ids[result.job_id] = None
 
     def finish(self, statistics: types_pb2.JobStatistics | None, *, batch_id: str) -> None:
         """Write the table, and the statistics if there are any."""
         if self._is_quiet:
             return
+        row_table.show(_HEADINGS, list(self._lines.values()), shows_all=self._shows_all)
         console = terminal.console_on(sys.stdout)
-        lines = sorted(self._lines.values(), key=lambda line: (line.rank, line.index))
-        shown = lines if self._shows_all else lines[:TABLE_ROWS]
-        if shown:
-            _print_lines(console, shown)
-        if left_out := lines[len(shown) :]:
-            console.print(_left_out(left_out), soft_wrap=True)
+        if self._failed_job_ids:
+            console.print()
+            for sentence in _logs(self._target, list(self._failed_job_ids)):
+                console.print(terminal.shown(sentence), soft_wrap=True)
         if statistics is not None:
             console.print()
             table = terminal.new_table("statistics", ">")
@@ -127,16 +106,7 @@ def summary(statistics: types_pb2.JobStatistics, *, seconds: float) -> str:
     outcomes = _named(statistics, _BY_OUTCOME)
     decided = f" ({outcomes})" if outcomes else ""
     total = terminal.counted(statistics.total_jobs, "job")
-    return f"{total}: {statuses}{decided} in {duration(seconds)}"
-
-
-def duration(seconds: float) -> str:
-    """Return a duration for people."""
-    if seconds < 60:
-        return f"{seconds:.2f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+    return f"{total}: {statuses}{decided} in {words.duration(seconds)}"
 
 
 def _named(statistics: types_pb2.JobStatistics, names: dict[str, str]) -> str:
@@ -153,90 +123,58 @@ def _counts(statistics: types_pb2.JobStatistics) -> dict[str, int]:
     return found
 
 
-def _line(result: types_pb2.MultiJobResult) -> _Line:
+def _line(result: types_pb2.MultiJobResult) -> row_table.Line:
     is_completed = result.new_status == types_pb2.JOB_STATUS_COMPLETED
-    is_rejected = result.new_status == types_pb2.JOB_STATUS_UNSPECIFIED
-    outcome = outcome_name(result.outcome)
-    in_progress_or_failed = _FAILED if tally.has_ended(result) else _IN_PROGRESS
-    return _Line(
-        rank=_COMPLETED if is_completed else in_progress_or_failed,
+    has_job = result.new_status != types_pb2.JOB_STATUS_UNSPECIFIED
+    outcome = words.outcome(result.outcome)
+    return row_table.Line(
+        rank=_rank(result),
         index=result.index,
-        name=result.config_id or f"{result.method_name} {result.file_hash[:12]}".strip(),
-        status=outcome if is_rejected else status_name(result.new_status),
-        outcome=outcome.lower().replace("_", " "),
-        time=_run_time(result),
-        detail=_output(result) if is_completed else _problem(result),
+        cells=(
+            name(result),
+            words.status(result.new_status) if has_job else outcome.replace("_", " "),
+            outcome.lower().replace("_", " ") if has_job else "",
+            words.run_time(result),
+            _output(result) if is_completed else problem(result),
+        ),
     )
 
 
-def status_name(status: types_pb2.JobStatus.ValueType) -> str:
-    """Return a status as people say it; a newer server's unknown one as its number."""
-    names = types_pb2.JobStatus
-    known = status in names.values()
-    return names.Name(status).removeprefix("JOB_STATUS_") if known else str(status)
+def _rank(result: types_pb2.MultiJobResult) -> int:
+    if result.new_status == types_pb2.JOB_STATUS_COMPLETED:
+        return row_table.COMPLETED
+    is_unknown = result.outcome == types_pb2.OUTCOME_NOT_FOUND
+    has_failed = tally.has_ended(result) and not is_unknown
+    return row_table.FAILED if has_failed else row_table.UNDONE
 
 
-def outcome_name(outcome: types_pb2.Outcome.ValueType) -> str:
-    """Return an outcome as people say it; a newer server's unknown one as its number."""
-    names = types_pb2.Outcome
-    known = outcome in names.values()
-    return names.Name(outcome).removeprefix("OUTCOME_") if known else str(outcome)
+def name(result: types_pb2.MultiJobResult) -> str:
+    """Return what people call a row: its config_id, else its method and file."""
+    return result.config_id or f"{result.method_name} {result.file_hash[:12]}".strip()
 
 
-def _run_time(result: types_pb2.MultiJobResult) -> str:
-    if not (result.HasField("start_time") and result.HasField("end_time")):
-        return ""
-    return duration((result.end_time.ToNanoseconds() - result.start_time.ToNanoseconds()) / 1e9)
+def problem(result: types_pb2.MultiJobResult) -> str:
+    """Return how a row failed: the exit, and the last line of what the method said."""
+    lines = (result.error.message or result.message).strip().splitlines()
+    last = lines[-1].strip() if lines else ""
+    exit_words = words.exit_of(result)
+    if exit_words and exit_words not in last:
+        last = f"{exit_words}: {last}" if last else exit_words
+    return last[: row_table.MOST_CHARACTERS]
 
 
 def _output(result: types_pb2.MultiJobResult) -> str:
     if not result.HasField("output"):
         return f"({terminal.size(result.output_size_bytes)}, {result.output_hash[:12]})"
     # The beginning is enough, also of an output of a mebibyte.
-    words = result.output[: 10 * _MOST_CHARACTERS].split()
-    return " ".join(words)[:_MOST_CHARACTERS] if words else "(empty)"
+    shown = result.output[: 10 * row_table.MOST_CHARACTERS].split()
+    return " ".join(shown)[: row_table.MOST_CHARACTERS] if shown else "(empty)"
 
 
-def _problem(result: types_pb2.MultiJobResult) -> str:
-    """Return how a row failed: the exit, and the last line of what the method said."""
-    lines = (result.error.message or result.message).strip().splitlines()
-    last = lines[-1].strip() if lines else ""
-    exit_words = ""
-    if result.HasField("signal"):
-        exit_words = f"signal {result.signal}"
-    elif result.HasField("exit_code"):
-        exit_words = f"exit code {result.exit_code}"
-    if exit_words and exit_words not in last:
-        last = f"{exit_words}: {last}" if last else exit_words
-    return last[:_MOST_CHARACTERS]
-
-
-def _print_lines(console: Console, lines: Sequence[_Line]) -> None:
-    """Print a row a line: what does not fit into the width is cut from the last column.
-
-    In a width that is too narrow even so, names and outcomes are cut too.
-    """
-    rows = [_cells(line) for line in lines]
-    taken = sum(max(len(row[column]) + 2 for row in rows) for column in range(len(_HEADINGS) - 1))
-    table = terminal.new_table(*_HEADINGS)
-    for column in table.columns:
-        column.no_wrap = column.header in _NEVER_CUT
-    for row in rows:
-        row[-1].truncate(max(console.width - taken, _LEAST_CHARACTERS), overflow="ellipsis")
-        table.add_row(*row)
-    console.print(table)
-
-
-def _cells(line: _Line) -> list[Text]:
-    texts = (str(line.index), line.name, line.status, line.outcome, line.time, line.detail)
-    cells = [terminal.shown(text) for text in texts]
-    for cell in cells:
-        cell.no_wrap, cell.overflow = True, "ellipsis"
-    cells[_HEADINGS.index("status")].stylize(_STYLES[line.rank])
-    return cells
-
-
-def _left_out(lines: list[_Line]) -> str:
-    not_completed = sum(line.rank != _COMPLETED for line in lines)
-    rest = f"{not_completed} of them not completed" if not_completed else "all completed"
-    return f"… and {terminal.counted(len(lines), 'more row')}, {rest}; --all shows them"
+def _logs(target: str, job_ids: list[str]) -> list[str]:
+    """Return the commands that show why jobs failed."""
+    found = [tree.command_line(target, "job", "log", job_id) for job_id in job_ids[:_MOST_LOGS]]
+    left = len(job_ids) - len(found)
+    if left:
+        found.append(f"… and {left} more; --output json shows the jobId of each")
+    return ["what failed jobs wrote:", *found]

@@ -11,9 +11,17 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 
-from dshpc.cli import batch_file, exit_codes, outputs, progress, report, terminal
+from dshpc.cli import (
+    events,
+    exit_codes,
+    going_on,
+    outputs,
+    progress,
+    report,
+    terminal,
+    words,
+)
 from dshpc.cli.batch import Batch
-from dshpc.cli.fields import BatchFileError
 from dshpc.cli.tally import Tally
 from dshpc.client import Client, IncompleteStreamError
 from dshpc.v1 import job_service_pb2, types_pb2
@@ -33,27 +41,6 @@ class Options:
     """None: when stderr is a terminal."""
     is_quiet: bool = False
     shows_all: bool = False
-
-
-def read(name: str) -> Batch:
-    """Read a batch file, or stdin for `-`. Raises BatchFileError, which names file and place."""
-    if name == "-":
-        shown, folder = "stdin", pathlib.Path()
-        content = sys.stdin.buffer.read()
-    else:
-        shown, folder = name, pathlib.Path(name).parent
-        try:
-            content = pathlib.Path(name).read_bytes()
-        except OSError as error:
-            raise BatchFileError(shown, error.strerror or "cannot be read") from error
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BatchFileError(shown, "is not UTF-8 text") from error
-    try:
-        return batch_file.parse(text, folder=folder, is_json=name.endswith(".json"))
-    except BatchFileError as error:
-        raise BatchFileError(shown, str(error)) from error
 
 
 def run(
@@ -85,7 +72,9 @@ class _Run:
         self._report: report.Report = (
             report.JsonLines()
             if self._is_json
-            else report.Table(shows_all=options.shows_all, is_quiet=options.is_quiet)
+            else report.Table(
+                target=client.target, shows_all=options.shows_all, is_quiet=options.is_quiet
+            )
         )
         folder = options.download_folder
         self._outputs = None if folder is None else outputs.Outputs(client, folder, batch.rows)
@@ -122,8 +111,8 @@ class _Run:
         if not self._options.waits:
             self._resolve(configs)
             return
-        with contextlib.closing(self._events(configs)) as events:
-            for event in events:
+        with contextlib.closing(self._events(configs)) as stream:
+            for event in stream:
                 self._take_event(event)
 
     def _events(
@@ -132,8 +121,9 @@ class _Run:
         is_watched = type(self._display) is not progress.Silent
         return self._client.stream(
             configs,
+            options=self._batch.options(),
             display_name=self._batch.display_name,
-            options=types_pb2.StreamOptions(
+            reporting=types_pb2.StreamOptions(
                 include_transitions=self._options.shows_transitions or is_watched,
                 max_results_per_message=RESULTS_PER_MESSAGE,
             ),
@@ -145,12 +135,10 @@ class _Run:
             self._batch_id = event.accepted.batch_id
             self._tally = Tally(event.accepted.total_jobs)
             self._note(f"batch {self._batch_id}: {terminal.counted(self._tally.total, 'job')}")
-        elif kind == "result":
-            self._take_results([event.result])
-        elif kind == "results":
-            self._take_results(event.results.results)
         elif kind == "statistics":
             self._statistics = event.statistics
+        elif rows := events.rows(event):
+            self._take_results(rows)
 
     def _take_results(self, results: Sequence[types_pb2.MultiJobResult]) -> None:
         for result in results:
@@ -168,11 +156,13 @@ class _Run:
             self._report.take(result)
         else:
             name = result.config_id or str(result.index)
-            self._note(f"{name} {report.status_name(result.new_status)}")
+            self._note(f"{name} {words.status(result.new_status)}")
 
     def _resolve(self, configs: Sequence[types_pb2.JobConfig]) -> None:
         """Ask without waiting for jobs; all rows are written, whether ended or not."""
-        answer = self._client.run(configs, display_name=self._batch.display_name)
+        answer = self._client.run(
+            configs, options=self._batch.options(), display_name=self._batch.display_name
+        )
         self._batch_id = answer.batch_id
         self._statistics = answer.statistics
         self._report_all(answer.results)
@@ -208,9 +198,10 @@ class _Run:
         if self._statistics is not None:
             terminal.note("dshpc: interrupted while the outputs were written")
         elif self._batch_id:
+            stop = going_on.stop(self._batch_id, target=self._client.target)
             terminal.note(
-                f"dshpc: interrupted; the jobs of batch {self._batch_id} go on at the server. "
-                "The same command again gets their results."
+                f"dshpc: interrupted; the jobs of batch {self._batch_id} go on at the server: "
+                f"{self._results_later()}; {stop}"
             )
         else:
             terminal.note(
@@ -225,9 +216,12 @@ class _Run:
         terminal.note(
             f"dshpc: incomplete: {self._tally.done} of "
             f"{terminal.counted(self._tally.total, 'job')} reported; {error}. "
-            "The jobs go on at the server: the same command again gets their results."
+            f"The jobs go on at the server: {self._results_later()}"
         )
         return exit_codes.INCOMPLETE
+
+    def _results_later(self) -> str:
+        return going_on.results(self._batch, self._batch_id, target=self._client.target)
 
     def _note(self, sentence: str) -> None:
         if not self._options.is_quiet:

@@ -1,17 +1,8 @@
 """Where the rows of a batch stand, counted from results as they come. Pure."""
 
+from dshpc.client import statuses
 from dshpc.v1 import types_pb2
 
-_IN_PROGRESS = frozenset(
-    {
-        types_pb2.JOB_STATUS_PENDING,
-        types_pb2.JOB_STATUS_CONFIGURING,
-        types_pb2.JOB_STATUS_RUNNING,
-        types_pb2.JOB_STATUS_SUSPENDED,
-        types_pb2.JOB_STATUS_COMPLETING,
-        types_pb2.JOB_STATUS_BLOCKED,
-    }
-)
 _ON_A_SLOT = frozenset({types_pb2.JOB_STATUS_RUNNING, types_pb2.JOB_STATUS_COMPLETING})
 _ENDED_WITHOUT_A_JOB = frozenset(
     {types_pb2.OUTCOME_REJECTED, types_pb2.OUTCOME_NOT_FOUND, types_pb2.OUTCOME_WITHHELD}
@@ -22,7 +13,7 @@ def has_ended(result: types_pb2.MultiJobResult) -> bool:
     """Whether a row can change no more."""
     if result.new_status == types_pb2.JOB_STATUS_UNSPECIFIED:
         return result.outcome in _ENDED_WITHOUT_A_JOB
-    return result.new_status not in _IN_PROGRESS
+    return result.new_status not in statuses.IN_PROGRESS
 
 
 class Tally:

@@ -4,45 +4,16 @@ import json
 import os
 import pathlib
 import pty
-import select
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 
 import pytest
 
 from dshpc.v1 import types_pb2
-from support.dshpc_command import Command
+from support.dshpc_command import DEADLINE_SECONDS, Command, Reader
 from support.fake_service import BATCH_ID, FakeService
 
-DEADLINE_SECONDS = 30
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-
-
-class Reader:
-    """Reads what a process writes, until something is seen or it ends."""
-
-    def __init__(self, file_descriptor: int) -> None:
-        self._file_descriptor = file_descriptor
-        self.text = ""
-
-    def until(self, is_seen: Callable[[str], bool]) -> str:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not is_seen(self.text):
-            if not select.select([self._file_descriptor], [], [], deadline - time.monotonic())[0]:
-                raise AssertionError(f"not seen in time: {self.text!r}")
-            try:
-                piece = os.read(self._file_descriptor, 65536)
-            except OSError:  # the other end of a terminal was closed
-                piece = b""
-            if not piece:
-                return self.text
-            self.text += piece.decode()
-        return self.text
-
-    def to_the_end(self) -> str:
-        return self.until(lambda _: False)
 
 
 def test_ctrl_c_leaves_the_jobs_alone_and_says_how_to_go_on(
@@ -63,6 +34,8 @@ def test_ctrl_c_leaves_the_jobs_alone_and_says_how_to_go_on(
     assert out == b""
     last = err.decode().splitlines()[-1]
     assert last.startswith(f"dshpc: interrupted; the jobs of batch {BATCH_ID} go on")
+    stop = f"dshpc --server {service.target} job cancel --batch {BATCH_ID}"
+    assert last.endswith(f"; '{stop}' stops them")
     assert "Traceback" not in err.decode()
     assert service.stream_ended.wait(DEADLINE_SECONDS)
 

@@ -1,16 +1,14 @@
-"""The commands beside `run`: files, methods, server, job."""
+"""Uploads and downloads, methods and the server."""
 
 import pathlib
 
+import pytest
 from google.protobuf import struct_pb2, timestamp_pb2
-from google.rpc import status_pb2
 
-from dshpc.v1 import job_service_pb2, method_service_pb2, types_pb2
+from dshpc.v1 import method_service_pb2
 from support.dshpc_command import Command
 from support.fake_rows import sha256
 from support.fake_service import FakeService
-
-JOB_ID = "a" * 64
 
 
 def test_files_are_uploaded_once(
@@ -155,38 +153,28 @@ def test_the_server_is_described(dshpc: Command) -> None:
     assert line["limits"] == {"maxJobsPerRequest": 100000}
 
 
-def test_a_job_is_shown(dshpc: Command, service: FakeService) -> None:
-    parameters = struct_pb2.Struct()
-    parameters.update({"bins": 5})
-    service.jobs[JOB_ID] = job_service_pb2.Job(
-        job_id=JOB_ID,
-        method_name="column_stats",
-        inputs={"input": "b" * 64},
-        parameters=parameters,
-        status=types_pb2.JOB_STATUS_FAILED,
-        attempt=2,
-        exit_code=3,
-        error=status_pb2.Status(code=2, message="first line\nsecond \x1b[31mline"),
-        create_time=timestamp_pb2.Timestamp(seconds=0),
+def test_a_version_of_a_method_is_shown_by_its_whole_hash(
+    dshpc: Command, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = method_service_pb2.Method(
+        method_name="column_stats", version="1.1.0", function_hash="e" * 64, description="Counts."
     )
+    service.methods = [method(), older]
 
-    assert dshpc("job", "show", JOB_ID) == 0
-    pairs = dict(line.split(maxsplit=1) for line in dshpc.out.splitlines() if line[0] != " ")
-    assert pairs["status"] == "FAILED"
-    assert pairs["exit_code"] == "3"
-    assert pairs["inputs.input"] == "b" * 64
-    assert pairs["create_time"] == "1970-01-01T00:00:00Z"
-    assert "second  [31mline" in dshpc.out
-    assert "start_time" not in dshpc.out
-
-    assert dshpc("job", "show", JOB_ID, "--output", "json") == 0
-    (line,) = dshpc.lines()
-    assert line["status"] == "JOB_STATUS_FAILED"
-
-
-def test_an_unknown_job_is_told_in_one_line(dshpc: Command) -> None:
-    assert dshpc("job", "show", JOB_ID) == 1
-    assert dshpc.err == f"dshpc: job '{JOB_ID}' not found\n"
+    assert dshpc("methods", "show", "column_stats", "--version", "E" * 64) == 0
+    assert dshpc.out.splitlines()[0] == "column_stats 1.1.0"
+    assert [row.split() for row in dshpc.out.splitlines()[-2:]] == [
+        ["f" * 64, "1.2.0", "1970-01-01T00:00:00Z", "active"],
+        ["e" * 64, "1.1.0"],
+    ]
+    assert dshpc("methods", "show", "column_stats", "--version", "eeee") == 2
+    assert dshpc.err == (
+        "dshpc: 'eeee' is a part of a function_hash, and all 64 digits are needed: "
+        "'dshpc methods show NAME' shows them\n"
+    )
+    monkeypatch.setenv("COLUMNS", "50")
+    assert dshpc("methods", "show", "column_stats") == 0
+    assert "f" * 64 in dshpc.out.splitlines()
 
 
 def test_without_a_command_the_help_is_shown(dshpc: Command) -> None:
@@ -194,3 +182,10 @@ def test_without_a_command_the_help_is_shown(dshpc: Command) -> None:
     assert "Usage: dshpc" in dshpc.out + dshpc.err
     assert dshpc("--version") == 0
     assert dshpc.out.startswith("dshpc ")
+
+
+def test_help_tells_the_exit_codes_of_all_commands(dshpc: Command) -> None:
+    assert dshpc("--help") == 0
+
+    for code in ("0 ", "1 ", "2 ", "69 ", "75 ", "130 "):
+        assert any(line.strip().startswith(code) for line in dshpc.out.splitlines()), code

@@ -45,8 +45,7 @@ def test_a_server_that_is_not_there_is_exit_code_69(
     out, err = capsys.readouterr()
     assert out == ""
     (line,) = err.splitlines()
-    assert line.startswith("dshpc: the server does not answer: ")
-    assert target in line
+    assert line.startswith(f"dshpc: cannot reach the server at {target}: ")
 
 
 def test_the_server_may_come_from_the_environment(
@@ -123,3 +122,31 @@ def test_help_tells_the_exit_codes_and_needs_no_server(dshpc: Command) -> None:
 
     for code in ("0 ", "1 ", "2 ", "69 ", "75 ", "130 "):
         assert any(line.strip().startswith(code) for line in dshpc.out.splitlines()), code
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code", "said"),
+    [
+        (grpc.StatusCode.FAILED_PRECONDITION, 1, "it is so"),
+        (grpc.StatusCode.NOT_FOUND, 1, "it is so"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, 75, "it is so; try again in 3 s"),
+        (grpc.StatusCode.ABORTED, 75, "it is so; try again in 3 s"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, 69, "did not answer in time"),
+        (grpc.StatusCode.UNIMPLEMENTED, 1, "the server does not know this call"),
+    ],
+)
+def test_what_the_server_says_no_to_is_told_in_one_line_with_its_exit_code(
+    dshpc: Command, service: FakeService, code: grpc.StatusCode, exit_code: int, said: str
+) -> None:
+    status = status_pb2.Status()
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.seconds = 3
+    if code in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.ABORTED):
+        status.details.add().Pack(retry)
+    service.failure = (code, "it is so", status.SerializeToString())
+
+    assert dshpc("methods", "show", "m") == exit_code
+
+    (line,) = dshpc.err.splitlines()
+    assert line.startswith("dshpc: ")
+    assert said in line
