@@ -2,7 +2,8 @@
 
 import re
 
-from dshpc_server.domain import job, lifecycle
+from dshpc_server import config
+from dshpc_server.domain import job, lifecycle, lookup
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import TRANSITIONS
 from support import documents
@@ -69,3 +70,14 @@ def test_what_is_not_reported_today_is_said_twice_alike() -> None:
     lines = re.findall(r"^- (.*?):", chapter, re.MULTILINE)
     assert marked == {word for line in lines for word in re.findall(r"[A-Z_]+", line)}
     assert marked
+
+
+def test_what_keeps_a_failure_is_told_with_its_numbers() -> None:
+    told = PAGE[PAGE.index("## Asking again") : PAGE.index("## What is not reported today")]
+    most = config.Settings.model_fields["max_attempts"].default
+    hours = lookup.ATTEMPT_WINDOW.total_seconds() / 3600
+    assert f"`max_attempts` failed attempts ({most}) within {hours:g} hours" in told
+    assert f"exit code {lookup.PERMANENT_EXIT_CODE}" in told
+    for word in (*lookup.CachePolicy, *lookup.ResubmitPolicy):
+        # What is not told here keeps and runs as it does without asking for it.
+        assert (word in told) == (word not in ("USE", "ALWAYS")), word
