@@ -243,6 +243,48 @@ async def test_two_engines_of_one_folder_share_a_runner(
         assert await told.exit_of(launch.key) == await told_too.exit_of(launch.key)
 
 
+async def test_a_hangup_of_the_runner_ends_nothing(
+    make_engine: MakeEngine, launches: engine_launches.Launches
+) -> None:
+    launch, other = launches.script(STAY), launches.script("kill -HUP $$; sleep 600")
+    engine = make_engine()
+    async with engine_told.running(engine) as told:
+        await engine.submit_many([launch])
+        await _ready(launch)
+        runner_pid = engine.runner_pid
+        assert runner_pid is not None
+        os.kill(runner_pid, signal.SIGHUP)
+        # Methods do not inherit that.
+        await engine.submit_many([other])
+        assert (await told.exit_of(other.key)).signal == signal.SIGHUP
+        assert engine.runner_pid == runner_pid
+        _let_go(launch)
+        assert (await told.exit_of(launch.key)).exit_code == 0
+
+
+async def test_a_method_that_removes_its_folder_and_kills_the_runner_is_not_started_again(
+    make_engine: MakeEngine, launches: engine_launches.Launches
+) -> None:
+    launch = launches.script(
+        """
+        echo run >> "$METHOD_DIR/runs"
+        until [ -e "$METHOD_DIR/go" ]; do sleep 0.01; done
+        rm -rf "${JOB_WORKSPACE%/workspace}"
+        kill -9 $PPID
+        sleep 600
+        """
+    )
+    engine = make_engine()
+    async with engine_told.running(engine) as told:
+        await engine.submit_many([launch])
+        await told.start_of(launch.key)
+        _let_go(launch)
+        end = await told.end_of(launch.key)
+        assert not engine_leavings.processes_of(launch.folder)
+    assert isinstance(end, port.Lost)
+    assert engine_launches.runs_of(launch) == 1
+
+
 async def _start_and_leave(engine: LocalEngine, launch: port.Launch) -> int:
     """Start the attempt, wait until it stands, and let the server die; return the runner's pid."""
     async with engine_told.running(engine) as told:

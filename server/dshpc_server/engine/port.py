@@ -161,6 +161,7 @@ class Engine(Protocol):
 
         Those still running are watched again; those with an exit on record are reported Exited;
         those that cannot be accounted for have what is left of them stopped and are reported
-        Lost.
+        Lost. Methods may have written to their folders: what is no whole and true record of this
+        very attempt is none.
         """
         ...

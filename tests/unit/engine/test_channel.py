@@ -27,15 +27,13 @@ class Site:
         )
 
     def take(self, order: wire.Order) -> None:
-        if "launch" in order:
-            raise KeyError("name")
         self.orders.append(order)
 
     def connect(self) -> socket.socket:
         peer = socket.socket(socket.AF_UNIX)
         peer.connect(self.path)
         self.channel.serve(5)
-        assert wire.parse_news(peer.recv(4096)) == {"hello": HELLO}
+        assert wire.parse(peer.recv(4096)) == {"hello": HELLO}
         return peer
 
 
@@ -65,7 +63,7 @@ def test_a_message_that_its_peer_did_not_finish_is_dropped(site: Site) -> None:
     assert not site.channel.is_connected()
 
 
-@pytest.mark.parametrize("nonsense", [b"\xff\n", b"[]\n", b"{\n", b'{"launch":{}}\n'])
+@pytest.mark.parametrize("nonsense", [b"\xff\n", b"[]\n", b"{\n", b"[" * 100_000 + b"\n"])
 def test_a_peer_that_talks_nonsense_is_cut_off_and_the_others_stay(
     site: Site, nonsense: bytes
 ) -> None:
@@ -77,6 +75,40 @@ def test_a_peer_that_talks_nonsense_is_cut_off_and_the_others_stay(
         site.channel.serve(5)
     assert site.orders == [{"cancel": ["a"]}]
     assert [line.split()[0] for line in site.log] == ["event=refused_message"]
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        b"{}",
+        b'{"launch":{}}',
+        b'{"launch":null}',
+        b'{"adopt":[{"name":"a"}]}',
+        b'{"adopt":[{"name":"a\\n","folder":"/f"}]}',
+        b'{"adopt":[{"name":"a","folder":"relative"}]}',
+        b'{"adopt":[{"name":"a","folder":"/f\\u0000"}]}',
+        b'{"adopt":[{"name":"a","folder":"/\\ud800"}]}',
+        b'{"cancel":"a"}',
+        b'{"cancel":[1]}',
+        b'{"cancel":["a"],"adopt":[]}',
+        b'{"unknown":[]}',
+    ],
+)
+def test_an_order_that_is_not_in_form_is_dropped_and_its_peer_stays(
+    site: Site, order: bytes
+) -> None:
+    with site.connect() as peer:
+        peer.sendall(order + b'\n{"cancel":["a"]}\n')
+        site.channel.serve(5)
+    assert site.orders == [{"cancel": ["a"]}]
+    assert site.log == ["event=refused_order"]
+
+
+def test_a_wait_may_be_longer_than_the_system_allows(site: Site) -> None:
+    with site.connect() as peer:
+        peer.sendall(b'{"cancel":["a"]}\n')
+        site.channel.serve(30 * 86_400.0)
+    assert site.orders == [{"cancel": ["a"]}]
 
 
 def test_a_line_without_end_is_cut_off(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

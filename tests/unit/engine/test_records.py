@@ -15,18 +15,23 @@ def _end(name: str = "a.1") -> wire.Fact:
     return facts.lost(name, "why")
 
 
+def _leader() -> processes.Process:
+    """A process as a method's: it leads a session."""
+    return processes.table()[os.getpid()]._replace(session=os.getpid())
+
+
 def _ledger() -> ledger.Ledger:
     return ledger.Ledger(lambda _line: None)
 
 
 def test_an_end_takes_the_place_of_the_process_record(tmp_path: pathlib.Path) -> None:
-    me = processes.table()[os.getpid()]
-    records.write_process(str(tmp_path), me.pid, (me.start_time - 1, me.start_time))
-    assert records.find_process(str(tmp_path), {me.pid: me}) == me
-    assert records.read_exit(str(tmp_path)) is None
+    me = _leader()
+    records.write_process(str(tmp_path), "a.1", me.pid, (me.start_time - 1, me.start_time))
+    assert records.find_process(str(tmp_path), "a.1", {me.pid: me}) == me
+    assert records.read_exit(str(tmp_path), "a.1") is None
     records.write_exit(str(tmp_path), _end())
-    assert records.find_process(str(tmp_path), {me.pid: me}) is None
-    assert records.read_exit(str(tmp_path)) == _end() | {"at": _at(tmp_path)}
+    assert records.find_process(str(tmp_path), "a.1", {me.pid: me}) is None
+    assert records.read_exit(str(tmp_path), "a.1") == _end() | {"at": _at(tmp_path)}
     assert [entry.name for entry in tmp_path.iterdir()] == ["exit.json"]
 
 
@@ -34,29 +39,125 @@ def test_an_end_takes_the_place_of_the_process_record(tmp_path: pathlib.Path) ->
 def test_a_process_with_the_pid_of_the_attempt_but_another_start_is_not_found(
     tmp_path: pathlib.Path, off: int
 ) -> None:
-    me = processes.table()[os.getpid()]
+    me = _leader()
     other = me._replace(start_time=me.start_time + off)
-    records.write_process(str(tmp_path), me.pid, (me.start_time - 1, me.start_time))
-    assert records.find_process(str(tmp_path), {me.pid: other}) is None
+    records.write_process(str(tmp_path), "a.1", me.pid, (me.start_time - 1, me.start_time))
+    assert records.find_process(str(tmp_path), "a.1", {me.pid: other}) is None
 
 
 def test_a_shorter_end_leaves_nothing_of_a_longer_process_record(tmp_path: pathlib.Path) -> None:
     (tmp_path / "process.json").write_text("x" * 10_000)
     records.write_exit(str(tmp_path), _end())
-    assert records.read_exit(str(tmp_path)) is not None
+    assert records.read_exit(str(tmp_path), "a.1") is not None
 
 
 def test_an_end_of_another_boot_does_not_count(tmp_path: pathlib.Path) -> None:
     records.write_exit(str(tmp_path), _end())
     path = tmp_path / "exit.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"boot_id": "another"}))
-    assert records.read_exit(str(tmp_path)) is None
+    assert records.read_exit(str(tmp_path), "a.1") is None
 
 
-@pytest.mark.parametrize("text", ["", '{"fact": "exi', "[]", "\x00" * 40])
-def test_a_torn_end_does_not_count(tmp_path: pathlib.Path, text: str) -> None:
-    (tmp_path / "exit.json").write_text(text)
-    assert records.read_exit(str(tmp_path)) is None
+@pytest.mark.parametrize(
+    ("changed", "left_out"),
+    [
+        ({}, "boot_id"),
+        ({}, "fact"),
+        ({}, "name"),
+        ({}, "at"),
+        ({}, "exit_code"),
+        ({}, "cause"),
+        ({"boot_id": 1}, ""),
+        ({"fact": "started"}, ""),
+        ({"fact": ["exited"]}, ""),
+        ({"name": "b.1"}, ""),
+        ({"at": float("nan")}, ""),
+        ({"at": 1e300}, ""),
+        ({"at": True}, ""),
+        ({"started_at": -1}, ""),
+        ({"pid": "1"}, ""),
+        ({"pid": 2**40}, ""),
+        ({"exit_code": None}, ""),
+        ({"exit_code": 256}, ""),
+        ({"exit_code": 0.0}, ""),
+        ({"signal": 9}, ""),
+        ({"exit_code": None, "signal": 65}, ""),
+        ({"cause": "MERCY"}, ""),
+        ({"cause": []}, ""),
+    ],
+)
+def test_an_end_with_a_field_out_of_form_or_of_another_attempt_is_unreadable(
+    tmp_path: pathlib.Path, changed: dict[str, object], left_out: str
+) -> None:
+    whole = {
+        "boot_id": processes.BOOT_ID,
+        "fact": "exited",
+        "name": "a.1",
+        "at": 2.0,
+        "started_at": 1,
+        "pid": 7,
+        "exit_code": 0,
+        "signal": None,
+        "cause": "NONE",
+    }
+    path = tmp_path / "exit.json"
+    path.write_text(json.dumps(whole))
+    assert records.read_exit(str(tmp_path), "a.1") is not None
+    spoilt = whole | changed
+    spoilt.pop(left_out, None)
+    path.write_text(json.dumps(spoilt))
+    with pytest.raises(records.UnreadableError):
+        records.read_exit(str(tmp_path), "a.1")
+
+
+def test_an_end_beside_the_process_record_was_not_written_by_a_runner(
+    tmp_path: pathlib.Path,
+) -> None:
+    records.write_exit(str(tmp_path), _end())
+    records.write_process(str(tmp_path), "a.1", 7, (1, 2))
+    with pytest.raises(records.UnreadableError):
+        records.read_exit(str(tmp_path), "a.1")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"name": "b.1"},
+        {"pid": None},
+        {"pid": [1]},
+        {"pid": True},
+        {"start_time": 1},
+        {"start_time": {"from": 0}},
+        {"start_time": {"from": 0, "to": float("inf")}},
+    ],
+)
+def test_a_process_record_out_of_form_or_of_another_attempt_finds_nothing(
+    tmp_path: pathlib.Path, changed: dict[str, object]
+) -> None:
+    me = _leader()
+    records.write_process(str(tmp_path), "a.1", me.pid, (me.start_time, me.start_time))
+    path = tmp_path / "process.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    assert records.find_process(str(tmp_path), "a.1", {me.pid: me, 1: me}) is None
+
+
+def test_the_process_record_of_an_older_runner_has_no_name_and_counts(
+    tmp_path: pathlib.Path,
+) -> None:
+    me = _leader()
+    records.write_process(str(tmp_path), "a.1", me.pid, (me.start_time, me.start_time))
+    path = tmp_path / "process.json"
+    record = json.loads(path.read_text())
+    del record["name"]
+    path.write_text(json.dumps(record))
+    assert records.find_process(str(tmp_path), "a.1", {me.pid: me}) == me
+
+
+def test_a_process_that_leads_no_session_is_no_attempts_process(tmp_path: pathlib.Path) -> None:
+    me = _leader()
+    records.write_process(str(tmp_path), "a.1", me.pid, (me.start_time, me.start_time))
+    table = {me.pid: me._replace(session=1)}
+    assert records.find_process(str(tmp_path), "a.1", table) is None
 
 
 @pytest.mark.parametrize("name", ["exit.json", "process.json"])
@@ -67,16 +168,30 @@ def test_a_torn_end_does_not_count(tmp_path: pathlib.Path, text: str) -> None:
         os.mkfifo,
         lambda path: path.symlink_to("/dev/zero"),
         lambda path: path.symlink_to(path),
+        lambda path: path.write_text(""),
+        lambda path: path.write_text('{"fact": "exi'),
+        lambda path: path.write_text("[]"),
+        lambda path: path.write_text("\x00" * 40),
         lambda path: path.write_text("[" * 50_000),
-        lambda path: path.write_text("x" * 100_000),
+        lambda path: path.write_text("{}" + " " * 100_000),
     ],
 )
 def test_what_a_method_put_in_the_place_of_a_record_does_not_count_and_holds_nobody_up(
     tmp_path: pathlib.Path, name: str, spoil: Callable[[pathlib.Path], object]
 ) -> None:
     spoil(tmp_path / name)
-    assert records.read_exit(str(tmp_path)) is None
-    assert records.find_process(str(tmp_path), {}) is None
+    assert records.find_process(str(tmp_path), "a.1", {}) is None
+    if name == "exit.json":
+        with pytest.raises(records.UnreadableError):
+            records.read_exit(str(tmp_path), "a.1")
+
+
+def test_a_way_that_is_barred_does_not_make_an_attempt_new(tmp_path: pathlib.Path) -> None:
+    assert records.is_new(str(tmp_path / "none"))
+    folder = tmp_path / "folder"
+    folder.symlink_to(folder)
+    assert not records.is_new(str(folder))
+    assert records.was_started(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +233,7 @@ def test_an_end_waits_for_room_on_the_disk(
     assert book.take_news() == []
     book.retry(due_at)
     assert [fact["name"] for fact in book.take_news()] == ["a.1"]
-    assert records.read_exit(str(tmp_path)) is not None
+    assert records.read_exit(str(tmp_path), "a.1") is not None
     assert book.due_at() is None
 
 

@@ -1,8 +1,8 @@
 """The runner's socket: takes orders from whoever connects, tells news to all who are connected.
 
 Nothing here waits for a peer. One that reads too slowly is cut off once 4 MiB wait for it: what
-it missed is on disk, and it asks again when it is back. A message that was not finished before
-the peer went away is dropped.
+it missed is on disk, and it asks again when it is back. One that talks no JSON is cut off too; an
+order that is not in form, or was not finished before the peer went away, is dropped.
 """
 
 import contextlib
@@ -15,6 +15,8 @@ from dshpc_server.engine.local import wire
 
 _BACKLOG_LIMIT_BYTES = 4 * 2**20
 _READ_BYTES = 256 * 1024
+_LONGEST_WAIT_SECONDS = 3600.0
+"""The system refuses to wait for more than 24 days; a timeout may be longer."""
 _FACTS_A_LINE = 200
 
 
@@ -48,7 +50,9 @@ class Channel:
         self._selector.register(fd, selectors.EVENT_READ, lambda _: do())
 
     def serve(self, timeout_seconds: float | None) -> None:
-        """Wait for something to happen, and deal with it."""
+        """Wait for something to happen, at most an hour, and deal with it."""
+        if timeout_seconds is not None:
+            timeout_seconds = min(timeout_seconds, _LONGEST_WAIT_SECONDS)
         for key, events in self._selector.select(timeout_seconds):
             key.data(events)
 
@@ -98,10 +102,16 @@ class Channel:
             return
         try:
             for line in connection.lines(data):
-                self._take(wire.parse_order(line))
-        except (ValueError, KeyError, TypeError) as error:
+                self._take_one(wire.parse(line))
+        except ValueError as error:
             self._log(f"event=refused_message error={type(error).__name__}")
             self._drop(connection)
+
+    def _take_one(self, message: dict[str, object]) -> None:
+        if wire.is_order(message):
+            self._take(message)
+        else:
+            self._log("event=refused_order")
 
     def _send(self, connection: "_Connection", data: bytes) -> None:
         connection.unsent += data

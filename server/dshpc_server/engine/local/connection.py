@@ -35,11 +35,12 @@ class Connection:
         with contextlib.suppress(ConnectionError):
             await self._writer.drain()
 
-    async def news(self) -> AsyncIterator[list[wire.Fact]]:
-        """Yield facts until the runner is gone."""
+    async def news(self) -> AsyncIterator[list[object]]:
+        """Yield what is told as facts until the runner is gone, or talks no JSON."""
         with contextlib.suppress(ConnectionError, ValueError):
             while line := await self._reader.readline():
-                yield wire.parse_news(line)["facts"]
+                told = wire.parse(line).get("facts")
+                yield told if isinstance(told, list) else [told]
 
 
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -84,9 +85,11 @@ async def _connect(folder: pathlib.Path) -> _Streams:
 async def _hello(reader: asyncio.StreamReader) -> wire.Hello:
     try:
         async with asyncio.timeout(_HELLO_SECONDS):
-            hello = wire.parse_news(await reader.readline())["hello"]
-    except (OSError, ValueError, KeyError) as error:  # a timeout is an OSError too
+            hello = wire.parse(await reader.readline()).get("hello")
+    except (OSError, ValueError) as error:  # a timeout is an OSError too
         raise RunnerError("the runner does not say hello") from error
+    if not wire.is_hello(hello):
+        raise RunnerError("the runner says hello in no known form")
     if hello["version"] != wire.VERSION:
         # It ends after its last attempt; the ends are on disk for a runner of our version.
         raise RunnerError(f"the runner speaks version {hello['version']}, not {wire.VERSION}")

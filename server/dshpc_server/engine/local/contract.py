@@ -56,16 +56,17 @@ def shared_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def fact_of(fact: wire.Fact, key: AttemptKey, folder: pathlib.Path, node: str) -> port.Fact:
-    """Return a runner's fact as the port has it."""
+    """Return a runner's fact, which is in form, as the port has it."""
     at = _moment(fact["at"])
     match fact["fact"]:
         case "started":
             return port.Started(key=key, at=at, engine_job_id=str(fact["pid"]), node=node)
         case "exited":
+            started_at = _moment(fact["started_at"])
             return port.Exited(
                 key=key,
-                at=at,
-                started_at=_moment(fact["started_at"]),
+                at=max(at, started_at),  # the clock may have been set back
+                started_at=started_at,
                 engine_job_id=str(fact["pid"]),
                 node=node,
                 exit_code=fact["exit_code"],

@@ -32,7 +32,7 @@ class _Watched:
     key: AttemptKey
     folder: pathlib.Path
     job: wire.Job | None
-    """How to start it; None for an attempt of an earlier server."""
+    """How to start it; None for an attempt of an earlier server, or one that has started."""
     is_cancelled: bool = False
     has_started: bool = False
     has_ended: bool = False
@@ -170,9 +170,15 @@ class LocalEngine:
             orders.append({"cancel": cancelled})
         return orders
 
-    def _take(self, facts: Sequence[wire.Fact]) -> None:
-        """Queue facts for delivery; those told already, or of others' attempts, are dropped."""
+    def _take(self, facts: Sequence[object]) -> None:
+        """Queue facts for delivery; those told already, or of others' attempts, are dropped.
+
+        So is what is not in form: the job waits for a runner that tells its end as it should.
+        """
         for fact in facts:
+            if not wire.is_fact(fact):
+                _log.error("engine.refused_fact")
+                continue
             watched = self._watched.get(fact["name"])
             if watched is None or watched.has_ended:
                 continue
@@ -180,6 +186,9 @@ class LocalEngine:
                 if watched.has_started:
                     continue
                 watched.has_started = True
+                # Its method may have removed the folder that says so: another runner is not to
+                # start it again.
+                watched.job = None
             else:
                 watched.has_ended = True
             self._facts.append(contract.fact_of(fact, watched.key, watched.folder, self._node))

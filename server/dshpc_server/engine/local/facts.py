@@ -6,6 +6,8 @@ import time
 from dshpc_server.engine.local import wire
 from dshpc_server.engine.local.attempt import Attempt
 
+_REASON_LIMIT = 2000
+"""A manifest's command may be as long as it likes; a record has 64 KiB."""
 _KILLED = -9
 """How `os.waitstatus_to_exitcode` spells SIGKILL."""
 
@@ -61,7 +63,7 @@ def not_started(name: str, error: OSError | ValueError) -> wire.Fact:
         "fact": "not_started",
         "name": name,
         "at": time.time(),
-        "reason": reason or str(error),
+        "reason": (reason or str(error))[:_REASON_LIMIT],
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dshpc_server.engine.local import facts, records, wire
 
 _RETRY_SECONDS = 1.0
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Ledger:
@@ -27,8 +27,9 @@ class Ledger:
     def record(self, folder: str, end: wire.Fact) -> None:
         """Write an end to the attempt's folder, then tell it.
 
-        On a full disk both wait. Where the folder cannot be written at all (somebody removed it)
-        there is no record to stand by, so the attempt is told as lost, or as not started.
+        On a full disk, or while the machine is short of something else, both wait. Where the
+        folder cannot be written at all (somebody removed it) there is no record to stand by, so
+        the attempt is told as lost, or as not started.
         """
         try:
             records.write_exit(folder, end)

@@ -8,15 +8,25 @@ an end needs no new file, so it can be recorded on a full disk, and is there who
 Nothing is fsynced. The death of server or runner loses nothing that was written; after the death
 of the machine a record may be there while the output it speaks of is not. So a record counts only
 in the boot that wrote it, and an attempt that was cut off by the machine is lost (NODE_FAIL).
+
+Methods run as the user who runs the server, so what lies here may be what a method wrote. Such a
+record can do no more than lie about its own attempt: it counts only when it is whole, every field
+is in form, it names the attempt it is asked for, and it stands in the process record's place, not
+beside it. Whatever else is in a record's place is none. Keeping records elsewhere, out of
+attempts' folders, would not end the lying: whatever this user may write a method may write too,
+and one that would forge its end can as well print what it likes and exit with 0. Here they need
+no clean-up of their own: a record lives as long as its attempt's folder. Only another user for
+methods would make records proof.
 """
 
 import errno
 import json
 import os
+import stat
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from dshpc_server.engine.local import processes, wire
+from dshpc_server.engine.local import forms, processes, wire
 
 _FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 # A method may do what it likes to its folder: no link is followed, no FIFO waited for.
@@ -24,6 +34,15 @@ _WARY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _RECORD_LIMIT_BYTES = 64 * 2**10
 # What the machine is short of for the moment says nothing about a record.
 _PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
+_TICKS = forms.is_whole(0, 2**63 - 1)
+_PROCESS: Mapping[str, forms.Check] = {
+    "pid": forms.is_whole(1, wire.MOST_PIDS),
+    "start_time": lambda value: forms.has_fields(value, {"from": _TICKS, "to": _TICKS}),
+}
+
+
+class UnreadableError(Exception):
+    """There is something in the place of a record that is none."""
 
 
 def make_folder(folder: str, params: str) -> tuple[int, int]:
@@ -56,12 +75,17 @@ def make_ended_folder(folder: str, params: str) -> None:
         os.close(fd)
 
 
+def is_new(folder: str) -> bool:
+    """Whether the attempt was never here: not started, and without an end on record."""
+    return not was_started(folder) and not _is_there(f"{folder}/exit.json")
+
+
 def was_started(folder: str) -> bool:
     """Whether a process of this attempt was, or may have been, started."""
-    return os.access(f"{folder}/stdout", os.F_OK, follow_symlinks=False)
+    return _is_there(f"{folder}/stdout")
 
 
-def write_process(folder: str, pid: int, spawned_at: tuple[int, int]) -> None:
+def write_process(folder: str, name: str, pid: int, spawned_at: tuple[int, int]) -> None:
     """Name the attempt's process, so that it can be found when the runner is gone.
 
     Its start time is told by the clock ticks between which it was spawned: reading it from /proc
@@ -70,20 +94,33 @@ def write_process(folder: str, pid: int, spawned_at: tuple[int, int]) -> None:
     first, last = spawned_at
     record = {
         "boot_id": processes.BOOT_ID,
+        "name": name,
         "pid": pid,
         "start_time": {"from": first, "to": last},
     }
     _write(f"{folder}/process.json", record)
 
 
-def find_process(folder: str, table: Mapping[int, processes.Process]) -> processes.Process | None:
-    """The attempt's process; None when unknown, of another boot, or not living."""
-    record = _read(f"{folder}/process.json")
-    if record is None or "start_time" not in record:
+def find_process(
+    folder: str, name: str, table: Mapping[int, processes.Process]
+) -> processes.Process | None:
+    """The attempt's process; None when unknown, of another boot, or not living.
+
+    Raises OSError when that cannot be told for the moment.
+    """
+    try:
+        record = _read(f"{folder}/process.json")
+    except UnreadableError:
+        return None
+    # Runners before this one wrote no name.
+    if record is None or record.get("name", name) != name or not forms.has_fields(record, _PROCESS):
         return None
     found = table.get(record["pid"])
     started = record["start_time"]
-    return found if found and started["from"] <= found.start_time <= started["to"] else None
+    if found is None or not started["from"] <= found.start_time <= started["to"]:
+        return None
+    # It leads a session from its first moment on, and nobody takes that from it.
+    return found if found.session == found.pid else None
 
 
 def write_exit(folder: str, fact: wire.Fact) -> None:
@@ -92,9 +129,20 @@ def write_exit(folder: str, fact: wire.Fact) -> None:
     os.rename(f"{folder}/process.json", f"{folder}/exit.json")
 
 
-def read_exit(folder: str) -> wire.Fact | None:
-    """Return the end on record; None when there is none that counts."""
-    return cast("wire.Fact | None", _read(f"{folder}/exit.json"))
+def read_exit(folder: str, name: str) -> wire.Fact | None:
+    """Return the end on record; None when there is none, or it is of another boot.
+
+    Raises UnreadableError when what is there is not this attempt's end, and OSError when it cannot
+    be read for the moment.
+    """
+    record = _read(f"{folder}/exit.json")
+    if record is None:
+        return None
+    if not wire.is_end(record) or record["name"] != name:
+        raise UnreadableError("not the attempt's end")
+    if _is_there(f"{folder}/process.json"):
+        raise UnreadableError("an end beside the process record")
+    return record
 
 
 def _write(path: str, record: dict[str, Any]) -> None:
@@ -115,23 +163,43 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 def _read(path: str) -> dict[str, Any] | None:
-    """Return a record; None for what is none, or cannot be read."""
+    """Return a record of this boot, without the boot; None when there is none.
+
+    Raises UnreadableError for what is none, and OSError when it cannot be read for the moment.
+    """
     try:
-        record = json.loads(_content(path))
+        record = wire.parse(_content(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise UnreadableError(str(error)) from error
     except OSError as error:
         if error.errno in _PASSING:
             raise
-        return None
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(record, dict) or record.pop("boot_id", None) != processes.BOOT_ID:
-        return None
-    return record
+        raise UnreadableError(error.strerror) from error
+    boot_id = record.pop("boot_id", None)
+    if not isinstance(boot_id, str):
+        raise UnreadableError("of no boot")
+    return record if boot_id == processes.BOOT_ID else None
 
 
 def _content(path: str) -> bytes:
+    """Return what a record holds. Raises ValueError for no regular file, or too large a one."""
     fd = os.open(path, os.O_RDONLY | _WARY)
     try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _RECORD_LIMIT_BYTES:
+            raise ValueError("not a regular file of a record's size")
         return os.read(fd, _RECORD_LIMIT_BYTES)
     finally:
         os.close(fd)
+
+
+def _is_there(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # somebody barred the way to it, so something was here
+        return True
+    return True

@@ -2,8 +2,9 @@
 
 Started by the server, it becomes a session of its own and returns once it listens, so that its
 end has nothing to do with the server's. It ends when nobody is connected and nothing runs. On
-SIGTERM it ends all attempts as lost and then itself. There is one runner a folder: a second one
-leaves when it finds the first one listening, or with exit code 75 when that one does not come up.
+SIGTERM it ends all attempts as lost and then itself; SIGHUP, which a server takes as a wish to have
+its methods read again, it ignores. There is one runner a folder: a second one leaves when it finds
+the first one listening, or with exit code 75 when that one does not come up.
 
 One thread, the standard library alone. `runner.log` holds short lines of what went wrong; never a
 parameter, never the name of an input.
@@ -32,6 +33,8 @@ _LOG_LIMIT_BYTES = 4 * 2**20
 
 def main() -> None:
     """Become the runner of a folder."""
+    # Who sends it to all that is called dshpc_server does not mean us. Methods get the default.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     folder, kind = _arguments(sys.argv[1:])
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -153,7 +156,10 @@ def _redirect_output(folder: str) -> None:
 def _log(line: str) -> None:
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with contextlib.suppress(OSError):  # a full disk is no reason to end what runs
-        os.write(sys.stderr.fileno(), f"at={moment} runner={os.getpid()} {line}\n".encode())
+        os.write(
+            sys.stderr.fileno(),
+            f"at={moment} runner={os.getpid()} {line}\n".encode(errors="replace"),
+        )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Supervisor:
         self._rooms = rooms
         self._spawner = spawn.Spawner(confinement.tree, rooms)
         self._ledger = ledger.Ledger(log)
-        self._leftovers = leftovers.Leftovers(self._ledger)
+        self._leftovers = leftovers.Leftovers(self._ledger, log)
         self._overruns = overruns.Overruns(confinement.memory)
         self._pending: deque[wire.Job] = deque()
         self._by_pid: dict[int, Attempt] = {}
@@ -58,7 +58,7 @@ class Supervisor:
         return not self._running and not self._pending and waiting == (None, None)
 
     def take(self, order: wire.Order) -> None:
-        """Do what the server asks for."""
+        """Do what the server asks for; the order is in form."""
         if "launch" in order:
             self._pending.append(order["launch"])
         for adoption in order.get("adopt", ()):
@@ -136,7 +136,7 @@ class Supervisor:
 
     def _hold(self, attempt: Attempt) -> None:
         try:
-            records.write_process(attempt.folder, attempt.pid, attempt.spawned_at)
+            records.write_process(attempt.folder, attempt.name, attempt.pid, attempt.spawned_at)
         except OSError as error:  # JOB_WORKSPACE still tells whose process it is
             self._log(f"event=no_process_record attempt={attempt.name} errno={error.errno}")
         try:
@@ -148,25 +148,26 @@ class Supervisor:
             self._stop(attempt, "NONE")
 
     def _is_known(self, name: str, folder: str) -> bool:
-        """Whether the attempt was here before; if so, what is known of it is told."""
+        """Whether the attempt was here before; if so, what becomes of it is told."""
+        if self._is_held(name):
+            return True
+        if records.is_new(folder):
+            return False
+        self._leftovers.take(name, folder)
+        return True
+
+    def _is_held(self, name: str) -> bool:
+        """Whether this runner has the attempt, which is told now or when it ends."""
         attempt = self._running.get(name)
         if attempt is not None:
             self._ledger.tell(facts.started(attempt))
             return True
-        if self._leftovers.knows(name) or self._ledger.is_waiting_for(name):
-            return True
-        recorded = records.read_exit(folder)
-        if recorded is not None:
-            self._ledger.tell(recorded)
-            return True
-        if records.was_started(folder):
-            self._leftovers.take(name, folder)
-            return True
-        return False
+        return self._leftovers.knows(name) or self._ledger.is_waiting_for(name)
 
     def _adopt(self, name: str, folder: str) -> None:
-        if not self._is_known(name, folder):
-            self._ledger.tell(facts.lost(name, "it was never started"))
+        is_pending = any(job["name"] == name for job in self._pending)
+        if not is_pending and not self._is_held(name):
+            self._leftovers.take(name, folder)
 
     def _cancel(self, name: str) -> None:
         attempt = self._running.get(name)
@@ -182,7 +183,7 @@ class Supervisor:
         end = facts.cancelled_unstarted(name)
         try:
             records.make_ended_folder(job["folder"], job["params"])
-        except OSError as error:
+        except (OSError, ValueError) as error:
             end = facts.not_started(name, error)
         self._ledger.record(job["folder"], end)
 
