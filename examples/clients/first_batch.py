@@ -17,14 +17,13 @@ def main(target: str = "127.0.0.1:50051") -> None:
     """Run a batch of three, one of which does not exist."""
     with client.Client(target) as dshpc:
         iris = dshpc.upload(DATA / "iris.csv")
+        summary = types_pb2.JobConfig(
+            config_id="by species", method_name="column_summary", file_hash=iris
+        )
+        summary.parameters.update({"columns": ["petal_length_cm"], "group_by": "species"})
         answer = dshpc.run(
             [
-                types_pb2.JobConfig(
-                    config_id="by species",
-                    method_name="column_summary",
-                    file_hash=iris,
-                    parameters={"columns": ["petal_length_cm"], "group_by": "species"},
-                ),
+                summary,
                 types_pb2.JobConfig(
                     config_id="what is missing", method_name="missing_values", file_hash=iris
                 ),
@@ -34,8 +33,9 @@ def main(target: str = "127.0.0.1:50051") -> None:
             until=types_pb2.UNTIL_FINISHED,  # without this: as soon as everything is looked up
         )
     for row in answer.results:
-        print(f"{row.config_id}: {types_pb2.JobStatus.Name(row.new_status)}, {row.message}")
-        print(row.output)
+        print(f"{row.config_id}: {row.message}")
+        if row.new_status == types_pb2.JOB_STATUS_COMPLETED:
+            print(row.output)
     counts = answer.statistics
     print(f"{counts.completed_jobs} of {counts.total_jobs} completed")
 

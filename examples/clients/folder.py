@@ -42,8 +42,9 @@ def main(texts: str, outputs: str, target: str = "127.0.0.1:50051") -> int:
 
 
 def shown(progress: client.UploadProgress) -> None:
-    """Tell how far the upload is."""
-    print(f"\r{progress.bytes_done:,} of {progress.bytes_total:,} bytes", end="", file=sys.stderr)
+    """Tell how far the upload is, on one line."""
+    end = "\n" if progress.files_done == progress.files_total else ""
+    print(f"\r{progress.bytes_done:,} of {progress.bytes_total:,} bytes", end=end, file=sys.stderr)
 
 
 if __name__ == "__main__":

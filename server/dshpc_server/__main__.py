@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import pathlib
+import signal
 import sys
 import types
 import typing
@@ -11,8 +12,11 @@ from collections.abc import Sequence
 
 # Children never fork from this process (the runner does that), but a library might.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# Means "read the methods again", which the start does anyway: it must not end it.
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-from dshpc_server import app, config, errors, logs
+import dshpc  # noqa: E402 - see above
+from dshpc_server import app, config, errors, logs  # noqa: E402 - takes a second, see above
 
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h."""
@@ -36,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dshpc-server", description="The dshpc server.")
+    parser.add_argument("--version", action="version", version=f"dshpc-server {dshpc.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser(
         "serve",

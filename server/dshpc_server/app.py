@@ -23,7 +23,7 @@ from dshpc_server.engine import port as engine_port
 from dshpc_server.engine.local import engine as local_engine
 from dshpc_server.methods import catalog, reloading
 from dshpc_server.store.sql import store as sql_store
-from dshpc_server.transport import limits
+from dshpc_server.transport import limits, listening
 
 WORKER_THREADS = 16
 """More than uploads may take (`transport.uploading`), so that a disk that hangs under them leaves
@@ -71,6 +71,8 @@ async def running(
     settings: config.Settings, reload_methods: asyncio.Event | None = None
 ) -> AsyncIterator[Running]:
     """Run a server for as long as the context lasts; setting `reload_methods` reloads them."""
+    # Before anything is begun; whoever takes the port until we do is told of at the end.
+    listening.check(settings.listen)
     data_dir = settings.data_dir.absolute()
     asyncio.get_running_loop().set_default_executor(
         concurrent.futures.ThreadPoolExecutor(WORKER_THREADS, "worker")

@@ -2,14 +2,13 @@
 
 import itertools
 import pathlib
-import time
 
 import grpc
 import pytest
 from google.protobuf import duration_pb2
 
 from dshpc.v1 import job_service_pb2, types_pb2
-from support import calls, job_calls, live_server, site
+from support import calls, job_calls, site
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +42,8 @@ def test_a_wait_without_an_end_is_answered_with_the_job_as_it_is(
     assert job_calls.get(service, job_id).status == types_pb2.JOB_STATUS_RUNNING
     assert job_calls.get(service, job_id, 0.2).status == types_pb2.JOB_STATUS_RUNNING
     # Not the whole wait: the caller's deadline comes first, and is kept.
-    begun = time.monotonic()
     job = job_calls.get(service, job_id, 3600, timeout=1.5)
     assert job.status == types_pb2.JOB_STATUS_RUNNING
-    assert time.monotonic() - begun < 60
     gate.open()
 
 
@@ -59,7 +56,9 @@ def test_with_a_known_status_every_change_is_an_answer(
     while seen[-1] != types_pb2.JOB_STATUS_COMPLETED:
         if seen[-1] == types_pb2.JOB_STATUS_RUNNING:
             gate.open()
-        seen.append(job_calls.get(service, job_id, 60, known_status=seen[-1]).status)
+        # Nothing but a change ends a wait of an hour: not the time, nor the end alone.
+        job = job_calls.get(service, job_id, 3600, timeout=3600, known_status=seen[-1])
+        seen.append(job.status)
     assert seen[-2:] == [types_pb2.JOB_STATUS_RUNNING, types_pb2.JOB_STATUS_COMPLETED]
     assert len(seen) == len(set(seen))
 
@@ -192,7 +191,6 @@ def test_many_who_wait_for_one_job_are_all_told(
     gate, job_id = held(service, tmp_path)
     asked = job_service_pb2.GetJobRequest(job_id=job_id, wait=job_calls.duration(60))
     waiting = [service.jobs.GetJob.future(asked, timeout=60) for _ in range(50)]
-    live_server.wait_for(lambda: not any(each.done() for each in waiting), "all of them to wait")
     gate.open(b"told\n")
     told = [each.result().job for each in waiting]
     assert {job.output for job in told} == {"told\n"}

@@ -177,7 +177,8 @@ def test_a_server_on_a_taken_port_says_so_and_ends(
         live_server.ServerProcess(tmp_path / "other", methods_dir, listen=first.address)
     live_server.wait_until_gone(tmp_path / "other")
     log = (tmp_path / "other" / "server.log").read_text()
-    assert log.splitlines()[-1].startswith(f"dshpc-server: cannot listen on {first.address}")
+    said = f"cannot listen on {first.address}: Address already in use; --listen takes another"
+    assert log.splitlines()[-1] == f"dshpc-server: {said}"
     assert "Traceback" not in log
 
 

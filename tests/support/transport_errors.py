@@ -21,7 +21,7 @@ REACHING: dict[errors.DshpcError, grpc.StatusCode] = {
     files_errors.WrongHashError(announced="a", actual="b"): grpc.StatusCode.INVALID_ARGUMENT,
     files_errors.WrongSizeError(announced=1, actual=2): grpc.StatusCode.INVALID_ARGUMENT,
     files_errors.WrongOffsetError(2, 1): grpc.StatusCode.INVALID_ARGUMENT,
-    uploading.StalledUploaderError(60.0): grpc.StatusCode.RESOURCE_EXHAUSTED,
+    uploading.StalledUploaderError(60.0, 0): grpc.StatusCode.RESOURCE_EXHAUSTED,
     method_errors.ParameterError((A_VIOLATION,)): grpc.StatusCode.INVALID_ARGUMENT,
 }
 """An instance of every class that a handler may let through."""

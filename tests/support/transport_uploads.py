@@ -16,6 +16,7 @@ from dshpc_server.transport.servicers import file
 
 DATA = b"sample,value\n1,2\n"
 HASH = hashlib.sha256(DATA).hexdigest()
+SYSTEM_CLOCK = clock.SystemClock()
 NO_CALL = cast("Any", None)
 DEADLINE_SECONDS = 30.0
 
@@ -52,7 +53,10 @@ async def sent(
 
 
 def servicer_of(
-    kept: content.ContentStore, writing: committer.Committer, limits: limits.Limits
+    kept: content.ContentStore,
+    writing: committer.Committer,
+    limits: limits.Limits,
+    clock: clock.Clock = SYSTEM_CLOCK,
 ) -> file.FileServicer:
     """The servicer over this content store."""
     return file.FileServicer(
@@ -62,7 +66,7 @@ def servicer_of(
         ),
         committer=writing,
         limits=limits,
-        clock=clock.SystemClock(),
+        clock=clock,
     )
 
 

@@ -9,6 +9,7 @@ import typer
 import dshpc
 from dshpc import client
 from dshpc.cli import (
+    arguments,
     batch_commands,
     exit_codes,
     failures,
@@ -20,7 +21,6 @@ from dshpc.cli import (
     terminal,
     tree,
 )
-from dshpc.cli.arguments import ArgumentError
 from dshpc.cli.fields import BatchFileError
 from dshpc.cli.terminal import Output
 
@@ -50,13 +50,13 @@ app.add_typer(method_commands.app, name="methods")
 app.add_typer(server_app, name="server")
 
 
-def run(arguments: Sequence[str] | None) -> int:
+def run(given: Sequence[str] | None) -> int:
     """Run the command and return the exit code; errors become one line on stderr."""
     try:
-        app(args=arguments, prog_name="dshpc")
+        app(args=given, prog_name="dshpc")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else exit_codes.NOT_COMPLETED
-    except (ArgumentError, BatchFileError, client.DshpcError, OSError) as error:
+    except (arguments.ArgumentError, BatchFileError, client.DshpcError, OSError) as error:
         terminal.note(f"dshpc: {failures.described(error)}")
         return failures.exit_code(error)
     return exit_codes.COMPLETED
@@ -92,7 +92,7 @@ def connect(
     ] = False,
 ) -> None:
     """Open the connection that every command talks through."""
-    context.obj = context.with_resource(client.Client(target))
+    context.obj = context.with_resource(client.Client(arguments.server(target)))
 
 
 @server_app.command("info")

@@ -14,6 +14,9 @@ from dshpc.v1 import types_pb2
 
 HASH_DIGITS = 64
 
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s/:\[\]]+):([0-9]{1,5})")
+_OTHER_ADDRESSES = ("unix:", "dns:", "ipv4:", "ipv6:")
+_MOST_PORT = 65_535
 _HEX = re.compile(r"[0-9a-f]+")
 _BATCH_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _STATUSES = {words.status(status): status for status in types_pb2.JobStatus.values() if status}
@@ -22,6 +25,14 @@ _IN_PROGRESS = "IN_PROGRESS"
 
 class ArgumentError(Exception):
     """A word of the command line cannot be used; nothing was asked."""
+
+
+def server(text: str) -> str:
+    """Return the address of a server. gRPC would take a missing port for that of HTTPS."""
+    found = _ADDRESS.fullmatch(text)
+    if text.startswith(_OTHER_ADDRESSES) or (found and 0 < int(found[2]) <= _MOST_PORT):
+        return text
+    raise ArgumentError(f"server {text!r} must be HOST:PORT, as in 127.0.0.1:50051 or [::1]:50051")
 
 
 def job_id(text: str) -> str:

@@ -71,6 +71,7 @@ class Table:
         self._is_quiet = is_quiet
         self._lines: dict[int, row_table.Line] = {}
         self._failed_job_ids: dict[str, None] = {}
+        self._why_kept: dict[str, None] = {}
 
     def take(self, result: types_pb2.MultiJobResult) -> None:
         """Keep what the table will show."""
@@ -79,6 +80,8 @@ class Table:
         self._lines[result.index] = line = _line(result)
         if line.rank == row_table.FAILED and result.job_id:
             self._failed_job_ids[result.job_id] = None
+        if result.outcome == types_pb2.OUTCOME_FAILURE_KEPT:
+            self._why_kept[result.message] = None
 
     def finish(self, statistics: types_pb2.JobStatistics | None, *, batch_id: str) -> None:
         """Write the table, and the statistics if there are any."""
@@ -86,9 +89,13 @@ class Table:
             return
         row_table.show(_HEADINGS, list(self._lines.values()), shows_all=self._shows_all)
         console = terminal.console_on(sys.stdout)
-        if self._failed_job_ids:
-            console.print()
-            for sentence in _logs(self._target, list(self._failed_job_ids)):
+        for sentences in (
+            _logs(self._target, list(self._failed_job_ids)),
+            _kept(list(self._why_kept)),
+        ):
+            if sentences:
+                console.print()
+            for sentence in sentences:
                 console.print(terminal.shown(sentence), soft_wrap=True)
         if statistics is not None:
             console.print()
@@ -173,8 +180,17 @@ def _output(result: types_pb2.MultiJobResult) -> str:
 
 def _logs(target: str, job_ids: list[str]) -> list[str]:
     """Return the commands that show why jobs failed."""
+    if not job_ids:
+        return []
     found = [tree.command_line(target, "job", "log", job_id) for job_id in job_ids[:_MOST_LOGS]]
     left = len(job_ids) - len(found)
     if left:
         found.append(f"… and {left} more; --output json shows the jobId of each")
     return ["what failed jobs wrote:", *found]
+
+
+def _kept(reasons: list[str]) -> list[str]:
+    """Return why jobs that failed before were not run again, and how they are."""
+    if not reasons:
+        return []
+    return ["what was not run again ('--cache refresh' runs it anew):", *reasons]

@@ -13,6 +13,7 @@ from dshpc.client import errors
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _NOT_CONNECTED = "failed to connect to all addresses"
+_NOT_RESOLVED = "hostname lookup error:"
 
 
 @contextlib.contextmanager
@@ -41,6 +42,9 @@ def _sentence(code: grpc.StatusCode, details: str, *, target: str) -> str:
     if code is grpc.StatusCode.UNAVAILABLE and details.startswith(_NOT_CONNECTED):
         # gRPC puts what happened behind several phrases that say nothing.
         return f"cannot reach the server at {target}: {details.rpartition(': ')[2]}"
+    if code is grpc.StatusCode.UNAVAILABLE and _NOT_RESOLVED in details:
+        problem = details.partition(_NOT_RESOLVED)[2].rstrip("]")
+        return f"cannot reach the server at {target}: {problem}"
     if code is grpc.StatusCode.UNAVAILABLE:
         return f"the server at {target} is unavailable: {details}"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -4,6 +4,7 @@ Promise: a file that is written here appears under its name only when it is whol
 right.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -181,14 +182,18 @@ class SmallContent:
 
 
 class PartFile:
-    """Content on its way to a path; what is not kept is gone when the block is left."""
+    """Content on its way to a path; what is not kept is gone when the block is left.
+
+    What goes wrong is told of the path, not of the file beside it that is written first.
+    """
 
     def __init__(self, path: pathlib.Path, file_hash: str) -> None:
         self._path = path
         self._file_hash = file_hash
         self._part = path.with_name(f".dshpc-{secrets.token_hex(8)}.part")
         self._digest = hashlib.sha256()
-        self._file = self._part.open("xb")
+        with _told_of(path):
+            self._file = self._part.open("xb")
 
     def __enter__(self) -> Self:
         return self
@@ -205,15 +210,26 @@ class PartFile:
     def write(self, chunk: bytes) -> None:
         """Add the next bytes."""
         self._digest.update(chunk)
-        self._file.write(chunk)
+        with _told_of(self._path):
+            self._file.write(chunk)
 
     def keep(self) -> int:
         """Give the content its name, if its hash is right; return its size in bytes."""
-        size_bytes = self._file.tell()
-        self._file.close()
-        _compare(self._file_hash, actual_hash=self._digest.hexdigest())
-        self._part.replace(self._path)
+        with _told_of(self._path):
+            size_bytes = self._file.tell()
+            self._file.close()
+            _compare(self._file_hash, actual_hash=self._digest.hexdigest())
+            self._part.replace(self._path)
         return size_bytes
+
+
+@contextlib.contextmanager
+def _told_of(path: pathlib.Path) -> Iterator[None]:
+    """Have an error of the operating system name this path."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def _compare(file_hash: str, *, actual_hash: str) -> None:

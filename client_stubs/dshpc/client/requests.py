@@ -1,11 +1,18 @@
 """Requests as both clients make them."""
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from dshpc.v1 import batch_service_pb2, job_service_pb2, types_pb2
 
 RESULTS_PER_MESSAGE = 100
 """Results that may come in one message where nobody looks at the messages."""
+
+BatchRequest: TypeAlias = (
+    job_service_pb2.SimulateJobsRequest | job_service_pb2.StreamSimulateJobsRequest
+)
+
+_RUN_ANEW = frozenset({types_pb2.CACHE_POLICY_REFRESH, types_pb2.CACHE_POLICY_BYPASS})
 
 
 def simulate(
@@ -40,6 +47,14 @@ def stream(
         wait=_wait(until, timeout_seconds),
         stream=reporting,
     )
+
+
+def may_be_repeated(request: BatchRequest) -> bool:
+    """Whether sending a batch a second time runs nothing that the first has completed."""
+    if request.options.validate_only:
+        return True
+    asked = {request.options.cache_policy, *(config.cache_policy for config in request.jobs)}
+    return not asked & _RUN_ANEW
 
 
 def ends_only() -> types_pb2.StreamOptions:

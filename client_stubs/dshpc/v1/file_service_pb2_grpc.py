@@ -80,14 +80,15 @@ class FileServiceServicer(object):
         """Stores one file: a header, then chunks (1 MiB each is best). The content is
         hashed while it arrives; nothing is visible before it is whole and
         verified. A file that is stored already is answered at once. What had come
-        of an upload that was cut off is kept for a day: ask GetUpload how much, and
-        go on from there with `write_offset`.
+        of an upload that was cut off is kept for a while (`upload_expiry_seconds`, a
+        day by default): ask GetUpload how much, and go on from there with
+        `write_offset`.
 
         Errors: INVALID_ARGUMENT for a malformed header, a wrong hash, a size other
         than announced, or a write_offset beyond what is committed;
         RESOURCE_EXHAUSTED over the file size limit, over the limit of uploads at one
         time, and for a client that sends nothing for too long; ABORTED when another
-        call has taken this upload over.
+        call has taken this upload over; UNAVAILABLE when there is no room on disk.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,8 +117,8 @@ class FileServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListFiles(self, request, context):
-        """The stored files, the newest first: uploads, and outputs that are too long
-        to be answered inline.
+        """The stored files, the newest first: uploads, and outputs that are not
+        answered inline because they are too long or not UTF-8.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

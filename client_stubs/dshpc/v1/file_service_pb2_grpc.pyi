@@ -37,14 +37,15 @@ class FileServiceStub:
     """Stores one file: a header, then chunks (1 MiB each is best). The content is
     hashed while it arrives; nothing is visible before it is whole and
     verified. A file that is stored already is answered at once. What had come
-    of an upload that was cut off is kept for a day: ask GetUpload how much, and
-    go on from there with `write_offset`.
+    of an upload that was cut off is kept for a while (`upload_expiry_seconds`, a
+    day by default): ask GetUpload how much, and go on from there with
+    `write_offset`.
 
     Errors: INVALID_ARGUMENT for a malformed header, a wrong hash, a size other
     than announced, or a write_offset beyond what is committed;
     RESOURCE_EXHAUSTED over the file size limit, over the limit of uploads at one
     time, and for a client that sends nothing for too long; ABORTED when another
-    call has taken this upload over.
+    call has taken this upload over; UNAVAILABLE when there is no room on disk.
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.GetUploadRequest, _file_service_pb2.GetUploadResponse]
     """How much of an upload is committed."""
@@ -55,8 +56,8 @@ class FileServiceStub:
     FindMissingFiles: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.FindMissingFilesRequest, _file_service_pb2.FindMissingFilesResponse]
     """Which of these hashes are not stored, in the order asked, each once."""
     ListFiles: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.ListFilesRequest, _file_service_pb2.ListFilesResponse]
-    """The stored files, the newest first: uploads, and outputs that are too long
-    to be answered inline.
+    """The stored files, the newest first: uploads, and outputs that are not
+    answered inline because they are too long or not UTF-8.
     """
     GetFile: _grpc.UnaryUnaryMultiCallable[_file_service_pb2.GetFileRequest, _file_service_pb2.GetFileResponse]
     """One stored file or output. NOT_FOUND for an unknown hash."""
@@ -75,14 +76,15 @@ class FileServiceAsyncStub(FileServiceStub):
     """Stores one file: a header, then chunks (1 MiB each is best). The content is
     hashed while it arrives; nothing is visible before it is whole and
     verified. A file that is stored already is answered at once. What had come
-    of an upload that was cut off is kept for a day: ask GetUpload how much, and
-    go on from there with `write_offset`.
+    of an upload that was cut off is kept for a while (`upload_expiry_seconds`, a
+    day by default): ask GetUpload how much, and go on from there with
+    `write_offset`.
 
     Errors: INVALID_ARGUMENT for a malformed header, a wrong hash, a size other
     than announced, or a write_offset beyond what is committed;
     RESOURCE_EXHAUSTED over the file size limit, over the limit of uploads at one
     time, and for a client that sends nothing for too long; ABORTED when another
-    call has taken this upload over.
+    call has taken this upload over; UNAVAILABLE when there is no room on disk.
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_file_service_pb2.GetUploadRequest, _file_service_pb2.GetUploadResponse]  # type: ignore[assignment]
     """How much of an upload is committed."""
@@ -93,8 +95,8 @@ class FileServiceAsyncStub(FileServiceStub):
     FindMissingFiles: _aio.UnaryUnaryMultiCallable[_file_service_pb2.FindMissingFilesRequest, _file_service_pb2.FindMissingFilesResponse]  # type: ignore[assignment]
     """Which of these hashes are not stored, in the order asked, each once."""
     ListFiles: _aio.UnaryUnaryMultiCallable[_file_service_pb2.ListFilesRequest, _file_service_pb2.ListFilesResponse]  # type: ignore[assignment]
-    """The stored files, the newest first: uploads, and outputs that are too long
-    to be answered inline.
+    """The stored files, the newest first: uploads, and outputs that are not
+    answered inline because they are too long or not UTF-8.
     """
     GetFile: _aio.UnaryUnaryMultiCallable[_file_service_pb2.GetFileRequest, _file_service_pb2.GetFileResponse]  # type: ignore[assignment]
     """One stored file or output. NOT_FOUND for an unknown hash."""
@@ -116,14 +118,15 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores one file: a header, then chunks (1 MiB each is best). The content is
         hashed while it arrives; nothing is visible before it is whole and
         verified. A file that is stored already is answered at once. What had come
-        of an upload that was cut off is kept for a day: ask GetUpload how much, and
-        go on from there with `write_offset`.
+        of an upload that was cut off is kept for a while (`upload_expiry_seconds`, a
+        day by default): ask GetUpload how much, and go on from there with
+        `write_offset`.
 
         Errors: INVALID_ARGUMENT for a malformed header, a wrong hash, a size other
         than announced, or a write_offset beyond what is committed;
         RESOURCE_EXHAUSTED over the file size limit, over the limit of uploads at one
         time, and for a client that sends nothing for too long; ABORTED when another
-        call has taken this upload over.
+        call has taken this upload over; UNAVAILABLE when there is no room on disk.
         """
 
     @_abc_1.abstractmethod
@@ -158,8 +161,8 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _file_service_pb2.ListFilesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_file_service_pb2.ListFilesResponse, _abc.Awaitable[_file_service_pb2.ListFilesResponse]]:
-        """The stored files, the newest first: uploads, and outputs that are too long
-        to be answered inline.
+        """The stored files, the newest first: uploads, and outputs that are not
+        answered inline because they are too long or not UTF-8.
         """
 
     @_abc_1.abstractmethod

@@ -656,7 +656,7 @@ class Job(_message.Message):
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobAttempt]:
-        """Every attempt, the oldest first."""
+        """The attempts, the oldest first; of very many the newest 1,000."""
 
     def __init__(
         self,

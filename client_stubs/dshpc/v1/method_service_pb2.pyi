@@ -29,7 +29,9 @@ class ListMethodsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most methods to return. Default 1,000; larger than 5,000 means 5,000."""
+    """Most methods to return. Default 1,000; larger than 5,000 means 5,000. A page
+    ends earlier when it reaches 3 MiB.
+    """
     page_token: _builtins.str
     """The next_page_token of the page before."""
     def __init__(
@@ -116,7 +118,9 @@ class GetMethodResponse(_message.Message):
 
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Method]:
-        """Every version that was loaded, the newest first."""
+        """Every version that was loaded, the newest first. Without their parameters
+        when the answer would be over 3 MiB with them: ask by `function_hash`.
+        """
 
     def __init__(
         self,

@@ -34,7 +34,7 @@ class _JobStatus:
 class _JobStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobStatus.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     JOB_STATUS_UNSPECIFIED: _JobStatus.ValueType  # 0
-    """No job: the row was rejected."""
+    """No job: the row was rejected, or names a job that is not known (NOT_FOUND)."""
     JOB_STATUS_PENDING: _JobStatus.ValueType  # 1
     """Accepted and durable; waits for a slot."""
     JOB_STATUS_CONFIGURING: _JobStatus.ValueType  # 2
@@ -77,7 +77,7 @@ class JobStatus(_JobStatus, metaclass=_JobStatusEnumTypeWrapper):
     """
 
 JOB_STATUS_UNSPECIFIED: JobStatus.ValueType  # 0
-"""No job: the row was rejected."""
+"""No job: the row was rejected, or names a job that is not known (NOT_FOUND)."""
 JOB_STATUS_PENDING: JobStatus.ValueType  # 1
 """Accepted and durable; waits for a slot."""
 JOB_STATUS_CONFIGURING: JobStatus.ValueType  # 2
@@ -125,7 +125,9 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_FOUND_IN_PROGRESS: _Outcome.ValueType  # 2
     """An identical job was in progress; the row waits for it."""
     OUTCOME_SUBMITTED: _Outcome.ValueType  # 3
-    """No such job was known; a new one was submitted."""
+    """No earlier run could be the answer, or the policy wanted none; a new one was
+    submitted.
+    """
     OUTCOME_RESUBMITTED: _Outcome.ValueType  # 4
     """An earlier run had failed or was cancelled; a new attempt was submitted."""
     OUTCOME_FAILURE_KEPT: _Outcome.ValueType  # 5
@@ -133,7 +135,9 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_REJECTED: _Outcome.ValueType  # 6
     """No job: unknown method, missing file, bad parameters or resources."""
     OUTCOME_NOT_FOUND: _Outcome.ValueType  # 7
-    """No such job is known, and the request asked not to submit one."""
+    """No such job is known, or its output is gone, and the request asked not to
+    submit one.
+    """
     OUTCOME_WITHHELD: _Outcome.ValueType  # 8
     """Cancelled or skipped before it was submitted."""
     OUTCOME_PENDING: _Outcome.ValueType  # 9
@@ -149,7 +153,9 @@ OUTCOME_FOUND_COMPLETED: Outcome.ValueType  # 1
 OUTCOME_FOUND_IN_PROGRESS: Outcome.ValueType  # 2
 """An identical job was in progress; the row waits for it."""
 OUTCOME_SUBMITTED: Outcome.ValueType  # 3
-"""No such job was known; a new one was submitted."""
+"""No earlier run could be the answer, or the policy wanted none; a new one was
+submitted.
+"""
 OUTCOME_RESUBMITTED: Outcome.ValueType  # 4
 """An earlier run had failed or was cancelled; a new attempt was submitted."""
 OUTCOME_FAILURE_KEPT: Outcome.ValueType  # 5
@@ -157,7 +163,9 @@ OUTCOME_FAILURE_KEPT: Outcome.ValueType  # 5
 OUTCOME_REJECTED: Outcome.ValueType  # 6
 """No job: unknown method, missing file, bad parameters or resources."""
 OUTCOME_NOT_FOUND: Outcome.ValueType  # 7
-"""No such job is known, and the request asked not to submit one."""
+"""No such job is known, or its output is gone, and the request asked not to
+submit one.
+"""
 OUTCOME_WITHHELD: Outcome.ValueType  # 8
 """Cancelled or skipped before it was submitted."""
 OUTCOME_PENDING: Outcome.ValueType  # 9
@@ -208,8 +216,8 @@ class _CachePolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CachePoli
     and what they found before stays.
     """
     CACHE_POLICY_ONLY: _CachePolicy.ValueType  # 4
-    """Never run anything: a job that is not known is answered as NOT_FOUND, one
-    that failed as FAILURE_KEPT.
+    """Never run anything: a job that is not known, or whose output is gone, is
+    answered as NOT_FOUND, one that failed as FAILURE_KEPT.
     """
 
 class CachePolicy(_CachePolicy, metaclass=_CachePolicyEnumTypeWrapper):
@@ -233,8 +241,8 @@ CACHE_POLICY_BYPASS: CachePolicy.ValueType  # 3
 and what they found before stays.
 """
 CACHE_POLICY_ONLY: CachePolicy.ValueType  # 4
-"""Never run anything: a job that is not known is answered as NOT_FOUND, one
-that failed as FAILURE_KEPT.
+"""Never run anything: a job that is not known, or whose output is gone, is
+answered as NOT_FOUND, one that failed as FAILURE_KEPT.
 """
 Global___CachePolicy: _TypeAlias = CachePolicy  # noqa: Y015
 
@@ -447,7 +455,9 @@ class BatchOptions(_message.Message):
     """What happens to jobs that failed before. Default: ALWAYS."""
     validate_only: _builtins.bool
     """Answer what would happen (outcome, job_id, errors) and change nothing: there
-    is no batch, `batch_id` is empty, and nothing is waited for.
+    is no batch, `batch_id` is empty, and nothing is waited for. Rows that would
+    be submitted count as in progress. There are no pages of what was only
+    validated: ask for very many rows by stream.
     """
     max_inline_output_bytes: _builtins.int
     """Longest output that is answered inline, in bytes. Default: the server's
@@ -455,7 +465,8 @@ class BatchOptions(_message.Message):
     """
     max_response_bytes: _builtins.int
     """Upper bound for the serialised answer of a unary call, in bytes. Rows
-    beyond it are left to ListBatchResults. Default 3 MiB, at most 32 MiB.
+    beyond it are left to ListBatchResults; the first row is always answered.
+    Default 3 MiB, at most 32 MiB.
     """
     def __init__(
         self,
@@ -489,8 +500,8 @@ class WaitPolicy(_message.Message):
     """When the call is answered."""
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """Longest wait. A unary call that reaches it answers what is known, with
-        `statistics.final` false. Absent: the call's deadline, and for unary calls
+        """Longest wait. A call that reaches it answers what is known, with
+        `statistics.final` false; a stream closes with it. Absent: the call's deadline, and for unary calls
         the server's limit.
         """
 
@@ -618,7 +629,9 @@ class MultiJobResult(_message.Message):
     method_name: _builtins.str
     """Echo of the config's `method_name`."""
     function_hash: _builtins.str
-    """The version of the method that the job_id stands for."""
+    """The version of the method that the job_id stands for; in a rejected row, echo
+    of the config's `function_hash`.
+    """
     attempt: _builtins.int
     """Which run of the job this is, from 1."""
     exit_code: _builtins.int
@@ -627,11 +640,13 @@ class MultiJobResult(_message.Message):
     """The number of the signal that killed the process."""
     duplicate_of_index: _builtins.int
     """Index of the first row of this request with the same job_id, on every
-    later one.
+    later one whose inputs are stored.
     """
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
-        """Echo of the config's `parameters`, as sent."""
+        """Echo of the config's `parameters`, as sent. Left out when they are far over
+        the limit.
+        """
 
     @_builtins.property
     def error(self) -> _status_pb2.Status:

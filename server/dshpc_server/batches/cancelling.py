@@ -10,6 +10,8 @@ import types
 from collections.abc import Awaitable, Callable, Collection
 from typing import Self
 
+import structlog
+
 from dshpc_server import clock, errors
 from dshpc_server.batches import encoding, endings, reports, watchers
 from dshpc_server.domain import job
@@ -18,6 +20,8 @@ from dshpc_server.store import committer, port
 
 WAIT_SECONDS = 5.0
 """How long the end of what is told to stop is waited for at most."""
+
+_log = structlog.get_logger(__name__)
 
 Stop = Callable[[Collection[AttemptKey], str], Awaitable[None]]
 
@@ -94,6 +98,12 @@ class Cancelling:
 
         found = await self._committer.write(lambda writer: writer.cancel([job_id], reason, end))
         for attempt in found:
+            _log.info(
+                "job.cancel_asked",
+                job_id=job_id,
+                attempt=attempt.key.number,
+                status=str(attempt.status),
+            )
             if attempt.status not in job.TERMINAL:
                 await self._stop([attempt.key], reason)
         return found[0] if found else None

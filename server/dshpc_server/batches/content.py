@@ -17,6 +17,8 @@ import pathlib
 from collections.abc import Collection, Iterator
 from typing import BinaryIO
 
+import structlog
+
 from dshpc_server import errors
 from dshpc_server.batches import encoding
 from dshpc_server.files import content as files
@@ -24,6 +26,8 @@ from dshpc_server.files import staying
 from dshpc_server.store import committer, port
 
 _USER = "a request that is being answered"
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,6 +166,7 @@ class Library:
                 lambda writer: writer.delete_file(file_hash, self._encoder.without_output)
             )
             removed = await asyncio.to_thread(self._content.remove, file_hash)
+            _log.info("file.deleted", file_hash=file_hash, known=known, removed=removed)
         finally:
             self._deleting.pop(file_hash).set()
         return known or removed

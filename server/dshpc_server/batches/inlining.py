@@ -40,7 +40,9 @@ class Inlining:
         """
         change = None
         if max_bytes is not None and max_bytes != self._inline_output_bytes:
-            read = functools.partial(self._library.text, max_bytes=max_bytes)
+            read = _nothing
+            if self.reads_files(max_bytes):
+                read = functools.partial(self._library.text, max_bytes=max_bytes)
             change = functools.partial(self._encoder.with_output, max_bytes=max_bytes, read=read)
 
         def encode(row: port.Row) -> bytes:
@@ -52,3 +54,9 @@ class Inlining:
             return encoded
 
         return encode
+
+
+def _nothing(output_hash: str) -> str | None:
+    # A short output that no result holds is no text.
+    del output_hash
+    return None

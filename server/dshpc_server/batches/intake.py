@@ -66,15 +66,14 @@ class Intake:
         )
 
     def stderr_tail(self, stderr: pathlib.Path) -> str:
-        """The end of the log; empty when there is none."""
+        """The end of the log; empty when there is none, or it cannot be read."""
         try:
-            descriptor = regular.descriptor(stderr)
+            with os.fdopen(regular.descriptor(stderr), "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - STDERR_TAIL_BYTES))
+                tail = file.read(STDERR_TAIL_BYTES)
         except (OSError, regular.NotRegularError):
             return ""
-        with os.fdopen(descriptor, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - STDERR_TAIL_BYTES))
-            tail = file.read(STDERR_TAIL_BYTES)
         return tail.decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
 
     def _short(self, data: bytes) -> encoding.Output:

@@ -28,7 +28,12 @@ RETRY_SECONDS = 1.0
 STARTED_DELAY_SECONDS = 0.02
 """How long a start may wait for company: the end of a short job then shares its commit."""
 
+LONG_OUTPUTS = 4
+"""How many long outputs are taken in at one time. It may be seconds for each, or for ever on a disk
+that hangs; the other threads are left to those who ask for other things."""
+
 T = TypeVar("T")
+Make = Callable[[Sequence[reports.News]], Awaitable[Sequence[port.Report]]]
 _log = structlog.get_logger(__name__)
 
 
@@ -55,6 +60,7 @@ class Reconciler:
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
         self._scratch = scratch.Scratch()
+        self._long_outputs = asyncio.Semaphore(LONG_OUTPUTS)
         self._waiting: list[engine.Fact] = []
         self._has_waiting = asyncio.Event()
         self._has_ended = asyncio.Event()
@@ -108,7 +114,7 @@ class Reconciler:
                 else:
                     known.append(self._news(fact, claim))
             if known:
-                await self._record_all(known)
+                await self._record_all(known, self._made)
 
     def _own(self, work: Coroutine[None, None, None]) -> None:
         task = self._group.create_task(work)
@@ -145,32 +151,46 @@ class Reconciler:
             node=fact.node,
         )
         await self._record([completing])
-        await self._record_all([self._news(fact, claim)])
+        await self._record_all([self._news(fact, claim)], self._made_in_turn)
 
-    async def _record_all(self, known: Sequence[reports.News]) -> None:
+    async def _record_all(self, known: Sequence[reports.News], make: Make) -> None:
         """Record what these facts mean; then what the ended ones left can go."""
-        # One hop to a thread for all of them: outputs are read, hashed and encoded there.
-        made = await _until_available(
-            lambda: asyncio.to_thread(lambda: [self._reports.of(news) for news in known])
-        )
-        await self._record(made)
+        await self._record(await _until_available(lambda: make(known)))
         facts = [news.fact for news in known]
         self._scratch.clear(
             self._folder(fact.key) for fact in facts if not isinstance(fact, engine.Started)
         )
 
+    async def _made(self, known: Sequence[reports.News]) -> Sequence[port.Report]:
+        # One hop to a thread for all of them: outputs are read, hashed and encoded there.
+        return await asyncio.to_thread(lambda: [self._reports.of(news) for news in known])
+
+    async def _made_in_turn(self, known: Sequence[reports.News]) -> Sequence[port.Report]:
+        async with self._long_outputs:
+            return await self._made(known)
+
     async def _record(self, made: Sequence[port.Report]) -> None:
         changed = await _until_available(
             lambda: self._committer.write(lambda writer: writer.record(made))
         )
+        endings = {report.key: report.ending for report in made if report.ending is not None}
         for attempt in changed:
             if attempt.status in job.TERMINAL:
-                _log.info(
-                    "attempt.ended",
-                    job_id=attempt.key.job_id,
-                    attempt=attempt.key.number,
-                    status=str(attempt.status),
-                )
+                _tell_end(attempt, endings[attempt.key])
+
+
+def _tell_end(attempt: port.Attempt, ending: port.Ending) -> None:
+    ran = attempt.ended_at - attempt.started_at if attempt.ended_at and attempt.started_at else None
+    _log.info(
+        "attempt.ended",
+        job_id=attempt.key.job_id,
+        attempt=attempt.key.number,
+        status=str(attempt.status),
+        exit_code=ending.exit_code,
+        signal=ending.signal,
+        seconds=None if ran is None else round(ran.total_seconds(), 3),
+        output_bytes=ending.output_size_bytes,
+    )
 
 
 async def _until_available(act: Callable[[], Awaitable[T]]) -> T:

@@ -2,7 +2,7 @@
 
 Promises: nobody waits for it, whatever a method left there; a tree of any depth and size is removed
 with little memory; what cannot be removed is left and told in the log. What is still to be removed
-when the server stops stays where it is.
+when the server stops stays where it is, and the stop does not wait for it.
 """
 
 import asyncio
@@ -35,30 +35,49 @@ class Scratch:
         while True:
             workspace = await self._waiting.get()
             try:
-                await asyncio.to_thread(remove, workspace)
+                await remove(workspace)
             except OSError as error:
                 _log.warning("scratch.left", folder=str(workspace.parent), reason=str(error))
 
 
-def remove(workspace: pathlib.Path) -> None:
+async def remove(workspace: pathlib.Path) -> None:
     """Remove a workspace. Raises OSError when something of it is left."""
+    if not await asyncio.to_thread(_remove_small, workspace):
+        await _remove_large(workspace)
+
+
+def _remove_small(workspace: pathlib.Path) -> bool:
+    """Remove what takes no time; whether that was all."""
     if workspace.is_symlink():  # the method's doing; what it points to is not ours
         workspace.unlink()
-        return
+        return True
     try:
         # Mostly the engine has taken an empty one back, or left one with an empty tmp/.
         (workspace / "tmp").rmdir()
         workspace.rmdir()
     except FileNotFoundError:
-        if not workspace.exists():
-            return
+        return not workspace.exists()
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise
-    else:
-        return
-    removing = subprocess.run(  # noqa: S603 - a fixed program, and a path of our own
-        [*_REMOVE, workspace], stdin=subprocess.DEVNULL, capture_output=True, check=False
+        return False
+    return True
+
+
+async def _remove_large(workspace: pathlib.Path) -> None:
+    # Not in a thread: a server that stops would wait for it.
+    removing = await asyncio.create_subprocess_exec(
+        *_REMOVE,
+        workspace,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
+    try:
+        _, told = await removing.communicate()
+    finally:
+        if removing.returncode is None:
+            removing.kill()
+            await removing.wait()
     if removing.returncode != 0:
-        raise OSError(removing.stderr.decode(errors="replace").strip()[:256])
+        raise OSError(told.decode(errors="replace").strip()[:256])

@@ -9,11 +9,15 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, Sequence
 
+import structlog
+
 from dshpc_server import clock
 from dshpc_server.batches import progress, request, resolver, watchers
 from dshpc_server.domain import job
 from dshpc_server.domain.statistics import Statistics
 from dshpc_server.store.port import NewBatch, Row
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +147,12 @@ class Simulation:
                 if wait.until_finished:
                     watch = watching.enter_context(self._watchers.watch(_job_ids(batch)))
                 rows = await self._resolver.accept(batch)
-        return _Accepted(batch_id=batch.batch_id, state=progress.BatchProgress(rows), watch=watch)
+        accepted = _Accepted(
+            batch_id=batch.batch_id, state=progress.BatchProgress(rows), watch=watch
+        )
+        if not asked.validate_only:
+            _tell_acceptance(accepted)
+        return accepted
 
     def _deadline(self, wait: Wait) -> float | None:
         if wait.timeout_seconds is None:
@@ -217,6 +226,17 @@ class _Follower:
             return False
         self._statistics_told = present
         return True
+
+
+def _tell_acceptance(accepted: _Accepted) -> None:
+    counts = accepted.state.statistics()
+    _log.info(
+        "batch.accepted",
+        batch_id=accepted.batch_id,
+        rows=counts.total_jobs,
+        submitted=counts.successful_submissions,
+        rejected=counts.failed_submissions,
+    )
 
 
 def _has_ended(row: Row) -> bool:

@@ -125,10 +125,12 @@ class Receipt:
         return content
 
     def _end(self, *, keep: bool) -> None:
-        content, self._content = self._content, None
+        content = self._content
         if content is not None:
             content.close()
+            # Until it has let go, others see by it how much came.
             self._incoming.end(self, content, keep=keep)
+            self._content = None
 
     def _check_not_superseded(self) -> None:
         if self._superseded:

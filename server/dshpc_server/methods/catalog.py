@@ -5,7 +5,8 @@
     SNAPSHOTS_DIR/trees/HASH/        read-only copies; see `methods.snapshots`
     SNAPSHOTS_DIR/versions/NAME/     what was loaded; see `methods.records`
 
-Promises: a broken method is reported and left out, and the others load. Readers see one state at a
+Promises: a broken method is reported and left out, and the others load; one that cannot be taken up
+for want of room or descriptors is reported and stays what it was. Readers see one state at a
 time: whoever takes `current()` once resolves all names in it against one load. A version that was
 loaded stays readable and runnable after a newer one, after its method's removal and after a
 restart. Loading an older content again makes it the newest.
@@ -13,6 +14,7 @@ restart. Loading an older content again makes it the newest.
 
 import collections
 import dataclasses
+import errno
 import pathlib
 import threading
 import types
@@ -23,6 +25,8 @@ from dshpc_server.clock import Clock
 from dshpc_server.methods import errors, folder, marks, method, records, snapshots
 
 _Key = tuple[str, str]
+# What the machine is short of for the moment says nothing about a method.
+_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +118,9 @@ class Catalog:
                     self._remember(one, current[name], known, newest[name])
                 except (errors.TreeError, OSError) as error:
                     current.pop(name, None)
+                    if _is_shortage(error) and name in self._state.current:
+                        # Nothing is wrong with the method: it stays what it was.
+                        current[name] = self._state.current[name].function_hash
                     reason = errors.reason(error)
                     broken.append(folder.BrokenManifest(file=one.file, reason=reason))
             if self._known is None:
@@ -231,6 +238,10 @@ class Catalog:
             version = record.version(self._snapshots.path(record.function_hash))
             self._made[key] = (record, version)
         return self._made[key][1]
+
+
+def _is_shortage(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _SHORTAGE
 
 
 def _newest_orders(known: Mapping[_Key, records.Record]) -> Mapping[str, int]:

@@ -14,7 +14,7 @@ from dshpc_server.methods import errors, manifest, method
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class BrokenManifest:
-    """Something that was left out of a load."""
+    """Something that was left out of a load, or could not be taken up anew."""
 
     file: pathlib.Path
     reason: str

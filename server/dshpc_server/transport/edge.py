@@ -15,7 +15,7 @@ import dataclasses
 import re
 import secrets
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
@@ -23,6 +23,7 @@ import structlog
 from google.protobuf import descriptor, message
 
 from dshpc_server import errors
+from dshpc_server.files import staying
 from dshpc_server.transport import parsing, room, status
 
 _log = structlog.get_logger(__name__)
@@ -51,6 +52,8 @@ class Call:
 
     context: Context
     write_stall_seconds: float
+    begun: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    """Set when something has been sent."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -59,6 +62,11 @@ class Call:
 
     async def write(self, answer: Encoded) -> None:
         """Send one message of a stream; a client that does not read ends its call."""
+        if not self.begun.is_set():
+            # A first write that is cancelled would leave gRPC not knowing that the headers are
+            # out; it would refuse to send the status, and the client would wait for ever.
+            self.begun.set()
+            await staying.until_done(_headers(self.context))
         try:
             async with asyncio.timeout(self.write_stall_seconds):
                 await self.context.write(answer)
@@ -179,9 +187,14 @@ class Edge:
 
             return await self._ended(method.full_name, context, place, act)
 
-        async def streaming(requests: AsyncIterator[bytes], context: Context) -> Encoded | None:
+        async def streaming(_: object, context: Context) -> Encoded | None:
+            async def read() -> bytes | None:
+                # gRPC's own iterator would hold each message until the next is asked for.
+                request: object = await context.read()
+                return request if isinstance(request, bytes) else None  # its mark of the end
+
             async def act() -> Encoded | None:
-                async with contextlib.aclosing(parsing.each(requests, parse)) as parsed:
+                async with contextlib.aclosing(parsing.each(read, parse)) as parsed:
                     answer: Encoded | None = await behaviour(parsed, self._call(context))
                     return answer
 
@@ -248,6 +261,10 @@ _KINDS: dict[tuple[bool, bool], "Callable[..., grpc.RpcMethodHandler[Any, Any]]"
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
 """By (client streams, server streams)."""
+
+
+async def _headers(context: Context) -> None:
+    await context.send_initial_metadata(())
 
 
 def _bug(rpc: str) -> status.CallStatus:

@@ -20,6 +20,9 @@ _REMEMBERED = 1024
 """Parameter sets kept. Of 2 KiB each at the most, as they came: 32 MiB of Python values for the
 worst of them, empty lists in lists."""
 _REMEMBERED_BYTES = 2048
+ENCODED_PER_CANONICAL_BYTE = 8
+"""A Struct takes up to 5.5 bytes for one of canonical JSON (ones in a list). What is longer than
+this is over the limit whatever is in it."""
 _MAX_SHOWN_CHARACTERS = 64
 """Of each name in a path."""
 _EMPTY = Parameters(value={}, canonical="{}")
@@ -46,6 +49,9 @@ class ParameterReader:
         """Read a serialised Struct; a Rejection says what is wrong with it."""
         if not encoded:
             return _EMPTY
+        if len(encoded) > ENCODED_PER_CANONICAL_BYTE * self._limits.max_parameters_bytes:
+            # Not parsed: millions of values would hold everybody up for a second.
+            return _rejection(self._too_long(len(encoded)))
         if len(encoded) > _REMEMBERED_BYTES:
             return self._read(encoded)
         return self._remembered(encoded)
@@ -55,18 +61,26 @@ class ParameterReader:
             value = _Walk(self._limits).fields(struct_pb2.Struct.FromString(encoded), (), 1)
             return Parameters(value=value, canonical=self._canonical(value))
         except _RefusedError as error:
-            return Rejection(
-                reason=Reason.INVALID_PARAMETERS,
-                message=f"Invalid parameters ({error})",
-                violations=(error.violation,),
-            )
+            return _rejection(error)
 
     def _canonical(self, value: identity.Json) -> str:
         text = identity.canonical(value)
-        size, maximum = len(text.encode()), self._limits.max_parameters_bytes
-        if size > maximum:
-            raise _RefusedError((), f"{size} bytes, over max_parameters_bytes of {maximum}")
+        size = len(text.encode())
+        if size > self._limits.max_parameters_bytes:
+            raise self._too_long(size)
         return text
+
+    def _too_long(self, size: int) -> _RefusedError:
+        maximum = self._limits.max_parameters_bytes
+        return _RefusedError((), f"{size} bytes, over max_parameters_bytes of {maximum}")
+
+
+def _rejection(error: _RefusedError) -> Rejection:
+    return Rejection(
+        reason=Reason.INVALID_PARAMETERS,
+        message=f"Invalid parameters ({error})",
+        violations=(error.violation,),
+    )
 
 
 class _Walk:

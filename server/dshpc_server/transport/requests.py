@@ -18,9 +18,6 @@ from dshpc_server.transport import known, limits, moments, options, parameters, 
 
 _MAX_ECHO_CHARACTERS = 256
 """Of names and hashes that are refused for their length; the others are shorter."""
-_ENCODED_PER_CANONICAL_BYTE = 8
-"""A Struct takes up to 5.5 bytes for one of canonical JSON (ones in a list). What is longer than
-this is refused, and its echo would be as large as the request."""
 _PARAMETERS_FIELD = types_pb2.MultiJobResult.PARAMETERS_FIELD_NUMBER
 DEADLINE_MARGIN_SECONDS = 0.5
 """A unary wait ends this long before the caller's deadline, so that the answer arrives."""
@@ -40,7 +37,8 @@ class RequestReader:
     def __init__(self, limits: limits.Limits) -> None:
         self._limits = limits
         self._parameters = parameters.ParameterReader(limits)
-        self._max_echo_bytes = _ENCODED_PER_CANONICAL_BYTE * limits.max_parameters_bytes
+        # The echo of what is longer, and is refused, would be as large as the request.
+        self._max_echo_bytes = parameters.ENCODED_PER_CANONICAL_BYTE * limits.max_parameters_bytes
 
     def batch(
         self,
@@ -145,7 +143,8 @@ class RequestReader:
         if seconds > self._limits.max_timeout_seconds:
             raise _RefusedError(
                 "timeout",
-                f"{seconds:g} s, over max_timeout_seconds of {self._limits.max_timeout_seconds:g}",
+                f"{seconds:.12g} s, over max_timeout_seconds of"
+                f" {self._limits.max_timeout_seconds:.12g}",
             )
         return seconds
 

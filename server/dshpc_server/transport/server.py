@@ -19,8 +19,7 @@ from dshpc.v1 import (
     method_service_pb2,
     server_service_pb2,
 )
-from dshpc_server import errors
-from dshpc_server.transport import edge, health, limits, reflection
+from dshpc_server.transport import edge, health, limits, listening, reflection
 
 SERVICES: Mapping[str, descriptor.ServiceDescriptor] = {
     service.name: service
@@ -54,10 +53,6 @@ _LAST_SECONDS = 1.0
 """Between ending the last calls and closing their connections."""
 
 
-class ListenError(errors.DshpcError):
-    """The address cannot be served on."""
-
-
 class GrpcServer:
     """A grpc.aio server with the contract's services. Made inside the running loop."""
 
@@ -82,10 +77,8 @@ class GrpcServer:
         """Serve on HOST:PORT; the port, also when 0 was asked for."""
         try:
             port = self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise ListenError(f"cannot listen on {address}: {error}") from error
-        if port == 0:
-            raise ListenError(f"cannot listen on {address}")
+        except RuntimeError as error:  # somebody was quicker
+            raise listening.ListenError(address, str(error)) from error
         await self._server.start()
         for name in ("", *(service.full_name for service in SERVICES.values())):
             self._health.tell(name, healthy=True)

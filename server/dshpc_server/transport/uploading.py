@@ -1,13 +1,17 @@
 """Taking in one upload: the header, the chunks, and what is said at the end.
 
 Promises: what came of an upload that was cut, cancelled, stalled or superseded is kept; a file is
-answered only when its content and its labels are stored; nobody deletes it in between.
+answered only when its content and its labels are stored; nobody deletes it in between. A client
+that sends nothing, or next to nothing, does not keep its place.
 """
 
 import asyncio
 import contextlib
 import functools
+import types
 from collections.abc import AsyncIterator
+
+import structlog
 
 from dshpc.v1 import file_service_pb2
 from dshpc_server import clock, errors
@@ -18,6 +22,8 @@ from dshpc_server.files import errors as files_errors
 from dshpc_server.store import committer, port
 from dshpc_server.transport import known, limits, options
 
+_log = structlog.get_logger(__name__)
+
 END_SECONDS = 0.5
 """A connection that is lost looks, for a moment, like a client that has sent everything."""
 LONG_WORKS = 2
@@ -27,29 +33,43 @@ SHORT_WORKS = 4
 ask for other things, also while the disk hangs."""
 LONG_WORK_BYTES = 64 * 1024 * 1024
 """From this size on."""
+LEAST_BYTES = 64 * 1024
+"""What has to come while a client is waited for as long as it may send nothing: 1 kB/s."""
 
 
 class StalledUploaderError(errors.LimitExceededError):
-    """The client has not sent anything for too long."""
+    """The client has sent nothing, or too little, for too long."""
 
-    def __init__(self, stall_seconds: float) -> None:
+    def __init__(self, stall_seconds: float, came_bytes: int) -> None:
         super().__init__(
             "upload_stall_seconds", maximum=int(stall_seconds), actual=int(stall_seconds)
         )
         self._stall_seconds = stall_seconds
+        self._came_bytes = came_bytes
 
     def __str__(self) -> str:
-        return f"the client has sent nothing for {self._stall_seconds:g} s"
+        amount = f"only {self._came_bytes} bytes" if self._came_bytes else "nothing"
+        return f"the client has sent {amount} for {self._stall_seconds:g} s"
 
 
 class Parts:
-    """The messages of one upload; a client that sends none for too long ends its call."""
+    """The messages of one upload; a client that is waited for too long ends its call.
+
+    While the server is busy with what came, nobody waits for the client.
+    """
 
     def __init__(
-        self, parts: AsyncIterator[file_service_pb2.UploadFileRequest], stall_seconds: float
+        self,
+        parts: AsyncIterator[file_service_pb2.UploadFileRequest],
+        stall_seconds: float,
+        clock: clock.Clock,
     ) -> None:
         self._parts = parts
         self._stall_seconds = stall_seconds
+        self._clock = clock
+        self._left_seconds = stall_seconds
+        """How long the client may be waited for until `LEAST_BYTES` have come."""
+        self._came_bytes = 0
 
     async def header(self) -> file_service_pb2.UploadHeader:
         """The first message; anything else is refused."""
@@ -65,14 +85,23 @@ class Parts:
             return None
         if part.WhichOneof("part") != "chunk":
             raise invalid("chunk", "after the header only chunks may follow")
-        return part.chunk
+        chunk = part.chunk
+        self._came_bytes += len(chunk)
+        if self._came_bytes >= LEAST_BYTES:
+            self._left_seconds, self._came_bytes = self._stall_seconds, 0
+        return chunk
 
     async def _next(self) -> file_service_pb2.UploadFileRequest | None:
+        if self._left_seconds <= 0:
+            raise StalledUploaderError(self._stall_seconds, self._came_bytes)
+        asked_at = self._clock.monotonic()
         try:
-            async with asyncio.timeout(self._stall_seconds):
+            async with asyncio.timeout(self._left_seconds):
                 return await anext(self._parts, None)
         except TimeoutError as error:
-            raise StalledUploaderError(self._stall_seconds) from error
+            raise StalledUploaderError(self._stall_seconds, self._came_bytes) from error
+        finally:
+            self._left_seconds -= self._clock.monotonic() - asked_at
 
 
 class Uploading:
@@ -99,13 +128,13 @@ class Uploading:
         self, messages: AsyncIterator[file_service_pb2.UploadFileRequest]
     ) -> tuple[port.FileRecord, bool]:
         """Store one file, verified; its record, and whether it had been stored before."""
-        parts = Parts(messages, self._limits.upload_stall_seconds)
+        parts = Parts(messages, self._limits.upload_stall_seconds, self._clock)
         header = await parts.header()
         self._check(header)
         found = await self._found(header)
         if found is not None:
             return found, True
-        with contextlib.ExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
             try:
                 coming = await self._begin(header, stack)
             except files_errors.StoredMeanwhileError:
@@ -115,15 +144,31 @@ class Uploading:
                 return await staying.until_done(self._commit(coming, header))
 
     async def _begin(
-        self, header: file_service_pb2.UploadHeader, stack: contextlib.ExitStack
+        self, header: file_service_pb2.UploadHeader, stack: contextlib.AsyncExitStack
     ) -> receipt.Receipt:
         def begin() -> receipt.Receipt:
-            return stack.enter_context(
-                self._content.receive(header.file_hash, header.size_bytes, header.write_offset)
-            )
+            coming = self._content.receive(header.file_hash, header.size_bytes, header.write_offset)
+            stack.push_async_exit(functools.partial(self._end, coming))
+            return coming
 
         async with self._turn(header.write_offset):
             return await staying.in_thread(begin)
+
+    async def _end(
+        self,
+        coming: receipt.Receipt,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        """Keep or remove what came, unless it was stored: removing a large file takes its time."""
+
+        async def end() -> None:
+            async with self._short_work:
+                await asyncio.to_thread(coming.__exit__, kind, error, traceback)
+
+        if error is not None:
+            await staying.until_done(end())
 
     @contextlib.asynccontextmanager
     async def _turn(self, size_bytes: int) -> AsyncIterator[None]:
@@ -138,6 +183,7 @@ class Uploading:
         while (chunk := await parts.chunk()) is not None:
             async with self._short_work:
                 await staying.in_thread(functools.partial(coming.write, chunk))
+            del chunk  # not held while the next is waited for
         if coming.received_bytes < header.size_bytes:
             # If the client is gone, this is cancelled, and what came is kept; else it is refused.
             await asyncio.sleep(END_SECONDS)
@@ -190,6 +236,12 @@ class Uploading:
         with self._library.held([header.file_hash]):
             await self._library.settled([header.file_hash])
             already_existed = await asyncio.to_thread(coming.commit)
+            _log.info(
+                "file.stored",
+                file_hash=header.file_hash,
+                size_bytes=header.size_bytes,
+                already_existed=already_existed,
+            )
             return await self._remember(header), already_existed
 
     async def _remember(self, header: file_service_pb2.UploadHeader) -> port.FileRecord:

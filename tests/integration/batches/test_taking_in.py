@@ -1,13 +1,16 @@
 """From an engine's facts to what is stored: every way to end, once, whatever is away meanwhile."""
 
 import asyncio
+import concurrent.futures
 import errno
 import os
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from dshpc.v1 import types_pb2
+from dshpc_server.batches import reconciler
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.engine import port as engine
 from support import store_values
@@ -250,6 +253,36 @@ async def test_an_output_waits_for_room_on_disk_and_others_do_not_wait_for_it(
         is_full = False
         await parts.until_status(long, JobStatus.COMPLETED)
         assert parts.kept.is_intact(result(parts, long).output_hash)
+
+
+async def test_long_outputs_that_take_for_ever_leave_threads_to_others(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = reconciler.LONG_OUTPUTS + 1
+    asyncio.get_running_loop().set_default_executor(concurrent.futures.ThreadPoolExecutor(threads))
+    parts = start(cpus=2 * threads)
+    answers = threading.Event()
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        answers.wait(DEADLINE_SECONDS)
+        sync(descriptor)
+
+    async with parts.serving():
+        keys = [await launched(parts, n) for n in range(threads + 1)]
+        *long, short = keys
+        monkeypatch.setattr(os, "fsync", fsync)
+        try:
+            for n, key in enumerate(long):
+                await parts.engine.exited(key, stdout=LONG + b"%d" % n)
+                await parts.until_status(key, JobStatus.COMPLETING)
+            await parts.engine.exited(short, stdout=SHORT)
+            await parts.until_status(short, JobStatus.COMPLETED)
+            assert all(parts.statuses(key)[-1] is JobStatus.COMPLETING for key in long)
+        finally:
+            answers.set()
+        for key in long:
+            await parts.until_status(key, JobStatus.COMPLETED)
 
 
 async def test_a_server_stops_while_a_result_waits_for_the_store(start: Start) -> None:

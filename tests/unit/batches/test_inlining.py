@@ -36,10 +36,10 @@ def inliner(texts: Texts | None = None) -> inlining.Inlining:
     )
 
 
-def completed(text: str) -> port.Row:
-    """A row whose output lies where the server puts one of its length."""
+def completed(text: str, *, is_text: bool = True) -> port.Row:
+    """A row whose output lies where the server puts one of its length, and one that is no text."""
     output = values.text_output(text)
-    if output.size_bytes > INLINE_BYTES:
+    if output.size_bytes > INLINE_BYTES or not is_text:
         output = encoding.Output(
             output_hash=output.output_hash, size_bytes=output.size_bytes, text=None
         )
@@ -62,8 +62,9 @@ def test_a_shorter_limit_takes_outputs_out_and_reads_nothing() -> None:
     texts = Texts(five="fives")
     encode = inliner(texts).encoder(4)
     assert told(encode(completed("four"))).output == "four"
-    cut = told(encode(completed("fives")))
-    assert (cut.HasField("output"), cut.output_truncated) == (False, True)
+    for row in (completed("fives"), completed("raw", is_text=False)):
+        cut = told(encode(row))
+        assert (cut.HasField("output"), cut.output_truncated) == (False, True)
     assert not inliner(texts).reads_files(4)
     assert texts.reads == []
 

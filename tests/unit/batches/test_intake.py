@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import os
 import pathlib
 from collections.abc import Callable
@@ -166,6 +167,24 @@ def test_the_log_is_told_whole_when_it_is_short(
 ) -> None:
     stdout.write_bytes("warning: é\n".encode())
     assert taking.stderr_tail(stdout) == "warning: é\n"
+
+
+def test_a_log_that_a_bad_disk_does_not_give_back_takes_nothing_else_with_it(
+    taking: intake.Intake, stdout: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Bad(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError(errno.EIO, "bad sector", str(size))
+
+    def fdopen(descriptor: int, mode: str) -> Bad:
+        assert mode == "rb"
+        os.close(descriptor)
+        return Bad()
+
+    stdout.write_bytes(b"the log")
+    assert taking.stderr_tail(stdout) == "the log"
+    monkeypatch.setattr(os, "fdopen", fdopen)
+    assert taking.stderr_tail(stdout) == ""
 
 
 def test_the_end_of_a_long_log_is_told(taking: intake.Intake, stdout: pathlib.Path) -> None:

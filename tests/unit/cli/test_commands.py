@@ -5,6 +5,7 @@ import pathlib
 import pytest
 from google.protobuf import struct_pb2, timestamp_pb2
 
+from dshpc.cli import arguments, main
 from dshpc.v1 import method_service_pb2
 from support.dshpc_command import Command
 from support.fake_rows import sha256
@@ -189,3 +190,22 @@ def test_help_tells_the_exit_codes_of_all_commands(dshpc: Command) -> None:
 
     for code in ("0 ", "1 ", "2 ", "69 ", "75 ", "130 "):
         assert any(line.strip().startswith(code) for line in dshpc.out.splitlines()), code
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "localhost", "http://127.0.0.1:50051", "[::1]", ":50051", "a:0", "a:70000"],
+)
+def test_an_address_without_host_or_port_is_refused_before_anything_is_asked(
+    address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["--server", address, "server", "info"]) == 2
+
+    assert f"dshpc: server '{address}' must be HOST:PORT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:50051", "dshpc.example.com:1", "[::1]:50051", "unix:/run/dshpc.sock"]
+)
+def test_an_address_with_host_and_port_is_taken_as_it_is(address: str) -> None:
+    assert arguments.server(address) == address

@@ -120,3 +120,18 @@ def test_kept_failures_and_unknown_jobs_are_told_apart(
     assert rows[2].startswith("0 first COMPLETED")
     assert f"dshpc --server {service.target} job log {'b' * 64}" in dshpc.out
     assert "1 completed, 1 failed, 1 not found (1 found completed, 1 failure kept)" in dshpc.out
+
+
+def test_a_failure_that_was_kept_is_told_with_the_reason_and_what_runs_it_anew(
+    dshpc: Command, service: FakeService, batch: pathlib.Path
+) -> None:
+    service.answer = fake_rows.kept
+
+    assert dshpc("run", batch) == 1
+
+    lines = dshpc.out.splitlines()
+    why = lines.index("what was not run again ('--cache refresh' runs it anew):")
+    assert lines[why + 1] == "Failed before; not run again"  # once, for three rows
+    assert lines[why + 2] == ""
+    assert dshpc("run", batch, "--quiet") == 1
+    assert "refresh" not in dshpc.out

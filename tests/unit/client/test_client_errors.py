@@ -32,6 +32,42 @@ def test_a_call_that_may_be_made_twice_is_tried_again_while_the_server_is_unavai
     assert service.asked == {"GetServerInfo": 3, "SimulateJobs": 3, "StreamSimulateJobs": 3}
 
 
+@pytest.mark.parametrize("policy", [types_pb2.CACHE_POLICY_REFRESH, types_pb2.CACHE_POLICY_BYPASS])
+@pytest.mark.parametrize("is_asked_by_row", [False, True])
+def test_a_batch_that_would_run_work_twice_is_asked_for_once(
+    client: Client,
+    service: FakeService,
+    policy: types_pb2.CachePolicy.ValueType,
+    *,
+    is_asked_by_row: bool,
+) -> None:
+    for rpc in ("SimulateJobs", "StreamSimulateJobs"):
+        service.refusals[rpc] = [grpc.StatusCode.UNAVAILABLE]
+    asked = configs(2)
+    options = types_pb2.BatchOptions()
+    (asked[1] if is_asked_by_row else options).cache_policy = policy
+
+    with pytest.raises(ServerUnavailableError, match="it is so"):
+        client.run(asked, options=options)
+    with pytest.raises(ServerUnavailableError, match="it is so"):
+        next(client.stream(asked, options=options))
+
+    assert service.asked == {"SimulateJobs": 1, "StreamSimulateJobs": 1}
+
+
+def test_a_batch_that_is_only_validated_is_tried_again_whatever_it_asks(
+    client: Client, service: FakeService
+) -> None:
+    service.refusals["SimulateJobs"] = [grpc.StatusCode.UNAVAILABLE]
+    options = types_pb2.BatchOptions(
+        cache_policy=types_pb2.CACHE_POLICY_REFRESH, validate_only=True
+    )
+
+    assert client.run(configs(1), options=options).statistics.total_jobs == 1
+
+    assert service.asked == {"SimulateJobs": 2}
+
+
 def test_a_large_batch_is_tried_again_too(client: Client, service: FakeService) -> None:
     service.refusals["SimulateJobs"] = [grpc.StatusCode.UNAVAILABLE]
     large = types_pb2.JobConfig(method_name="count_lines", config_id="x" * (3 << 20))
@@ -59,6 +95,16 @@ def test_a_server_that_is_not_there_is_unavailable_and_named(connect: Connect) -
             pytest.raises(ServerUnavailableError, match=rf"server at {target}: .*refused"),
         ):
             client.server_info()
+
+
+def test_a_host_that_has_no_address_is_told_without_the_words_of_grpc(connect: Connect) -> None:
+    with (
+        connect("no host:50051") as client,
+        pytest.raises(
+            ServerUnavailableError, match=r"^cannot reach .* at no host:50051: [^\[\]]+$"
+        ),
+    ):
+        client.server_info()
 
 
 def test_a_small_call_has_a_deadline(connect: Connect) -> None:

@@ -183,6 +183,24 @@ def test_a_download_of_nothing_leaves_nothing(client: Client, tmp_path: pathlib.
     assert not list(tmp_path.iterdir())
 
 
+def test_a_path_that_cannot_be_written_is_named(
+    client: Client, service: FakeService, tmp_path: pathlib.Path
+) -> None:
+    file_hash = sha256(b"content")
+    service.stored[file_hash] = b"content"
+    (tmp_path / "folder").mkdir()
+
+    for path, kind in (
+        (tmp_path / "absent" / "here", FileNotFoundError),
+        (tmp_path / "folder", IsADirectoryError),
+    ):
+        with pytest.raises(kind) as caught:
+            client.download(file_hash, path)
+        assert caught.value.filename == str(path)
+
+    assert list(tmp_path.rglob("*")) == [tmp_path / "folder"]
+
+
 def test_small_content_is_read_into_memory_and_no_more_than_that(
     client: Client, service: FakeService
 ) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+import dshpc
 from dshpc_server import __main__, config
 
 
@@ -13,6 +14,13 @@ def test_every_setting_is_a_flag_with_its_meaning(capsys: pytest.CaptureFixture[
     for name, field in config.Settings.model_fields.items():
         assert f"--{name.replace('_', '-')} " in shown
         assert str(field.description) in shown
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        __main__.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"dshpc-server {dshpc.__version__}\n"
 
 
 def test_a_value_that_does_not_fit_is_one_line_and_exit_code_78(

@@ -1,6 +1,8 @@
 """The catalog: what a load finds, and what of it lasts."""
 
+import errno
 import json
+import os
 import pathlib
 import stat
 import threading
@@ -422,6 +424,33 @@ def test_a_load_that_fails_half_way_leaves_nothing_and_the_next_one_works(
 
     methods.load()
     assert set(methods.current()) == {"hello"}
+
+
+@pytest.mark.parametrize("shortage", [errno.ENOSPC, errno.EMFILE])
+def test_a_method_that_there_is_no_room_for_stays_what_it_was(
+    site: Site, monkeypatch: pytest.MonkeyPatch, shortage: int
+) -> None:
+    site.install()
+    installed = site.catalog()
+    installed.load()
+    before = installed.current()["hello"]
+    site.install(files={"main.py": "print('newer')\n"})
+    site.install("other", {"main.py": "print('other')\n"})
+
+    def copy(source: pathlib.Path, target: pathlib.Path) -> None:
+        raise OSError(shortage, os.strerror(shortage), str(target), None, str(source))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tree, "copy", copy)
+        report = installed.load()
+    assert installed.current() == {"hello": before}
+    assert report.removed == report.changed == ()
+    assert [one.file for one in report.broken] == [
+        site.manifest_file("hello"),
+        site.manifest_file("other"),
+    ]
+    assert installed.load().changed == ("hello",)
+    assert installed.current().keys() == {"hello", "other"}
 
 
 def test_readers_see_one_load_while_another_goes_on(site: Site) -> None:

@@ -105,6 +105,8 @@ def test_everything_asked_often_goes_by_an_index(filled: SqlStore) -> None:
     filled.find_kept_outputs(jobs)
     position = port.ListPosition(at=v.NOON, name=LOST)
     filled.find_jobs(after=position, limit=10, statuses=[JobStatus.COMPLETED], method_name="count")
+    filled.find_jobs(after=None, limit=10, method_name="count")
+    filled.find_jobs(after=None, limit=10, statuses=[JobStatus.FAILED])
     filled.find_files(after=position, limit=10)
     filled.has_batch("b")
     filled.find_rows("b", first_index=0, limit=10)
@@ -130,6 +132,8 @@ def test_everything_asked_often_goes_by_an_index(filled: SqlStore) -> None:
         if "ORDER BY attempts.created_at DESC" in statement:
             assert any("ix_attempts_listed" in step for step in steps), steps
             assert not any("ORDER BY" in step for step in steps), steps
+        if "ended_at IS NULL" in statement:
+            assert any("uq_attempts_active" in step for step in steps), steps
         if "output_hash <>" in statement:
             index = "ix_attempts_kept_output" if "job_id IN" in statement else "ix_attempts_output"
             assert any(index in step for step in steps), f"{statement}: {steps}"

@@ -18,11 +18,14 @@ from support import store_values as v
 
 NOON = columns.moment(v.NOON)
 LONG = b"a result that tells of an output of " + b"9" * 200
+# As a result of the first version tells of an output that it does not hold.
+CUT = b"\x4a\x40" + v.sha("binary output").encode() + b"\x50\x05\x58\x01\x72\x40" + b"f" * 64
 # Name: the attempts, each (status, output, its size, result).
 JOBS: dict[str, list[tuple[str, str, int, bytes | None]]] = {
     "short": [("COMPLETED", "short output", 12, LONG)],
     "long": [("COMPLETED", "long output", 70_000, LONG)],
     "too": [("COMPLETED", "long output", 70_000, LONG)],
+    "binary": [("COMPLETED", "binary output", 5, CUT)],
     "silent": [("COMPLETED", "", 0, LONG)],
     "failed": [("FAILED", "", 0, LONG)],
     "again": [("TIMEOUT", "", 0, LONG), ("PENDING", "", 0, None)],
@@ -114,7 +117,7 @@ def test_rows_and_files_are_as_they_were(upgraded: SqlStore) -> None:
 def test_look_ups_find_what_they_found_before(upgraded: SqlStore) -> None:
     rows = v.accept(upgraded, v.batch("c", *JOBS, "new", at=v.later(60)))
     assert [row.outcome for row in rows] == [
-        *[Outcome.FOUND_COMPLETED] * 4,
+        *[Outcome.FOUND_COMPLETED] * 5,
         Outcome.RESUBMITTED,
         Outcome.FOUND_IN_PROGRESS,
         Outcome.SUBMITTED,
@@ -126,9 +129,10 @@ def test_look_ups_find_what_they_found_before(upgraded: SqlStore) -> None:
 
 
 def test_it_is_known_where_each_output_lies(upgraded: SqlStore) -> None:
-    short, long = v.sha("short output"), v.sha("long output")
-    assert upgraded.find_outputs({short, long}) == {short}
-    assert upgraded.find_kept_outputs([v.sha(name) for name in JOBS]) == {long}
+    short, long, binary = map(v.sha, ("short output", "long output", "binary output"))
+    assert upgraded.find_outputs({short, long, binary}) == {short}
+    assert upgraded.find_kept_outputs([v.sha(name) for name in JOBS]) == {long, binary}
+    assert upgraded.find_file(binary) is not None
     record = upgraded.find_file(long)
     assert record is not None
     assert (record.size_bytes, record.filename, record.created_at) == (70_000, "", v.later(5))

@@ -98,6 +98,25 @@ async def test_draining_streams_ends_them_with_advice_and_leaves_the_others() ->
     assert retry_of(error) > 0
 
 
+async def test_streams_that_are_drained_in_their_first_write_are_told_so() -> None:
+    entered = asyncio.Semaphore(0)
+
+    async def stream(_: object, call: edge.Call) -> None:
+        entered.release()
+        await call.write(t.chunk())
+        await waiting()
+
+    async with t.serving(download_file=stream) as served:
+        calls = [served.files.DownloadFile(t.download()) for _ in range(20)]
+        reading = [asyncio.ensure_future(t.error_of(t.read_all(call))) for call in calls]
+        for _ in calls:
+            await entered.acquire()
+        served.edge.drain(streams_only=True)
+        ends = await asyncio.gather(*reading)
+        await served.all_ended()
+    assert {end.details() for end in ends} == {"the server is stopping"}
+
+
 async def test_draining_all_ends_unary_calls_and_uploads_too() -> None:
     entered = asyncio.Semaphore(0)
 

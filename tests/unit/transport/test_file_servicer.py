@@ -1,6 +1,9 @@
 """Pages of ListFiles: cut by count and by bytes, and gone on with where they ended."""
 
+import asyncio
 import datetime
+import io
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -110,3 +113,50 @@ async def test_a_token_of_another_listing_is_refused() -> None:
         asked = file_service_pb2.ListFilesRequest(page_token=token)
         with pytest.raises(errors.InvalidRequestError, match="page_token"):
             await servicer(Files([])).list_files(asked, NO_CALL)
+
+
+class SlowFile(io.RawIOBase):
+    """A file whose reading takes until it is let go."""
+
+    def __init__(self) -> None:
+        self.entered, self.let_go = threading.Event(), threading.Event()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return offset if whence == 0 else 1 << 20
+
+    def readinto(self, _: object) -> int:
+        self.entered.set()
+        assert self.let_go.wait(30)
+        return 0
+
+
+async def test_a_download_cancelled_while_the_disk_is_slow_does_not_hold_the_loop() -> None:
+    slow = SlowFile()
+
+    class Library:
+        async def open(self, _: str) -> io.BufferedReader:
+            return io.BufferedReader(slow)
+
+    serving = file.FileServicer(
+        content=cast("Any", None),
+        library=cast("Any", Library()),
+        committer=cast("Any", None),
+        limits=transport_values.LIMITS,
+        clock=clock.SystemClock(),
+    )
+    asked = file_service_pb2.DownloadFileRequest(file_hash="a" * 64)
+    download = asyncio.ensure_future(serving.download_file(asked, NO_CALL))
+    assert await asyncio.to_thread(slow.entered.wait, 30)
+    download.cancel()
+    await asyncio.sleep(0)  # a close that waits for the read would end the loop's turn here
+    assert not slow.closed
+    slow.let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await download
+    assert slow.closed

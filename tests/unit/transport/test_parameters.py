@@ -168,7 +168,7 @@ def test_bytes_are_counted_not_characters(letter: str) -> None:
 
 def test_a_long_name_is_not_repeated_in_full() -> None:
     struct = struct_pb2.Struct()
-    inner = struct.fields["k" * 100_000].list_value
+    inner = struct.fields["k" * 30_000].list_value
     inner.values.add(number_value=math.nan)
     rejection = refused(struct)
     assert rejection.violations[0].field == "parameters." + "k" * 64 + "[0]"
@@ -181,3 +181,11 @@ def test_text_that_json_must_escape_stays_what_it_is(raw: bytes) -> None:
     text = raw.decode("latin-1") + '"\\\u2028'
     found = accepted(values.struct({text: text}))
     assert json.loads(found.canonical) == {text: text}
+
+
+def test_what_is_far_too_long_is_refused_before_it_is_parsed() -> None:
+    reader = parameters.ParameterReader(values.LIMITS)
+    no_struct = b"\xff" * (8 * values.LIMITS.max_parameters_bytes + 1)
+    refused = reader.read(no_struct)
+    assert isinstance(refused, Rejection)
+    assert f"over max_parameters_bytes of {values.LIMITS.max_parameters_bytes}" in refused.message

@@ -17,7 +17,7 @@ from dshpc_server.domain.rejection import Violation
 from dshpc_server.files import errors as files_errors
 from dshpc_server.methods import errors as method_errors
 from dshpc_server.store import port
-from dshpc_server.transport import server, status
+from dshpc_server.transport import listening, status
 from support import transport_errors
 
 START_UP_ONLY = {
@@ -26,7 +26,7 @@ START_UP_ONLY = {
     method_errors.TreeError,
     port.StoreInUseError,
     port.StoreUnusableError,
-    server.ListenError,
+    listening.ListenError,
 }
 """Raised before anything is served, or by a reload that reports them."""
 CAUGHT_INSIDE = {

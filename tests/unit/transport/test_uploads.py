@@ -16,6 +16,7 @@ from dshpc_server.store import committer
 from dshpc_server.store.sql.store import SqlStore
 from dshpc_server.transport import uploading
 from dshpc_server.transport.servicers import file
+from support import methods_site
 from support import transport_uploads as uploads
 from support import transport_values as values
 from support.transport_uploads import CHUNK, DATA, DEADLINE_SECONDS, HASH, NO_CALL
@@ -139,13 +140,73 @@ async def test_a_client_that_sends_nothing_is_let_go_and_what_came_is_kept(
     kept: content.ContentStore, writing: committer.Committer
 ) -> None:
     impatient = uploads.servicer_of(kept, writing, values.within(upload_stall_seconds=0.05))
-    with pytest.raises(errors.LimitExceededError, match=r"sent nothing for 0\.05 s"):
+    with pytest.raises(errors.LimitExceededError, match=r"sent only 9 bytes for 0\.05 s"):
         await impatient.upload_file(
             uploads.sent(uploads.header(), uploads.chunk(DATA[:9]), then_wait=True), NO_CALL
         )
     assert await uploads.committed_bytes(impatient) == 9
     with pytest.raises(errors.LimitExceededError, match="sent nothing"):
         await impatient.upload_file(uploads.sent(then_wait=True), NO_CALL)
+
+
+@pytest.mark.parametrize("size", [0, 1, uploading.LEAST_BYTES // 2 - 1])
+async def test_a_client_that_sends_next_to_nothing_is_let_go_and_what_came_is_kept(
+    kept: content.ContentStore, writing: committer.Committer, size: int
+) -> None:
+    waiting = methods_site.HandClock()
+    sent = 0
+
+    async def drops() -> AsyncIterator[file_service_pb2.UploadFileRequest]:
+        nonlocal sent
+        yield uploads.header(size=1 << 20)
+        while sent < 1000:
+            waiting.advance(DEADLINE_SECONDS / 2)
+            sent += 1
+            yield uploads.chunk(b"x" * size)
+
+    patient = values.within(upload_stall_seconds=DEADLINE_SECONDS)
+    servicer = uploads.servicer_of(kept, writing, patient, waiting)
+    said = f"only {2 * size} bytes" if size else "nothing"
+    with pytest.raises(errors.LimitExceededError, match=f"sent {said} for 30 s"):
+        await servicer.upload_file(drops(), NO_CALL)
+    assert sent == 2
+    assert await uploads.committed_bytes(servicer) == 2 * size
+
+
+async def test_a_client_that_sends_enough_may_take_its_time(
+    kept: content.ContentStore, writing: committer.Committer
+) -> None:
+    waiting = methods_site.HandClock()
+    pieces = [bytes([number]) * uploading.LEAST_BYTES for number in range(10)]
+
+    async def slowly() -> AsyncIterator[file_service_pb2.UploadFileRequest]:
+        yield uploads.header(b"".join(pieces))
+        for piece in pieces:
+            waiting.advance(DEADLINE_SECONDS - 1)
+            yield uploads.chunk(piece)
+
+    patient = values.within(upload_stall_seconds=DEADLINE_SECONDS)
+    servicer = uploads.servicer_of(kept, writing, patient, waiting)
+    assert not (await servicer.upload_file(slowly(), NO_CALL)).already_existed
+
+
+async def test_what_is_refused_is_removed_in_a_thread_of_its_own(
+    servicer: file.FileServicer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = receipt.Receipt.__exit__
+    threads: list[threading.Thread] = []
+
+    def noted(coming: receipt.Receipt, *how: Any) -> None:  # noqa: ANN401 - as it ends
+        threads.append(threading.current_thread())
+        end(coming, *how)
+
+    monkeypatch.setattr(receipt.Receipt, "__exit__", noted)
+    with pytest.raises(errors.InvalidRequestError):
+        await servicer.upload_file(
+            uploads.sent(uploads.header(), uploads.chunk(DATA[::-1])), NO_CALL
+        )
+    assert len(threads) == 1
+    assert threads[0] is not threading.current_thread()
 
 
 async def test_a_connection_that_is_lost_looks_like_the_end_at_first_and_what_came_is_kept(

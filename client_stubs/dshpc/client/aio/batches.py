@@ -6,7 +6,7 @@ from typing import Self
 
 from dshpc.client import errors, failures, requests, streams
 from dshpc.client.aio import connection
-from dshpc.v1 import job_service_pb2, types_pb2
+from dshpc.v1 import job_service_pb2, job_service_pb2_grpc, types_pb2
 
 UNTIL_RESOLVED = types_pb2.UNTIL_RESOLVED
 UNTIL_FINISHED = types_pb2.UNTIL_FINISHED
@@ -32,7 +32,7 @@ class Batches(connection.Connection):
             until=until,
             timeout_seconds=timeout_seconds,
         )
-        return await self._call(self._jobs.SimulateJobs, request, wait_seconds=None)
+        return await self._call(self._stub(request).SimulateJobs, request, wait_seconds=None)
 
     async def stream(
         self,
@@ -58,7 +58,7 @@ class Batches(connection.Connection):
             reporting=reporting,
         )
         state = streams.BatchState()
-        call = self._jobs.StreamSimulateJobs(request)
+        call = self._stub(request).StreamSimulateJobs(request)
         try:
             with failures.translated(self.target):
                 async for event in call:
@@ -115,6 +115,9 @@ class Batches(connection.Connection):
         async for page in self._pages(self._batches.ListBatchResults, request):
             for row in page.results:
                 yield row
+
+    def _stub(self, request: requests.BatchRequest) -> "job_service_pb2_grpc.JobServiceAsyncStub":
+        return self._jobs if requests.may_be_repeated(request) else self._jobs_once
 
 
 class AsyncRunningBatch(streams.Rows, AsyncIterator[types_pb2.MultiJobResult]):

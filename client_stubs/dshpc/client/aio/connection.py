@@ -40,6 +40,9 @@ class Connection:
         self._retry = retry or retries.RetryPolicy()
         self._channel = channel.connect_async(target)
         self._jobs = job_service_pb2_grpc.JobServiceStub(self._channel)
+        # For batches that gRPC must not send a second time. It connects when it is needed.
+        self._once_channel = channel.connect_async(target, repeats_batches=False)
+        self._jobs_once = job_service_pb2_grpc.JobServiceStub(self._once_channel)
         self._batches = batch_service_pb2_grpc.BatchServiceStub(self._channel)
         self._files = file_service_pb2_grpc.FileServiceStub(self._channel)
         # Why uploads have a channel of the other kind: `dshpc.client.uploads.Sending`.
@@ -62,6 +65,7 @@ class Connection:
     async def close(self) -> None:
         """Close the connection and end its calls. Jobs are not touched by that."""
         self._upload_channel.close()
+        await self._once_channel.close()
         await self._channel.close()
 
     async def _call(

@@ -6,7 +6,7 @@ from typing import Self
 
 from dshpc.client import errors, failures, requests, streams
 from dshpc.client.sync import connection
-from dshpc.v1 import job_service_pb2, types_pb2
+from dshpc.v1 import job_service_pb2, job_service_pb2_grpc, types_pb2
 
 UNTIL_RESOLVED = types_pb2.UNTIL_RESOLVED
 UNTIL_FINISHED = types_pb2.UNTIL_FINISHED
@@ -39,7 +39,7 @@ class Batches(connection.Connection):
             timeout_seconds=timeout_seconds,
         )
         with failures.translated(self.target):
-            return self._jobs.SimulateJobs(request)
+            return self._stub(request).SimulateJobs(request)
 
     def stream(
         self,
@@ -66,7 +66,7 @@ class Batches(connection.Connection):
             reporting=reporting,
         )
         state = streams.BatchState()
-        call = self._jobs.StreamSimulateJobs(request)
+        call = self._stub(request).StreamSimulateJobs(request)
         try:
             with failures.translated(self.target):
                 for event in call:
@@ -126,6 +126,9 @@ class Batches(connection.Connection):
         )
         for page in self._pages(self._batches.ListBatchResults, request):
             yield from page.results
+
+    def _stub(self, request: requests.BatchRequest) -> job_service_pb2_grpc.JobServiceStub:
+        return self._jobs if requests.may_be_repeated(request) else self._jobs_once
 
 
 class RunningBatch(streams.Rows, Iterator[types_pb2.MultiJobResult]):

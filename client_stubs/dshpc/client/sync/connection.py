@@ -41,6 +41,9 @@ class Connection:
         self._retry = retry or retries.RetryPolicy()
         self._channel = channel.connect(target)
         self._jobs = job_service_pb2_grpc.JobServiceStub(self._channel)
+        # For batches that gRPC must not send a second time. It connects when it is needed.
+        self._once_channel = channel.connect(target, repeats_batches=False)
+        self._jobs_once = job_service_pb2_grpc.JobServiceStub(self._once_channel)
         self._batches = batch_service_pb2_grpc.BatchServiceStub(self._channel)
         self._files = file_service_pb2_grpc.FileServiceStub(self._channel)
         self._methods = method_service_pb2_grpc.MethodServiceStub(self._channel)
@@ -59,6 +62,7 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection and end its calls. Jobs are not touched by that."""
+        self._once_channel.close()
         self._channel.close()
 
     def _call(

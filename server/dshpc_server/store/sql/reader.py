@@ -41,6 +41,13 @@ _NEWEST_ATTEMPTS = (
     .select_from(joins.NEWEST)
     .where(_jobs.job_id.in_(joins.KEYS))
 )
+# Not by the index of what is listed, which holds all that ever ran (so the plus): few are active.
+_ACTIVE = (
+    sqlalchemy.select(*columns.ACTIVE)
+    .select_from(joins.ATTEMPT_OF_JOB)
+    .where(joins.NOT_ENDED, _attempts.status.in_(_CLAIMED))
+    .order_by(sqlalchemy.text("+attempts.created_at"), _attempts.queue_index, _attempts.job_id)
+)
 _ROWS = sqlalchemy.select(*columns.ROW).select_from(joins.OF_ROW)
 
 
@@ -124,14 +131,8 @@ class SqlReader:
 
     def find_active(self) -> Sequence[ActiveAttempt]:
         """See the port."""
-        statement = (
-            sqlalchemy.select(*columns.ACTIVE)
-            .select_from(joins.ATTEMPT_OF_JOB)
-            .where(joins.NOT_ENDED, _attempts.status.in_(_CLAIMED))
-            .order_by(_attempts.created_at, _attempts.queue_index, _attempts.job_id)
-        )
         with self._asking() as connection:
-            return [columns.active(row) for row in connection.execute(statement).all()]
+            return [columns.active(row) for row in connection.execute(_ACTIVE).all()]
 
     def find_output(self, output_hash: str) -> Attempt | None:
         """See the port."""

@@ -1,13 +1,14 @@
 """FileService: input files and outputs, addressed by the SHA-256 of their content."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from typing import BinaryIO
 
 from dshpc.v1 import file_service_pb2
 from dshpc_server import clock, errors
 from dshpc_server.batches import content as library
-from dshpc_server.files import content
+from dshpc_server.files import content, staying
 from dshpc_server.store import committer, port
 from dshpc_server.transport import edge, limits, moments, options, pages, uploading
 
@@ -142,7 +143,8 @@ async def _send(
     await asyncio.to_thread(file.seek, asked.offset)
     left = min(asked.limit or size, size - asked.offset)
     while left > 0:
-        chunk = await asyncio.to_thread(file.read, min(left, limits.CHUNK_BYTES))
+        # A file that is closed while a thread reads it waits for that, and the loop with it.
+        chunk = await staying.in_thread(functools.partial(file.read, min(left, limits.CHUNK_BYTES)))
         if not chunk:
             raise errors.UnavailableError("the file ended early", retry_after_seconds=1.0)
         left -= len(chunk)

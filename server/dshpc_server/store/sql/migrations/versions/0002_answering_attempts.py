@@ -1,7 +1,7 @@
 """Which attempt answers, what a row asked for, why something was stopped, where an output lies.
 
 Of what a store of 0001 holds, every newest attempt answers; a number above 1 stood for a failure
-made good; and a result longer than its output holds it.
+made good; and a result that does not say that its output was cut holds it.
 """
 
 from contextlib import AbstractContextManager
@@ -39,8 +39,12 @@ _WITH_ATTEMPT = (
 )
 _KEPT = ("ONLY", "NEVER", "PERMANENT", "MAX_ATTEMPTS")
 _WITH_OUTPUT = "status = 'COMPLETED' AND output_hash <> ''"
-# What a result holds besides the output is never as long as that.
-_IS_INLINE = f"{_WITH_OUTPUT} AND length(result) > output_size_bytes + 100"
+# A result with its output cut (too long, or no text) says so right after the output's hash and
+# size: with these two bytes, which nothing else there can be. Only SQLite had stores of 0001.
+_IS_INLINE = (
+    f"{_WITH_OUTPUT} AND length(result) > output_size_bytes AND instr(substr(result,"
+    " instr(result, CAST(output_hash AS BLOB)) + 64, 12), x'5801') = 0"
+)
 
 
 def upgrade() -> None:
@@ -117,7 +121,8 @@ def _attempts() -> None:
         " WHERE before.job_id = attempts.job_id AND before.number = attempts.number - 1)"
         " WHERE number > 1"
     )
-    op.execute(f"UPDATE attempts SET output_is_inline = 1 WHERE {_IS_INLINE}")  # noqa: S608 (own words)
+    if _is_sqlite():
+        op.execute(f"UPDATE attempts SET output_is_inline = 1 WHERE {_IS_INLINE}")  # noqa: S608 (own words)
 
 
 def _attempt_indexes() -> None:
