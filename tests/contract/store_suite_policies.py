@@ -60,6 +60,16 @@ class Refreshing:
 
 
 class Bypassing:
+    def test_its_failures_do_not_count_for_others(self, store: Store) -> None:
+        _fail(store, 1)
+        for number in (2, 3):
+            assert _told(_ask(store, f"own {number}", v.BYPASS)) == (Outcome.RESUBMITTED, number)
+            v.end(store, "job", Event.EXITED_NONZERO, number=number)
+        twice = Policy(max_attempts=2)
+        assert _told(_ask(store, "again", twice)) == (Outcome.RESUBMITTED, 4)
+        v.end(store, "job", Event.EXITED_NONZERO, number=4)
+        assert _ask(store, "kept", twice).kept is Kept.MAX_ATTEMPTS
+
     def test_the_result_answers_nobody_else(self, store: Store) -> None:
         assert _told(_ask(store, "alone", v.BYPASS)) == (Outcome.SUBMITTED, 1)
         v.end(store, "job")

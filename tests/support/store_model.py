@@ -44,7 +44,7 @@ class Job:
 
     def failures(self) -> int:
         counted = self.runs[self.counted_from - 1 :]
-        return sum(run.status in job.FAILED for run in counted)
+        return sum(run.status in job.FAILED and not run.is_bypass for run in counted)
 
     def is_kept(self, policy: Policy) -> bool:
         """Whether the failure that answers stays the answer."""

@@ -112,7 +112,8 @@ class JobServiceServicer(object):
     def CancelJob(self, request, context):
         """Stops a job's run, with every process it started, for everybody who waits
         for it. A job that has ended is answered as it is, so asking twice is
-        harmless. NOT_FOUND for an unknown job_id.
+        harmless. Who asks for the job while it is being stopped waits for that run.
+        NOT_FOUND for an unknown job_id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

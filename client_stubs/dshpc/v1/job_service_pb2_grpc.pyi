@@ -57,7 +57,8 @@ class JobServiceStub:
     CancelJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]
     """Stops a job's run, with every process it started, for everybody who waits
     for it. A job that has ended is answered as it is, so asking twice is
-    harmless. NOT_FOUND for an unknown job_id.
+    harmless. Who asks for the job while it is being stopped waits for that run.
+    NOT_FOUND for an unknown job_id.
     """
     ReadJobLog: _grpc.UnaryStreamMultiCallable[_job_service_pb2.ReadJobLogRequest, _job_service_pb2.ReadJobLogResponse]
     """What an attempt wrote to its standard output or error: what is there, or
@@ -98,7 +99,8 @@ class JobServiceAsyncStub(JobServiceStub):
     CancelJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]  # type: ignore[assignment]
     """Stops a job's run, with every process it started, for everybody who waits
     for it. A job that has ended is answered as it is, so asking twice is
-    harmless. NOT_FOUND for an unknown job_id.
+    harmless. Who asks for the job while it is being stopped waits for that run.
+    NOT_FOUND for an unknown job_id.
     """
     ReadJobLog: _aio.UnaryStreamMultiCallable[_job_service_pb2.ReadJobLogRequest, _job_service_pb2.ReadJobLogResponse]  # type: ignore[assignment]
     """What an attempt wrote to its standard output or error: what is there, or
@@ -166,7 +168,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_service_pb2.CancelJobResponse, _abc.Awaitable[_job_service_pb2.CancelJobResponse]]:
         """Stops a job's run, with every process it started, for everybody who waits
         for it. A job that has ended is answered as it is, so asking twice is
-        harmless. NOT_FOUND for an unknown job_id.
+        harmless. Who asks for the job while it is being stopped waits for that run.
+        NOT_FOUND for an unknown job_id.
         """
 
     @_abc_1.abstractmethod

@@ -325,9 +325,9 @@ class Writer(Protocol):
         a newer one has COMPLETED, and that one submitted by BYPASS never answers - unless a row
         with another policy came to wait for it, which makes it an ordinary one. A job has at most
         one attempt in progress, so every row whose decision would be to submit waits for that one
-        if there is one. What counts as a failure towards `max_attempts` is an attempt that ended
-        in one of `job.FAILED`, was created within `lookup.ATTEMPT_WINDOW` before the batch, and
-        is not older than the job's last REFRESH. New attempts are PENDING and queue by
+        if there is one. What counts as a failure towards `max_attempts` is an ordinary attempt
+        that ended in one of `job.FAILED`, was created within `lookup.ATTEMPT_WINDOW` before the
+        batch, and is not older than the job's last REFRESH. New attempts are PENDING and queue by
         (batch time, index). Two servers that accept one new job at one instant store one
         attempt; both are told of it. Returns the rows in the order given. A batch_id that exists
         is an error (`ValueError`), and nothing is stored.

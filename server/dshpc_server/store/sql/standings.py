@@ -39,6 +39,7 @@ _is_failure = (
     _attempts.status.in_(sorted(job.FAILED))
     & (_attempts.created_at > sqlalchemy.bindparam("after"))
     & (_attempts.number >= _jobs.counted_from)
+    & (_attempts.is_bypass == 0)
 )
 _FAILURES = (
     sqlalchemy.select(
