@@ -16,6 +16,8 @@ GENERATED := build/generated
 IMAGE := build/contract.binpb
 BUF_VERSION := 1.75.0
 BUF := .tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
+# Much of the tests' time is spent waiting for processes; a file's tests stay together.
+WORKERS := -n 2 --dist loadfile
 PIP_INSTALL := python -m pip install -qq --disable-pip-version-check
 
 # The tools below .tools/bin (grpcurl, buf) are found by tests, whoever starts them from here.
@@ -79,11 +81,11 @@ serve: setup ## Serve on 127.0.0.1:50051 with data in ./data and the example met
 
 .PHONY: test
 test: setup ## Run the whole test suite; what is skipped is named with how to install it.
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(WORKERS) $(ARGS)
 
 .PHONY: test-unit
 test-unit: setup ## Run the unit tests alone: seconds.
-	@$(BIN)/pytest tests/unit $(ARGS)
+	@$(BIN)/pytest $(WORKERS) tests/unit $(ARGS)
 
 .PHONY: fuzz
 fuzz: setup ## Fuzz every RPC for a minute.
