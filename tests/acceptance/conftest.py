@@ -27,6 +27,19 @@ def grpc_server(
 
 
 @pytest.fixture(scope="module")
+def server_process(
+    tmp_path_factory: pytest.TempPathFactory, methods_dir: pathlib.Path
+) -> Iterator[str]:
+    """The real server in a process of its own; its address.
+
+    For tests with a loop of their own: two loops with grpc.aio in one process are asking for
+    trouble (grpc issue 25364), and on Python 3.13 one of them ended it.
+    """
+    with live_server.as_process(tmp_path_factory.mktemp("process"), methods_dir) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="module")
 def grpc_addr(grpc_server: str) -> str:
     """Where pytest-grpc's channels go."""
     return grpc_server

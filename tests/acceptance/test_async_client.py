@@ -14,8 +14,8 @@ SECONDS = 60
 
 
 @pytest.fixture
-async def client(grpc_server: str) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(grpc_server) as client:
+async def client(server_process: str) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(server_process) as client:
         yield client
 
 

@@ -26,8 +26,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def client(kind: str, grpc_server: str) -> Iterator[Client]:
-    with both_clients.connected(kind, grpc_server) as client:
+def client(kind: str, server_process: str) -> Iterator[Client]:
+    with both_clients.connected(kind, server_process) as client:
         yield client
 
 

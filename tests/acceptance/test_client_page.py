@@ -18,9 +18,8 @@ ADDRESS = "127.0.0.1:50051"
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with the example methods."""
     folder = tmp_path_factory.mktemp("server")
-    settings = live_server.settings(folder, documents.ROOT / "examples/methods")
-    with live_server.in_thread(settings) as address:
-        yield address
+    with live_server.as_process(folder, documents.ROOT / "examples/methods") as server:
+        yield server.address  # a process of its own: the page has a loop of its own
 
 
 def test_every_block_runs(
