@@ -43,3 +43,27 @@ def test_a_process_that_has_the_number_of_a_reaped_one_is_not_killed(
     scanned.kill(attempt)
     assert innocent.pid not in scanned.members(attempt)
     assert processes.look_up(innocent.pid) is not None
+
+
+def test_an_orphan_in_the_middle_of_an_exec_is_not_taken_for_nobodys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    child = Process(9, 1, 9, 0)
+    environments = {9: False}
+    killed: list[int] = []
+    now = [0.0]
+    monkeypatch.setattr(processes, "table", lambda: {9: child})
+    monkeypatch.setattr(processes, "own_children", lambda: {9})
+    monkeypatch.setattr(processes, "workspace_of", lambda _: None)
+    monkeypatch.setattr(processes, "shows_environment", environments.__getitem__)
+    monkeypatch.setattr(processes, "kill", lambda them: killed.extend(one.pid for one in them))
+    scanned = tree.ScannedTree(list, clock=lambda: now[0])
+    ended = _attempt(5, 0)
+    assert not scanned.is_gone(ended)
+    assert killed == []
+    environments[9] = True  # the exec is over, and it still bears no mark
+    assert not scanned.is_gone(ended)
+    assert killed == [9]
+    environments[9], killed[:], now[0] = False, [], 2.0  # it has no environment at all
+    assert not scanned.is_gone(ended)
+    assert killed == [9]

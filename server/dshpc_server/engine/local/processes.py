@@ -95,6 +95,11 @@ def workspace_of(pid: int) -> str | None:
     return None
 
 
+def shows_environment(pid: int) -> bool:
+    """Whether its environment can be read: not in the middle of an exec, nor when it is empty."""
+    return bool(_read(pid, "environ"))
+
+
 def kill(processes: Iterable[Process]) -> None:
     """Send SIGKILL to each that is still the one that was seen."""
     for process in processes:

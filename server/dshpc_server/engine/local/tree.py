@@ -7,6 +7,7 @@ hides both belongs to nobody, and ends with the next attempt that ends.
 """
 
 import ctypes
+import time
 from collections.abc import Callable, Collection
 from typing import Protocol
 
@@ -14,6 +15,8 @@ from dshpc_server.engine.local import processes
 from dshpc_server.engine.local.attempt import NO_SLOT, Attempt, Slot
 
 _PR_SET_CHILD_SUBREAPER = 36
+_UNCLEAR_SECONDS = 1.0
+"""Longer than any exec: who shows no environment after this has none."""
 
 
 class Tree(Protocol):
@@ -61,9 +64,16 @@ class ScannedTree:
 
     name = "scan"
 
-    def __init__(self, running: Callable[[], Collection[Attempt]]) -> None:
+    def __init__(
+        self,
+        running: Callable[[], Collection[Attempt]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._running = running
         """All attempts whose processes may live."""
+        self._clock = clock
+        self._first_seen: dict[processes.Process, float] = {}
+        """When each orphan that seems to be nobody's was seen first."""
 
     def enter(self) -> Slot:
         """Do nothing: descent is enough."""
@@ -90,10 +100,26 @@ class ScannedTree:
             return True
         table = processes.table()
         orphans = self._orphans() & table.keys()
-        doomed = {pid for pid in orphans if self._owner(table[pid]) in (attempt, None)}
+        owners = {pid: self._owner(table[pid]) for pid in orphans}
+        unclear = self._unclear({table[pid] for pid in orphans if owners[pid] is None})
+        doomed = {pid for pid in orphans if owners[pid] in (attempt, None)} - unclear
         family = processes.with_descendants(table, doomed)
         processes.kill([table[pid] for pid in family])
-        return not family
+        return not family and not unclear
+
+    def _unclear(self, nobodys: set[processes.Process]) -> set[int]:
+        """Those that show no environment yet.
+
+        In the middle of an exec a process hides all marks, and may be another attempt's.
+        """
+        now = self._clock()
+        self._first_seen = {each: self._first_seen.get(each, now) for each in nobodys}
+        return {
+            each.pid
+            for each in nobodys
+            if now - self._first_seen[each] < _UNCLEAR_SECONDS
+            and not processes.shows_environment(each.pid)
+        }
 
     def leave(self, slot: Slot) -> None:
         """Do nothing."""
