@@ -63,15 +63,19 @@ def connect(target: str, *, repeats_batches: bool = True) -> grpc.Channel:
     # many results per second from a server in Python (benchmarks/bench_client.py), and more from a
     # faster one.
     reading: _Option = (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1)
-    return grpc.insecure_channel(target, options=[reading, *_options(target, repeats_batches)])
+    return grpc.insecure_channel(
+        target, options=[reading, *_options(target, repeats_batches=repeats_batches)]
+    )
 
 
 def connect_async(target: str, *, repeats_batches: bool = True) -> grpc.aio.Channel:
     """Return an asyncio channel to HOST:PORT; only for the event loop that runs now."""
-    return grpc.aio.insecure_channel(target, options=_options(target, repeats_batches))
+    return grpc.aio.insecure_channel(
+        target, options=_options(target, repeats_batches=repeats_batches)
+    )
 
 
-def _options(target: str, repeats_batches: bool) -> list[_Option]:  # noqa: FBT001 - handed on
+def _options(target: str, *, repeats_batches: bool) -> list[_Option]:
     options: list[_Option] = [
         ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
         # A stream waits for hours; a peer that vanished must be noticed.
@@ -81,7 +85,7 @@ def _options(target: str, repeats_batches: bool) -> list[_Option]:  # noqa: FBT0
         ("grpc.max_reconnect_backoff_ms", _LONGEST_RECONNECT_MS),
         ("grpc.enable_retries", 1),
         ("grpc.per_rpc_retry_buffer_size", _RETRY_BUFFER_BYTES),
-        ("grpc.service_config", _service_config(repeats_batches)),
+        ("grpc.service_config", _service_config(repeats_batches=repeats_batches)),
     ]
     if _is_loopback(target):
         # A proxy named in the environment cannot reach this machine's loopback.
@@ -89,7 +93,7 @@ def _options(target: str, repeats_batches: bool) -> list[_Option]:  # noqa: FBT0
     return options
 
 
-def _service_config(repeats_batches: bool) -> str:  # noqa: FBT001 - handed on
+def _service_config(*, repeats_batches: bool) -> str:
     names = [
         {"service": service, "method": method}
         for service, methods in RETRIED.items()
