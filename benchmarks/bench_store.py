@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 
 from dshpc_server.domain.job import JobSpec, Resources
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import Candidate, Claim, Ending, NewBatch, NewRow, Report, Writer
+from dshpc_server.store.port import Candidate, Claims, Ending, NewBatch, NewRow, Report, Writer
 from dshpc_server.store.sql.store import SqlStore
 
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
@@ -156,8 +156,8 @@ def accepting(batch_id: str, jobs: list[JobSpec]) -> Callable[[Writer], object]:
     return lambda writer: writer.accept(batch)
 
 
-def claiming(limit: int) -> Callable[[Writer], list[Claim]]:
-    return lambda writer: list(writer.claim(lambda _: True, limit))
+def claiming(limit: int) -> Callable[[Writer], Claims]:
+    return lambda writer: writer.claim(lambda _: True, limit)
 
 
 def recording(reports: list[Report]) -> Callable[[Writer], object]:

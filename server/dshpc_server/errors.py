@@ -57,3 +57,18 @@ class UnavailableError(DshpcError):
     def __init__(self, reason: str, *, retry_after_seconds: float) -> None:
         super().__init__(reason)
         self.retry_after_seconds = retry_after_seconds
+
+
+class NoRoomError(UnavailableError):
+    """It cannot be written now: there is no room on disk, or the device fails."""
+
+
+class BeingRemovedError(UnavailableError):
+    """What the request needs is being removed; once that has ended, it is missing."""
+
+    def __init__(self, kind: str, name: str, *, retry_after_seconds: float) -> None:
+        super().__init__(
+            f"{kind} '{name}' is being removed", retry_after_seconds=retry_after_seconds
+        )
+        self.kind = kind
+        self.name = name

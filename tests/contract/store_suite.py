@@ -4,21 +4,22 @@
 beside this one, each named after its matter.
 """
 
-import abc
 import asyncio
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
-
-import pytest
+from collections.abc import Callable
 
 from contract import (
     store_suite_accepting,
     store_suite_cancelling,
+    store_suite_chains,
+    store_suite_deleting,
     store_suite_listing,
+    store_suite_opening,
     store_suite_outputs,
     store_suite_policies,
     store_suite_questions,
+    store_suite_retries,
     store_suite_runs,
+    store_suite_servers,
 )
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
@@ -26,23 +27,10 @@ from dshpc_server.store import committer
 from dshpc_server.store.port import Attempt, NewBatch, Row, Store, Writer
 from support import store_values as v
 
-OpenStore: TypeAlias = Callable[[], Store]
+OpenStore = store_suite_opening.OpenStore
 
 
-class _Opened(abc.ABC):
-    @pytest.fixture
-    @abc.abstractmethod
-    def open_store(self) -> OpenStore:
-        """Opens the one store of the test; it is empty at first, and keeps what was written."""
-
-    @pytest.fixture
-    def store(self, open_store: OpenStore) -> Iterator[Store]:
-        opened = open_store()
-        yield opened
-        opened.close()
-
-
-class _Transactions(_Opened):
+class _Transactions(store_suite_opening.Opened):
     def test_a_work_that_raises_leaves_nothing_and_its_neighbours_are_kept(
         self, store: Store
     ) -> None:
@@ -136,11 +124,19 @@ class StoreSuite(
     store_suite_listing.ListingJobs,
     store_suite_outputs.Files,
     store_suite_outputs.Outputs,
-    store_suite_outputs.Deleting,
+    store_suite_deleting.Deleting,
+    store_suite_deleting.DeletingInTwoPhases,
+    store_suite_deleting.Unused,
     store_suite_policies.Refreshing,
     store_suite_policies.Bypassing,
     store_suite_policies.RunningNothing,
     store_suite_policies.CountingFailures,
     store_suite_policies.Previewing,
+    store_suite_retries.Retrying,
+    store_suite_retries.WaitingForRetries,
+    store_suite_chains.ShowingChains,
+    store_suite_servers.Joining,
+    store_suite_servers.Owning,
+    store_suite_servers.TakingOver,
 ):
     """All of it."""

@@ -25,6 +25,7 @@ class Accepting:
             started_at=None,
             ended_at=None,
             result=None,
+            chain=1,
         )
         assert v.newest(store, "job") == row.attempt
 

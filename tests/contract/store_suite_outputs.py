@@ -1,19 +1,9 @@
-"""What every store does with files and outputs: labels, where an output lies, deleting it."""
+"""What every store does with files and outputs: their labels, and where an output lies."""
 
-import pytest
-
-from dshpc_server import errors
 from dshpc_server.domain.job import Outcome
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store.port import ListPosition, Store
 from support import store_values as v
-
-
-def _complete(store: Store, name: str, *, output: str, is_inline: bool = True) -> None:
-    """Run a job to its end, with this output."""
-    v.accept(store, v.batch(f"for {name}", name))
-    ending = v.an_ending(f"of {name}", output=output, is_inline=is_inline)
-    v.end(store, name, at=v.later(5), ending=ending)
 
 
 class Files:
@@ -45,10 +35,10 @@ class Files:
 
 class Outputs:
     def test_those_that_results_hold_are_found_by_hash(self, store: Store) -> None:
-        _complete(store, "x", output="out")
-        _complete(store, "y", output="out")
-        _complete(store, "long", output="long", is_inline=False)
-        _complete(store, "silent", output="")
+        v.complete(store, "x", output="out")
+        v.complete(store, "y", output="out")
+        v.complete(store, "long", output="long", is_inline=False)
+        v.complete(store, "silent", output="")
         v.accept(store, v.batch("b", "failed"))
         v.end(store, "failed", Event.LOST, ending=v.an_ending(output="broken"))
         found = store.find_output(v.sha("out"))
@@ -59,8 +49,8 @@ class Outputs:
         assert store.find_outputs([]) == set()
 
     def test_those_in_the_content_store_have_a_record_without_labels(self, store: Store) -> None:
-        _complete(store, "short", output="short")
-        _complete(store, "long", output="long", is_inline=False)
+        v.complete(store, "short", output="short")
+        v.complete(store, "long", output="long", is_inline=False)
         record = store.find_file(v.sha("long"))
         assert record is not None
         assert (record.size_bytes, record.filename, record.media_type) == (4, "", "")
@@ -70,13 +60,13 @@ class Outputs:
     def test_one_that_is_a_file_already_keeps_its_labels_and_is_touched(self, store: Store) -> None:
         uploaded = v.file_record("long", at=v.NOON)
         v.write(store, lambda writer: writer.put_file(uploaded))
-        _complete(store, "job", output="long", is_inline=False)
+        v.complete(store, "job", output="long", is_inline=False)
         record = store.find_file(v.sha("long"))
         assert record is not None
         assert (record.filename, record.last_used_at) == ("a.csv", v.later(5))
 
     def test_one_that_is_uploaded_too_gets_the_labels(self, store: Store) -> None:
-        _complete(store, "job", output="long", is_inline=False)
+        v.complete(store, "job", output="long", is_inline=False)
         uploaded = v.file_record("long", at=v.later(60))
         record = v.write(store, lambda writer: writer.put_file(uploaded))
         assert (record.filename, record.media_type) == ("a.csv", "text/csv")
@@ -85,9 +75,9 @@ class Outputs:
     def test_those_are_named_that_a_look_up_would_answer_with_from_the_content_store(
         self, store: Store
     ) -> None:
-        _complete(store, "short", output="short")
-        _complete(store, "long", output="long", is_inline=False)
-        _complete(store, "anew", output="old", is_inline=False)
+        v.complete(store, "short", output="short")
+        v.complete(store, "long", output="long", is_inline=False)
+        v.complete(store, "anew", output="old", is_inline=False)
         v.accept(store, v.batch("again", "anew", policy=v.REFRESH))
         job_ids = [v.sha(name) for name in ("short", "long", "anew", "unknown")]
         assert store.find_kept_outputs(job_ids) == {v.sha("long"), v.sha("old")}
@@ -96,7 +86,7 @@ class Outputs:
         assert store.find_kept_outputs([]) == set()
 
     def test_a_job_whose_output_is_gone_is_run_again(self, store: Store) -> None:
-        _complete(store, "job", output="long", is_inline=False)
+        v.complete(store, "job", output="long", is_inline=False)
         lost = [v.sha("long")]
         only = v.accept(store, v.batch("only", "job", policy=v.ONLY, lost_outputs=lost))
         again = v.accept(store, v.batch("again", "job", "job", lost_outputs=lost))
@@ -107,51 +97,7 @@ class Outputs:
         assert [row.outcome for row in later] == [Outcome.FOUND_IN_PROGRESS]
 
     def test_a_result_that_holds_the_same_output_is_not_gone(self, store: Store) -> None:
-        _complete(store, "job", output="short")
+        v.complete(store, "job", output="short")
         lost = [v.sha("short")]
         (row,) = v.accept(store, v.batch("again", "job", lost_outputs=lost))
         assert row.outcome is Outcome.FOUND_COMPLETED
-
-
-class Deleting:
-    def test_a_file_is_forgotten(self, store: Store) -> None:
-        v.write(store, lambda writer: writer.put_file(v.file_record("content")))
-        assert v.delete_file(store, v.sha("content"))
-        assert store.find_file(v.sha("content")) is None
-        assert not v.delete_file(store, v.sha("content"))
-        assert not v.delete_file(store, v.sha("unknown"))
-
-    def test_an_output_is_taken_out_of_every_result_that_holds_it(self, store: Store) -> None:
-        for name in ("x", "y", "other"):
-            _complete(store, name, output="other" if name == "other" else "out")
-        assert v.delete_file(store, v.sha("out"))
-        results = [v.newest(store, name).result for name in ("x", "y", "other")]
-        stripped = [v.without_output(b"result: of %s" % name) for name in (b"x", b"y")]
-        assert results == [*stripped, b"result: of other"]
-        assert store.find_output(v.sha("out")) is None
-        assert store.find_outputs([v.sha("out")]) == set()
-        assert not v.delete_file(store, v.sha("out"))
-
-    @pytest.mark.parametrize("is_inline", [True, False])
-    def test_a_job_whose_output_was_deleted_has_no_answer(
-        self, store: Store, *, is_inline: bool
-    ) -> None:
-        _complete(store, "job", output="out", is_inline=is_inline)
-        assert v.delete_file(store, v.sha("out"))
-        assert store.find_kept_outputs([v.sha("job")]) == set()
-        only = v.accept(store, v.batch("only", "job", policy=v.ONLY))
-        again = v.accept(store, v.batch("again", "job"))
-        assert [row.outcome for row in only + again] == [Outcome.NOT_FOUND, Outcome.SUBMITTED]
-        v.end(store, "job", number=2)
-        (then,) = v.accept(store, v.batch("then", "job"))
-        assert then.outcome is Outcome.FOUND_COMPLETED
-
-    def test_an_input_of_a_job_in_progress_is_not_deleted(self, store: Store) -> None:
-        file_hash = v.sha("input of job")
-        v.write(store, lambda writer: writer.put_file(v.file_record("input of job")))
-        v.accept(store, v.batch("b", "job"))
-        with pytest.raises(errors.InUseError, match=v.sha("job")):
-            v.delete_file(store, file_hash)
-        assert store.find_file(file_hash) is not None
-        v.end(store, "job")
-        assert v.delete_file(store, file_hash)

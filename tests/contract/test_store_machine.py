@@ -12,7 +12,7 @@ from hypothesis import stateful
 from dshpc_server.domain import lifecycle, lookup
 from dshpc_server.domain.job import JobStatus, Resources
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import Attempt, Claim, Report, Writer
+from dshpc_server.store.port import Attempt, Claim, Claims, Report, Writer
 from dshpc_server.store.sql import (
     cancelling,
     claiming,
@@ -23,8 +23,8 @@ from dshpc_server.store.sql import (
     outputs,
     recording,
     standings,
-    store,
     tables,
+    transactions,
     writer,
 )
 from support.store_machine import StoreMachine
@@ -97,7 +97,12 @@ def delete_what_is_needed(patched: pytest.MonkeyPatch) -> None:
 
 
 def take_reports_for_another_attempt(patched: pytest.MonkeyPatch) -> None:
-    def record(connection: sqlalchemy.Connection, reports: Sequence[Report]) -> Sequence[Attempt]:
+    def record(
+        connection: sqlalchemy.Connection,
+        reports: Sequence[Report],
+        server_id: str,
+        now: Callable[[], int],
+    ) -> Sequence[Attempt]:
         runs = recording._active_runs(connection, {report.key.job_id for report in reports})
         return real(
             connection,
@@ -107,6 +112,8 @@ def take_reports_for_another_attempt(patched: pytest.MonkeyPatch) -> None:
                 else report
                 for report in reports
             ],
+            server_id,
+            now,
         )
 
     real = recording.record
@@ -121,6 +128,8 @@ def let_an_end_be_changed(patched: pytest.MonkeyPatch) -> None:
             attempts.engine_job_id,
             attempts.node,
             attempts.is_bypass,
+            attempts.owner,
+            attempts.cancel_reason,
             tables.jobs.c.answering_attempt,
         )
         .select_from(joins.ATTEMPT_OF_JOB)
@@ -133,7 +142,10 @@ def let_an_end_be_changed(patched: pytest.MonkeyPatch) -> None:
 
 
 def claim_without_moving(patched: pytest.MonkeyPatch) -> None:
-    patched.setattr(claiming, "_TO_CLAIMED", claiming._TO_CLAIMED.values(status="PENDING"))
+    def values(claim: Claim, _: str) -> tuple[object, ...]:
+        return "PENDING", claim.revision - 1, None, claim.key.job_id, claim.key.number
+
+    patched.setattr(claiming, "_values", values)
 
 
 def claim_the_last_first(patched: pytest.MonkeyPatch) -> None:
@@ -142,10 +154,8 @@ def claim_the_last_first(patched: pytest.MonkeyPatch) -> None:
 
 
 def tell_nobody_of_claims(patched: pytest.MonkeyPatch) -> None:
-    def claim(
-        self: writer.SqlWriter, fits: Callable[[Resources], bool], limit: int
-    ) -> Sequence[Claim]:
-        return claiming.claim(self._connection, fits, limit)[0]
+    def claim(self: writer.SqlWriter, fits: Callable[[Resources], bool], limit: int) -> Claims:
+        return claiming.claim(self._connection, fits, limit, self._server_id, self._now())[0]
 
     patched.setattr(writer.SqlWriter, "claim", claim)
 
@@ -153,13 +163,13 @@ def tell_nobody_of_claims(patched: pytest.MonkeyPatch) -> None:
 def keep_the_work_of_one_that_raised(patched: pytest.MonkeyPatch) -> None:
     def run(
         _: sqlalchemy.Connection, writing: writer.SqlWriter, work: Callable[[Writer], object]
-    ) -> tuple[object, Sequence[Attempt]]:
+    ) -> object:
         try:
-            return work(writing), writing.changes
+            return work(writing)
         except LookupError as error:
-            return error, ()
+            return error
 
-    patched.setattr(store, "_attempt", run)
+    patched.setattr(transactions, "_attempt", run)
 
 
 @pytest.mark.parametrize(
@@ -186,5 +196,6 @@ def test_the_machine_sees_a_mistake(
     monkeypatch: pytest.MonkeyPatch, mistake: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     mistake(monkeypatch)
-    with pytest.raises(AssertionError):
+    # The database may see it first.
+    with pytest.raises((AssertionError, sqlalchemy.exc.IntegrityError)):
         stateful.run_state_machine_as_test(StoreMachine, settings=SEEING)

@@ -16,6 +16,7 @@ from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store import port
 from dshpc_server.store.sql.store import SqlStore
+from support import store_look
 from support import store_values as v
 
 # Before they are imported: so their assertions say what they compared.
@@ -23,11 +24,15 @@ pytest.register_assert_rewrite(
     "contract.store_suite",
     "contract.store_suite_accepting",
     "contract.store_suite_cancelling",
+    "contract.store_suite_chains",
+    "contract.store_suite_deleting",
     "contract.store_suite_listing",
     "contract.store_suite_outputs",
     "contract.store_suite_policies",
     "contract.store_suite_questions",
+    "contract.store_suite_retries",
     "contract.store_suite_runs",
+    "contract.store_suite_servers",
 )
 from contract import store_suite  # noqa: E402 (see above)
 
@@ -40,6 +45,7 @@ def path(tmp_path: pathlib.Path) -> pathlib.Path:
 class TestSqliteStore(store_suite.StoreSuite):
     @pytest.fixture
     def open_store(self, path: pathlib.Path) -> store_suite.OpenStore:
+        path.write_bytes(store_look.empty_store())
         return lambda: SqlStore.open(path)
 
 

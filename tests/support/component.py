@@ -27,8 +27,11 @@ class Component:
 COMPONENTS = {
     "bash": Component(program="bash", install="apt-get install bash"),
     "buf": Component(program="buf", install="make tools"),
+    "cc": Component(program="cc", install="apt-get install gcc libc6-dev"),
     "cgroups": Component(program="", install="run as root, or under systemd with Delegate=yes"),
+    "faketime": Component(program="faketime", install="apt-get install faketime"),
     "grpcurl": Component(program="grpcurl", install="make tools"),
+    "mount": Component(program="", install="run as root, where file systems may be mounted"),
     "node": Component(program="node", install="apt-get install nodejs"),
     "postgres": Component(program="initdb", install="apt-get install postgresql"),
     "python3": Component(program="python3", install="apt-get install python3"),

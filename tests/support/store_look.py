@@ -1,5 +1,6 @@
 """A look into an SQL store past its port: what the tables hold, asked by hand."""
 
+import contextlib
 import functools
 import pathlib
 import tempfile
@@ -36,6 +37,12 @@ def answering(store: SqlStore, job_id: str) -> tuple[int | None, int, bool]:
     with store._engine.connect() as connection:
         number, failures, is_bypass = connection.exec_driver_sql(_ANSWERING, (job_id,)).one()
     return number, failures, bool(is_bypass)
+
+
+def be_careless(store: SqlStore) -> None:
+    """Do not wait for the disk, on the one connection that one thread uses: no test cuts power."""
+    with contextlib.closing(store._engine.raw_connection()) as connection:
+        connection.cursor().execute("PRAGMA synchronous = OFF")
 
 
 @functools.cache

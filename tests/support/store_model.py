@@ -120,7 +120,7 @@ class Model:
     def report(self, name: str, number: int, event: Event, ending: Ending | None) -> bool:
         """Whether a report counts; then what it says is so."""
         found = self.jobs[name]
-        if number != len(found.runs):
+        if number != len(found.runs) or event is Event.CLAIMED:
             return False
         run = found.runs[-1]
         target = lifecycle.target(run.status, event)

@@ -1,5 +1,6 @@
 """Small values for tests of the store: jobs, batches, reports, each told by a number or a word."""
 
+import dataclasses
 import datetime
 import hashlib
 from collections.abc import Callable, Collection
@@ -9,6 +10,7 @@ from dshpc_server.domain import job, lookup
 from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Resources
 from dshpc_server.domain.lifecycle import TRANSITIONS, Event
 from dshpc_server.store.port import (
+    ActiveAttempt,
     Attempt,
     Candidate,
     Ending,
@@ -151,13 +153,17 @@ def accept(store: Store, new: NewBatch) -> list[Row]:
     return list(write(store, lambda writer: writer.accept(new)))
 
 
+def take_over(store: Store, *dead: str) -> list[ActiveAttempt]:
+    return list(write(store, lambda writer: writer.take_over(dead)))
+
+
 def record(store: Store, *reports: Report) -> list[Attempt]:
     return list(write(store, lambda writer: writer.record(reports)))
 
 
 def claim_all(store: Store) -> list[AttemptKey]:
     claims = write(store, lambda writer: writer.claim(lambda _: True, 1000))
-    return [claim.key for claim in claims]
+    return [claim.key for claim in claims.taken]
 
 
 def end(
@@ -174,6 +180,27 @@ def end(
     assert record(store, report(name, event, number=number, at=at, ending=ending))
 
 
+def complete(store: Store, name: str, *, output: str, is_inline: bool = True) -> None:
+    """Accept a job that is new, and run it to its end with this output."""
+    accept(store, batch(f"for {name}", name))
+    ending = an_ending(f"of {name}", output=output, is_inline=is_inline)
+    end(store, name, at=later(5), ending=ending)
+
+
+def fail(
+    store: Store,
+    name: object,
+    event: Event = Event.LOST,
+    *,
+    number: int = 1,
+    retry: float | None = 0.0,
+) -> list[Attempt]:
+    """Claim whatever waits, and have this one fail; after that many seconds it is tried again."""
+    claim_all(store)
+    failed = dataclasses.replace(report(name, event, number=number), retry_after_seconds=retry)
+    return record(store, failed)
+
+
 def cancel(store: Store, *names: object, reason: str = "not needed") -> list[Attempt]:
     job_ids = [sha(name) for name in names]
     ending = an_ending("cancelled", reason=reason)
@@ -184,8 +211,15 @@ def without_output(result: bytes) -> bytes:
     return result + b", its output taken out"
 
 
-def delete_file(store: Store, file_hash: str) -> bool:
+def begin_deleting(store: Store, file_hash: str) -> bool:
     return write(store, lambda writer: writer.delete_file(file_hash, without_output))
+
+
+def delete_file(store: Store, file_hash: str) -> bool:
+    """Begin and end a deletion; the content itself is nobody's here."""
+    was_known = begin_deleting(store, file_hash)
+    write(store, lambda writer: writer.forget_file(file_hash))
+    return was_known
 
 
 def newest(store: Store, name: object) -> Attempt:

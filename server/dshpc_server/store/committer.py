@@ -3,7 +3,8 @@
 The committer owns the one thread that writes. Whatever waits when that thread is free goes into
 one transaction, so that a hundred callers pay for one commit. Changes are told on the event loop,
 commit after commit in their order, and before the callers of the same commit have their answers:
-who has an answer finds that everybody who watches has been told.
+who has an answer finds that everybody who watches has been told. Of a commit that failed nobody
+knows whether it was made all the same; that, too, is told before the answers.
 """
 
 import asyncio
@@ -34,6 +35,10 @@ class _Waiting:
     answer: asyncio.Future[Any]
 
 
+def _ignore() -> None:
+    """Nobody wants to know."""
+
+
 class Committer:
     """Gives the store its work, from one event loop; an async context manager.
 
@@ -41,10 +46,16 @@ class Committer:
     open: it belongs to whoever opened it.
     """
 
-    def __init__(self, store: Store, *, on_changes: OnChanges) -> None:
-        """`on_changes` runs on the event loop, once per commit that made or moved attempts."""
+    def __init__(
+        self, store: Store, *, on_changes: OnChanges, on_doubt: Callable[[], None] = _ignore
+    ) -> None:
+        """`on_changes` runs on the event loop, once per commit that made or moved attempts.
+
+        So does `on_doubt`, once per commit that failed and may have been made.
+        """
         self._store = store
         self._on_changes = on_changes
+        self._on_doubt = on_doubt
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._reading: set[asyncio.Future[Any]] = set()
         self._open = False
@@ -129,11 +140,19 @@ class Committer:
     ) -> None:
         """Run on the event loop: first the changes, then the answers, whatever comes of those."""
         try:
+            if any(map(_is_doubtful, answers)):
+                self._on_doubt()
             if changes:
                 self._on_changes(changes)
         finally:  # what on_changes raises goes to the loop's exception handler
             for each, answer in zip(group, answers, strict=True):
                 _resolve(each.answer, answer)
+
+
+def _is_doubtful(answer: object) -> bool:
+    """Whether this may have been committed all the same; what had no room was certainly not."""
+    is_failure = isinstance(answer, errors.UnavailableError)
+    return is_failure and not isinstance(answer, errors.NoRoomError)
 
 
 def _resolve(future: asyncio.Future[Any], answer: object) -> None:

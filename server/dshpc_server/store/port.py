@@ -5,10 +5,16 @@ Synchronous by design: the asyncio side makes one hop to the store's thread per 
 over every adapter; the docstrings here are its specification.
 
 Invariants that every adapter's schema repeats: one row per job_id; at most one attempt of a job
-that has not ended; an attempt has an end time if and only if its status is terminal; status and
-outcome words are those of `domain.job`.
+that has not ended; an attempt has an end time if and only if its status is terminal; what was
+claimed has an owner; status and outcome words are those of `domain.job`.
+
+A store is opened as one *server*. Several servers may use a shared one at the same time; each has
+a lease, by the database's clock, which it renews. Attempts are *owned* by the server that claimed
+them, and only the owner records what becomes of them, so that a server which was thought dead, and
+comes back, changes nothing. Who dies loses its attempts to the next server of its scope.
 """
 
+import contextlib
 import dataclasses
 import datetime
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -33,12 +39,23 @@ class Attempt:
     """Rises by one with every change of the job's status, over all its attempts, from 1."""
     function_hash: str
     replaced: JobStatus | None
-    """How the failed attempt before it ended, that it was submitted to make good; else None."""
+    """How the failed attempt before it ended, that it was submitted to make good; else None. A
+    retry has that of the attempt it retries."""
     created_at: datetime.datetime
     started_at: datetime.datetime | None
     ended_at: datetime.datetime | None
     result: bytes | None
     """The encoded result, opaque to the store; present if and only if the status is terminal."""
+    chain: int
+    """The number of the first of the attempts that follow on each other by retries; its own number
+    for one that a request submitted."""
+    is_retried: bool = False
+    """Ended, and retried: the next attempt of the chain stands for it."""
+
+    @property
+    def retries(self) -> int:
+        """How many automatic retries led to it."""
+        return self.key.number - self.chain
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,8 +102,8 @@ class NewBatch:
 class Row:
     """One row of a stored batch, with the attempt it speaks of as that stands now.
 
-    A row is tied to one attempt: when another batch has the job run again later, this row goes on
-    showing the attempt that answered it.
+    A row is tied to one chain: it shows that attempt of it which was not retried. When another
+    batch has the job run again later, this row goes on showing the chain that answered it.
     """
 
     index: int
@@ -112,6 +129,33 @@ class Claim:
     timeout_seconds: float
     created_at: datetime.datetime
     revision: int
+    chain: int
+
+    @property
+    def retries(self) -> int:
+        """How many automatic retries led to it."""
+        return self.key.number - self.chain
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Claims:
+    """What was taken from the queue."""
+
+    taken: Sequence[Claim]
+    next_due_seconds: float | None
+    """When the next retry that is not due yet will be; None when none waits."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ServerRecord:
+    """A server that uses the store, or did and has not been cleared away."""
+
+    server_id: str
+    scope: str
+    """Where the attempts of its engine can be accounted for."""
+    joined_at: datetime.datetime
+    is_expired: bool
+    """It has not renewed its lease: it is dead, or stopped, or cut off."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,6 +203,8 @@ class Report:
     """Kept when given and none is stored yet (a start that was never reported on its own)."""
     ending: Ending | None = None
     """Given if and only if the event leads to a terminal status."""
+    retry_after_seconds: float | None = None
+    """When another attempt is to be made by itself; None: not at all."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,6 +218,8 @@ class AttemptRecord:
     node: str
     cancel_reason: str | None
     """Why it was asked to stop; None when it was not."""
+    due_at: datetime.datetime | None = None
+    """Not started before; None for what is due from its making on."""
     index: int = 0
     """Its row's index in the batch that submitted it; see `ListPosition`."""
 
@@ -230,6 +278,22 @@ class StoreInUseError(errors.DshpcError):
         self.store = store
 
 
+class FencedError(errors.DshpcError):
+    """This server's lease was ended by another one, which has its attempts now."""
+
+    def __init__(self, server_id: str) -> None:
+        super().__init__(f"server {server_id} was taken for dead")
+        self.server_id = server_id
+
+
+class ContentGoingError(errors.DshpcError):
+    """Content that is needed is being deleted; prepared anew, the request finds it missing."""
+
+    def __init__(self, file_hash: str) -> None:
+        super().__init__(f"file '{file_hash}' is being deleted")
+        self.file_hash = file_hash
+
+
 class StoreUnusableError(errors.DshpcError):
     """What is there is damaged, of a newer version, or no store of this service. Left as it was."""
 
@@ -244,6 +308,10 @@ class Reader(Protocol):
 
     def find_attempts(self, job_ids: Collection[str]) -> Mapping[str, Attempt]:
         """The newest attempt of each of these jobs; unknown ones are left out."""
+        ...
+
+    def find_all_attempts(self, job_ids: Collection[str]) -> Sequence[Attempt]:
+        """Every attempt of these jobs, the older before the newer of each."""
         ...
 
     def preview(self, batch: NewBatch) -> Sequence[Row]:
@@ -293,7 +361,23 @@ class Reader(Protocol):
         ...
 
     def find_active(self) -> Sequence[ActiveAttempt]:
-        """Every attempt that was claimed and has not ended, oldest first."""
+        """Every attempt that this server owns and that has not ended, oldest first."""
+        ...
+
+    def find_servers(self) -> Sequence[ServerRecord]:
+        """Every server there is a record of, this one included."""
+        ...
+
+    def find_deleting(self) -> Sequence[str]:
+        """Content whose deletion has begun and was not finished."""
+        ...
+
+    def find_unused_files(self, *, before: datetime.datetime, limit: int) -> Sequence[FileRecord]:
+        """At most `limit` files last used before then, the longest unused first.
+
+        Left out is what is being deleted, and what was used since the oldest of the jobs that have
+        not ended was queued: so nothing that they or their batches refer to is among them.
+        """
         ...
 
     def find_output(self, output_hash: str) -> Attempt | None:
@@ -305,7 +389,7 @@ class Reader(Protocol):
         ...
 
     def find_file(self, file_hash: str) -> FileRecord | None:
-        """The labels of a file."""
+        """The labels of a file; None for one that is being deleted."""
         ...
 
     def find_files(self, *, after: ListPosition | None, limit: int) -> Sequence[FileRecord]:
@@ -330,12 +414,16 @@ class Writer(Protocol):
         batch, and is not older than the job's last REFRESH. New attempts are PENDING and queue by
         (batch time, index). Two servers that accept one new job at one instant store one
         attempt; both are told of it. Returns the rows in the order given. A batch_id that exists
-        is an error (`ValueError`), and nothing is stored.
+        is an error (`ValueError`), and nothing is stored. So is content among `file_hashes` that
+        is being deleted (`ContentGoingError`).
         """
         ...
 
-    def claim(self, fits: Callable[[Resources], bool], limit: int) -> Sequence[Claim]:
-        """Take PENDING attempts from the head of the queue and make them CONFIGURING.
+    def claim(self, fits: Callable[[Resources], bool], limit: int) -> Claims:
+        """Take PENDING attempts that are due from the head of the queue; make them CONFIGURING.
+
+        They are this server's from then on. What another server is just claiming is stepped over.
+        A retry keeps the place in the queue of the attempt it retries. Raises FencedError.
 
         `fits` is asked once per attempt in queue order and keeps count of what it granted; the
         first that does not fit ends the claim, so that a large job is not overtaken for ever. At
@@ -346,10 +434,23 @@ class Writer(Protocol):
     def record(self, reports: Sequence[Report]) -> Sequence[Attempt]:
         """Apply reports in order by the lifecycle table.
 
-        A report for another attempt than the newest, or one the table does not let through, is
-        dropped without effect: late and repeated reports are harmless. Returns the attempts that
-        changed, as they are after each change. An output in the content store gets its file
-        record in the same transaction.
+        A report for another attempt than the newest, for one that another server owns, or one the
+        table does not let through, is dropped without effect: late and repeated reports are
+        harmless. So is one of a claim: only `claim` makes those. An end in one of `job.FAILED`
+        with `retry_after_seconds` makes the next attempt of the chain, PENDING and due after that
+        time by the store's clock, unless the one that ended was to be stopped; whatever spoke of
+        the one that ended speaks of the new one. Returns the attempts that changed or are new, as
+        they are after each change. An output in the content store gets its file record in the same
+        transaction; no deletion begins or ends while that lasts.
+        """
+        ...
+
+    def take_over(self, dead: Collection[str]) -> Sequence[ActiveAttempt]:
+        """Make the attempts of dead servers of this server's scope its own; return those.
+
+        Dead are those named, which the caller has proof of, those whose lease has expired, and
+        those without a record. Their records go, so they cannot claim or record any more. In a
+        store for one server that is every other one. Raises FencedError.
         """
         ...
 
@@ -369,15 +470,26 @@ class Writer(Protocol):
         """Remember a file's labels; for a known hash keep the old ones and touch last_used_at.
 
         Where the old ones are empty (an output that is uploaded, too) the new ones are taken.
+        Raises ContentGoingError while it is being deleted.
         """
         ...
 
     def delete_file(self, file_hash: str, without_output: Callable[[bytes], bytes]) -> bool:
-        """Forget a file, and take it out of the results that hold it as their output.
+        """Begin to delete a file, and take it out of the results that hold it as their output.
 
         Such results become what `without_output` makes of them; their jobs have no answer any
-        more. Answers whether anything was known of it. Raises `errors.InUseError`, and nothing is
-        changed, while a job with an attempt in progress has it as an input.
+        more. Until `forget_file` no batch that needs the content is accepted, and nobody puts it:
+        between the two the content itself is removed. Beginning again is harmless. Answers whether
+        anything was known of it. Raises `errors.InUseError`, and nothing is changed, while a job
+        with an attempt in progress has it as an input.
+        """
+        ...
+
+    def forget_file(self, file_hash: str) -> bool:
+        """End a deletion, as the content goes; False when it has been ended before.
+
+        Whoever is answered True is the only one until the commit: content is removed meanwhile, so
+        that nothing is removed that was put anew after another had ended the deletion.
         """
         ...
 
@@ -390,14 +502,52 @@ class Store(Reader, Protocol):
         """The kind of store, as GetServerInfo tells it."""
         ...
 
+    @property
+    def server_id(self) -> str:
+        """As which server it is open."""
+        ...
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers may use it at the same time: then the lease is to be renewed."""
+        ...
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long a lease lasts from its last renewal."""
+        ...
+
+    def renew(self) -> None:
+        """Renew the lease. Safe from any thread, also during a write. Raises FencedError."""
+        ...
+
+    def rejoin(self) -> None:
+        """Become another server, with a new server_id, after FencedError."""
+        ...
+
+    def leave(self) -> None:
+        """End the lease: whoever is of the same scope may take the attempts over."""
+        ...
+
+    def follow(
+        self, tell: Callable[[Collection[str] | None], None]
+    ) -> contextlib.AbstractContextManager[None]:
+        """Have what *other* servers change told, until the exit, from a thread of the store's.
+
+        `tell` gets the ids of jobs whose attempts changed or are to be stopped, after the commit;
+        or None: anything may have changed, as after a connection was lost. Nothing is missed.
+        """
+        ...
+
     def write(self, works: Sequence[Callable[[Writer], T]]) -> Commit[T]:
         """Run every work in one transaction and commit; return their answers and changes.
 
         When this returns, the effects of every work that answered are durable. A work that
         raises leaves no trace and its exception stands in its place; the others are not touched.
-        A work lets the store's own errors through: they end the transaction, for all.
-        When the commit itself fails, this raises (`errors.UnavailableError`) and nothing was
-        stored. Never called from two threads at one time.
+        A work lets the store's own errors through: they end the transaction, for all. It may be
+        run more than once, when what other servers do at the same time makes that necessary.
+        When this raises (`errors.UnavailableError`) mostly nothing was stored; after a connection
+        that was lost in the commit all may be. Never called from two threads at one time.
         """
         ...
 

@@ -1,6 +1,7 @@
 """The committer: group commit, changes before answers, and an end that finishes what waits."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ def change(number: int) -> Attempt:
         key=AttemptKey(job_id=v.sha(number), number=1),
         status=JobStatus.PENDING,
         revision=number,
+        chain=1,
         function_hash=v.sha("function"),
         replaced=None,
         created_at=v.NOON,
@@ -99,6 +101,30 @@ async def test_a_work_that_raises_is_told_to_its_caller_alone(store: ScriptedSto
         gate.open()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(answer) for answer in answers] == [str, int, LookupError, RuntimeError, int]
+
+
+async def test_a_commit_that_may_have_been_made_is_told_before_its_answers(
+    store: ScriptedStore,
+) -> None:
+    told: list[str] = []
+    committer = Committer(
+        store.as_store(), on_changes=ignore, on_doubt=lambda: told.append("doubt")
+    )
+
+    async def write(error: Exception | None) -> None:
+        if error is not None:
+            store.failures.append(error)
+        with contextlib.suppress(errors.UnavailableError, OSError):
+            await committer.write(answering(1))
+        told.append("answer")
+
+    async with committer:
+        await write(errors.UnavailableError("cut off", retry_after_seconds=1))
+        assert told == ["doubt", "answer"]
+        await write(errors.NoRoomError("full", retry_after_seconds=1))
+        await write(OSError("a bug"))
+        await write(None)
+    assert told == ["doubt", *["answer"] * 4]
 
 
 async def test_a_commit_that_fails_is_told_to_all_and_the_next_one_works(

@@ -29,6 +29,7 @@ JOBS: dict[str, list[tuple[str, str, int, bytes | None]]] = {
     "silent": [("COMPLETED", "", 0, LONG)],
     "failed": [("FAILED", "", 0, LONG)],
     "again": [("TIMEOUT", "", 0, LONG), ("PENDING", "", 0, None)],
+    "running": [("RUNNING", "", 0, None)],
 }
 
 
@@ -36,13 +37,13 @@ JOBS: dict[str, list[tuple[str, str, int, bytes | None]]] = {
 def path(tmp_path: pathlib.Path) -> pathlib.Path:
     """A store of the first version with something of everything in it."""
     path = tmp_path / "store.db"
-    engine = database.engine(database.parse(path), read_only=False)
+    opened = database.connect(database.parse(path), read_only=False)
     config = alembic.config.Config()
     config.set_main_option("script_location", migrate._SCRIPTS)
-    with database.writer(engine).begin() as connection:
+    with opened.writers.begin() as connection:
         config.attributes["connection"] = connection
         alembic.command.upgrade(config, "0001")
-    engine.dispose()
+    opened.close()
     with closing(sqlite3.connect(path)) as connection:
         _fill(connection)
         connection.commit()
@@ -119,13 +120,40 @@ def test_look_ups_find_what_they_found_before(upgraded: SqlStore) -> None:
     assert [row.outcome for row in rows] == [
         *[Outcome.FOUND_COMPLETED] * 5,
         Outcome.RESUBMITTED,
-        Outcome.FOUND_IN_PROGRESS,
+        *[Outcome.FOUND_IN_PROGRESS] * 2,
         Outcome.SUBMITTED,
     ]
     assert v.claim_all(upgraded)[0].job_id == v.sha("again")
     v.record(upgraded, v.report("again", Event.SUCCEEDED, number=2))
     (then,) = v.accept(upgraded, v.batch("d", "again"))
     assert then.outcome is Outcome.FOUND_COMPLETED
+
+
+def test_what_ran_is_taken_over_and_every_attempt_is_a_chain_of_its_own(
+    upgraded: SqlStore,
+) -> None:
+    assert upgraded.find_active() == []
+    (taken,) = v.take_over(upgraded)
+    assert (taken.claim.spec, taken.status) == (v.spec("running"), JobStatus.RUNNING)
+    chains = upgraded.find_all_attempts([v.sha("again"), v.sha("running")])
+    assert [(each.chain, each.is_retried) for each in chains] == [
+        (each.key.number, False) for each in chains
+    ]
+    _, after = v.fail(upgraded, "running")
+    assert (after.key.number, after.chain) == (2, 1)
+
+
+def test_what_waited_keeps_its_place_in_the_queue(upgraded: SqlStore) -> None:
+    v.accept(upgraded, v.batch("late", "late", at=v.later(1)))
+    v.accept(upgraded, v.batch("early", "early", at=v.later(-1)))
+    claimed = [key.job_id for key in v.claim_all(upgraded)]
+    assert claimed == [v.sha(name) for name in ("early", "again", "late")]
+
+
+def test_nothing_is_being_deleted(upgraded: SqlStore) -> None:
+    assert upgraded.find_deleting() == []
+    assert v.begin_deleting(upgraded, v.sha("file"))
+    assert upgraded.find_deleting() == [v.sha("file")]
 
 
 def test_it_is_known_where_each_output_lies(upgraded: SqlStore) -> None:

@@ -21,6 +21,7 @@ def accept(
     connection: sqlalchemy.Connection, batch: NewBatch
 ) -> tuple[Sequence[Row], Sequence[Attempt]]:
     """Store a batch; return its rows and the attempts that are new. See `store.port.Writer`."""
+    files.use(connection, batch.file_hashes, batch.created_at)
     _insert_batch(connection, batch)
     decided = Decided(batch, _find_or_insert_jobs(connection, batch))
     moved = [_moved_values(job_id, found) for job_id, found in decided.moved.items()]
@@ -32,7 +33,6 @@ def accept(
     bulk.update(connection, tables.attempts, ["is_bypass"], taken_over)
     row_values = [_row_values(batch.batch_id, row) for row in decided.rows]
     bulk.insert(connection, tables.batch_rows, _NEW_ROW, row_values)
-    files.touch(connection, batch.file_hashes, batch.created_at)
     return decided.rows, [each.attempt for each in decided.new]
 
 
@@ -55,7 +55,9 @@ _NEW_ATTEMPT = (
     "timeout_seconds",
     "replaced",
     "is_bypass",
+    "chain",
     "created_at",
+    "queued_at",
     "queue_index",
 )
 _NEW_ROW = (
@@ -127,6 +129,8 @@ def _attempt_values(new: NewAttempt, created: int) -> tuple[object, ...]:
         new.candidate.timeout_seconds,
         None if attempt.replaced is None else attempt.replaced.value,
         int(new.is_bypass),
+        attempt.chain,
+        created,
         created,
         new.index,
     )
@@ -141,7 +145,7 @@ def _row_values(batch_id: str, row: Row) -> tuple[object, ...]:
         None if row.old_status is None else row.old_status.value,
         None if row.kept is None else row.kept.value,
         None if key is None else key.job_id,
-        None if key is None else key.number,
+        None if row.attempt is None else row.attempt.chain,
         row.head,
         row.rejection,
     )

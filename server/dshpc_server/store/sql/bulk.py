@@ -1,8 +1,10 @@
 """Many rows a statement: keys in lists, rows through the driver.
 
-Rows go to the driver as tuples, by statements put together here once: 10,000 new jobs take 0.3 s
-this way and 0.55 s as SQLAlchemy's inserts of dicts. The SQL is the same for every database but
-for the mark that stands for a value.
+Rows go to the driver as tuples, by statements put together here once: in SQLite 10,000 new jobs
+take 0.3 s this way and 0.55 s as SQLAlchemy's inserts of dicts. PostgreSQL gets them as one array
+for each column: one message, one answer, and locks taken in the order of the rows. What waits
+for its client in the middle of a message holds its locks no longer than in the middle of a
+transaction, which of many messages in a pipeline is not so.
 """
 
 import functools
@@ -10,9 +12,12 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy
+from sqlalchemy.dialects import postgresql
 
 # Keys in one IN list; longer lists gain nothing more.
 KEYS_PER_LIST = 500
+# Rows in one statement with arrays, so that no message grows without end.
+_ROWS_PER_STATEMENT = 2_000
 
 
 def key_lists(keys: Collection[str]) -> Iterator[Sequence[str]]:
@@ -26,7 +31,7 @@ def select(
     connection: sqlalchemy.Connection, statement: str, keys: Collection[str]
 ) -> Iterator[Sequence[Any]]:
     """Yield what a statement finds for keys, which stand in it as `{keys}`."""
-    mark = _mark(connection)
+    mark = "%s" if _has_arrays(connection) else "?"
     for each in key_lists(keys):
         marks = ", ".join([mark] * len(each))
         yield from connection.exec_driver_sql(statement.format(keys=marks), tuple(each)).all()
@@ -39,8 +44,8 @@ def insert(
     rows: Sequence[tuple[object, ...]],
 ) -> None:
     """Insert rows; each tuple holds the values of these columns."""
-    if rows:
-        connection.exec_driver_sql(_insert(table, tuple(columns), _mark(connection)), list(rows))
+    is_array = _has_arrays(connection)
+    _run(connection, _insert(table, tuple(columns), is_array=is_array), rows)
 
 
 def insert_absent(
@@ -50,10 +55,8 @@ def insert_absent(
     rows: Sequence[tuple[object, ...]],
 ) -> int:
     """Insert those rows whose key is not there yet; return how many that were."""
-    if not rows:
-        return 0
-    statement = _insert(table, tuple(columns), _mark(connection)) + " ON CONFLICT DO NOTHING"
-    return connection.exec_driver_sql(statement, list(rows)).rowcount
+    statement = _insert(table, tuple(columns), is_array=_has_arrays(connection))
+    return _run(connection, f"{statement} ON CONFLICT DO NOTHING", rows)
 
 
 def update(
@@ -63,23 +66,53 @@ def update(
     rows: Sequence[tuple[object, ...]],
 ) -> None:
     """Set these columns in rows found by their key; each tuple holds the values, then the key."""
-    if rows:
-        statement = _update(table, tuple(columns), _mark(connection))
-        connection.exec_driver_sql(statement, list(rows))
+    is_array = _has_arrays(connection)
+    _run(connection, _update(table, tuple(columns), is_array=is_array), rows)
 
 
-def _mark(connection: sqlalchemy.Connection) -> str:
-    return "?" if connection.dialect.paramstyle == "qmark" else "%s"
+def _has_arrays(connection: sqlalchemy.Connection) -> bool:
+    return connection.dialect.name == "postgresql"
+
+
+def _run(
+    connection: sqlalchemy.Connection, statement: str, rows: Sequence[tuple[object, ...]]
+) -> int:
+    """Run a statement for rows; return how many it inserted or changed."""
+    if not rows:
+        return 0
+    if not _has_arrays(connection):
+        return connection.exec_driver_sql(statement, list(rows)).rowcount
+    count = 0
+    for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+        arrays = tuple(map(list, zip(*rows[start : start + _ROWS_PER_STATEMENT], strict=True)))
+        count += connection.exec_driver_sql(statement, arrays).rowcount
+    return count
 
 
 @functools.cache
-def _insert(table: sqlalchemy.Table, columns: tuple[str, ...], mark: str) -> str:
-    marks = ", ".join([mark] * len(columns))
-    return f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608 (own names)
+def _insert(table: sqlalchemy.Table, columns: tuple[str, ...], *, is_array: bool) -> str:
+    names = ", ".join(columns)
+    if is_array:
+        return f"INSERT INTO {table.name} ({names}) SELECT * FROM {_arrays(table, columns)}"  # noqa: S608 (own names)
+    marks = ", ".join(["?"] * len(columns))
+    return f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608 (own names)
 
 
 @functools.cache
-def _update(table: sqlalchemy.Table, columns: tuple[str, ...], mark: str) -> str:
-    changes = ", ".join(f"{column} = {mark}" for column in columns)
-    key = " AND ".join(f"{column.name} = {mark}" for column in table.primary_key)
-    return f"UPDATE {table.name} SET {changes} WHERE {key}"  # noqa: S608 (own names)
+def _update(table: sqlalchemy.Table, columns: tuple[str, ...], *, is_array: bool) -> str:
+    key = tuple(column.name for column in table.primary_key)
+    if not is_array:
+        changes = ", ".join(f"{name} = ?" for name in columns)
+        found = " AND ".join(f"{name} = ?" for name in key)
+        return f"UPDATE {table.name} SET {changes} WHERE {found}"  # noqa: S608 (own names)
+    changes = ", ".join(f"{name} = new.{name}" for name in columns)
+    found = " AND ".join(f"{table.name}.{name} = new.{name}" for name in key)
+    new = f"{_arrays(table, columns + key)} AS new ({', '.join(columns + key)})"
+    return f"UPDATE {table.name} SET {changes} FROM {new} WHERE {found}"  # noqa: S608 (own names)
+
+
+def _arrays(table: sqlalchemy.Table, columns: tuple[str, ...]) -> str:
+    """Return a mark for an array of each column's kind, as a table of as many columns."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy's
+    kinds = [table.c[name].type.compile(dialect) for name in columns]
+    return f"unnest({', '.join(f'%s::{kind}[]' for kind in kinds)})"

@@ -1,87 +1,95 @@
-"""Claiming from the queue: PENDING attempts by (time of the batch, index), taken from its head."""
+"""Claiming from the queue: PENDING attempts by (time of the batch, index), taken from its head.
+
+A retry waits in its place until it is due. One that was made later than now was given its time by
+a clock that has since been set back: it is due.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import sqlalchemy
 
-from dshpc_server.domain import lifecycle
 from dshpc_server.domain.job import JobStatus, Resources
-from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import Attempt, Claim
-from dshpc_server.store.sql import bulk, columns, joins, tables
+from dshpc_server.store.port import Attempt, Claim, Claims
+from dshpc_server.store.sql import bulk, columns, database_clock, joins, servers, tables
 
 # Attempts looked at together; most claims take fewer.
 _LOOK_AHEAD = 200
+_TARGET = JobStatus.CONFIGURING
+_SECOND = database_clock.MICROSECONDS
 
 _attempts = tables.attempts.c
-_ORDER = (_attempts.created_at, _attempts.queue_index, _attempts.job_id)
+_ORDER = (_attempts.queued_at, _attempts.queue_index, _attempts.job_id)
+_now: sqlalchemy.BindParameter[int] = sqlalchemy.bindparam("now", type_=sqlalchemy.BigInteger)
+_IS_DUE = (_attempts.due_at <= _now) | (_attempts.created_at > _now)
+# The next that is not due yet is asked for with the server's record: a question less.
+_NEXT_DUE = sqlalchemy.select(sqlalchemy.func.min(_attempts.due_at)).where(
+    sqlalchemy.text("attempts.status = 'PENDING' AND attempts.due_at > 0"), _attempts.due_at > _now
+)
+_HOLD = servers.held(_NEXT_DUE.scalar_subquery())
+# What is needed to launch it, as it is once it is claimed.
+_CLAIMED = tuple(each + 1 if each is _attempts.revision else each for each in columns.CLAIM)
+_CLAIM_ENDS = len(columns.CLAIM)
+_RESOURCES = slice(len(columns.SPEC), len(columns.SPEC) + len(columns.RESOURCES))
+_COLUMNS = (*_CLAIMED, _attempts.replaced, *_ORDER)
 # The queue in its order. PENDING is written out, not a parameter: only so is its partial index
 # used. Another server's claims are stepped over, not waited for; SQLite, where the writer is
 # alone, is told nothing of that.
 _QUEUE = (
-    sqlalchemy.select(*_ORDER, *columns.RESOURCES)
-    .where(sqlalchemy.text("attempts.status = 'PENDING'"))
-    .order_by(*_ORDER)
-    .with_for_update(skip_locked=True)
-)
-_BY_KEYS = (_attempts.job_id.in_(joins.KEYS), joins.NOT_ENDED)
-_TO_CLAIMED = (
-    sqlalchemy.update(tables.attempts)
-    .where(*_BY_KEYS)
-    .values(
-        status=lifecycle.target(JobStatus.PENDING, Event.CLAIMED), revision=_attempts.revision + 1
-    )
-)
-_CLAIMED = (
-    sqlalchemy.select(*columns.CLAIM, _attempts.replaced)
+    sqlalchemy.select(*_COLUMNS)
     .select_from(joins.ATTEMPT_OF_JOB)
-    .where(*_BY_KEYS)
+    .where(sqlalchemy.text("attempts.status = 'PENDING'"), _IS_DUE)
+    .order_by(*_ORDER)
+    .with_for_update(of=tables.attempts, skip_locked=True, key_share=True)
 )
+_CHANGING = ("status", "revision", "owner")
 
 
 def claim(
-    connection: sqlalchemy.Connection, fits: Callable[[Resources], bool], limit: int
-) -> tuple[Sequence[Claim], Sequence[Attempt]]:
+    connection: sqlalchemy.Connection,
+    fits: Callable[[Resources], bool],
+    limit: int,
+    server_id: str,
+    now: int,
+) -> tuple[Claims, Sequence[Attempt]]:
     """Take attempts from the head of the queue; tell how they are now. See `store.port.Writer`."""
-    taken = []
-    for job_id, resources in _waiting(connection, limit):
-        if not fits(resources):
+    (due_at,) = servers.hold(connection, server_id, _HOLD, now=now)
+    taken: list[Claim] = []
+    changes: list[Attempt] = []
+    for row in _waiting(connection, limit, now):
+        if not fits(columns.resources(row[_RESOURCES])):
             break
-        taken.append(job_id)
-    return _make_claimed(connection, taken)
+        taken.append(columns.claim(row[:_CLAIM_ENDS]))
+        changes.append(_claimed(taken[-1], columns.STATUSES.get(row[_CLAIM_ENDS])))
+    values = [_values(each, server_id) for each in taken]
+    bulk.update(connection, tables.attempts, _CHANGING, values)
+    next_due_seconds = None if due_at is None else (due_at - now) / _SECOND
+    return Claims(taken=taken, next_due_seconds=next_due_seconds), changes
 
 
-def _waiting(connection: sqlalchemy.Connection, limit: int) -> Iterator[tuple[str, Resources]]:
+def _waiting(connection: sqlalchemy.Connection, limit: int, now: int) -> Iterator[Sequence[Any]]:
     """Walk the first of the queue, some at a time."""
     statement = _QUEUE
     while limit > 0:
-        rows = connection.execute(statement.limit(min(limit, _LOOK_AHEAD))).all()
-        for row in rows:
-            yield row.job_id, columns.resources(row[len(_ORDER) :])
+        rows = connection.execute(statement.limit(min(limit, _LOOK_AHEAD)), {"now": now}).all()
+        yield from rows
         if len(rows) < _LOOK_AHEAD:
             return
         limit -= len(rows)
-        last = tuple(rows[-1][: len(_ORDER)])
+        last = tuple(rows[-1][-len(_ORDER) :])
         statement = _QUEUE.where(sqlalchemy.tuple_(*_ORDER) > last)
 
 
-def _make_claimed(
-    connection: sqlalchemy.Connection, job_ids: Sequence[str]
-) -> tuple[Sequence[Claim], Sequence[Attempt]]:
-    found: dict[str, tuple[Claim, Attempt]] = {}
-    for keys in bulk.key_lists(job_ids):
-        connection.execute(_TO_CLAIMED, {"keys": keys})
-        for *values, replaced in connection.execute(_CLAIMED, {"keys": keys}).all():
-            claim = columns.claim(values)
-            found[claim.key.job_id] = claim, _claimed(claim, columns.STATUSES.get(replaced))
-    in_order = [found[job_id] for job_id in job_ids]
-    return [claim for claim, _ in in_order], [attempt for _, attempt in in_order]
+def _values(claim: Claim, server_id: str) -> tuple[object, ...]:
+    """Return the columns of _CHANGING, then the key."""
+    key = claim.key
+    return _TARGET.value, claim.revision, server_id, key.job_id, key.number
 
 
 def _claimed(claim: Claim, replaced: JobStatus | None) -> Attempt:
     return Attempt(
         key=claim.key,
-        status=JobStatus.CONFIGURING,
+        status=_TARGET,
         revision=claim.revision,
         function_hash=claim.spec.function_hash,
         replaced=replaced,
@@ -89,4 +97,5 @@ def _claimed(claim: Claim, replaced: JobStatus | None) -> Attempt:
         started_at=None,
         ended_at=None,
         result=None,
+        chain=claim.chain,
     )

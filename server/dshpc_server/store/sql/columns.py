@@ -47,6 +47,8 @@ ATTEMPT = (
     _attempts.revision,
     _jobs.function_hash,
     _attempts.replaced,
+    _attempts.chain,
+    _attempts.is_retried,
     _attempts.created_at,
     _attempts.started_at,
     _attempts.ended_at,
@@ -67,6 +69,7 @@ CLAIM = (
     _attempts.timeout_seconds,
     _attempts.created_at,
     _attempts.revision,
+    _attempts.chain,
 )
 ACTIVE = (*CLAIM, _attempts.status, _attempts.started_at, _attempts.cancel_reason)
 ENDING = (
@@ -85,6 +88,7 @@ RECORD = (
     _attempts.engine_job_id,
     _attempts.node,
     _attempts.cancel_reason,
+    _attempts.due_at,
     _attempts.queue_index,
 )
 ROW = (
@@ -125,7 +129,8 @@ def at_or_none(moment: int | None) -> datetime.datetime | None:
 
 def attempt(row: Sequence[Any]) -> Attempt:
     """Build an attempt from the columns of ATTEMPT."""
-    job_id, number, status, revision, function_hash, replaced, created, started, ended, result = row
+    job_id, number, status, revision, function_hash, replaced, *others = row
+    chain, is_retried, created, started, ended, result = others
     return Attempt(
         key=AttemptKey(job_id=job_id, number=number),
         status=STATUSES[status],
@@ -136,6 +141,8 @@ def attempt(row: Sequence[Any]) -> Attempt:
         started_at=at_or_none(started),
         ended_at=at_or_none(ended),
         result=result,
+        chain=chain,
+        is_retried=is_retried == 1,
     )
 
 
@@ -170,7 +177,7 @@ def resources(row: Sequence[Any]) -> Resources:
 
 def claim(row: Sequence[Any]) -> Claim:
     """Build what is needed to launch an attempt from the columns of CLAIM."""
-    number, timeout_seconds, created_at, revision = row[_RESOURCES_END:]
+    number, timeout_seconds, created_at, revision, chain = row[_RESOURCES_END:]
     return Claim(
         key=AttemptKey(job_id=row[0], number=number),
         spec=spec(row[:_SPEC_ENDS]),
@@ -178,6 +185,7 @@ def claim(row: Sequence[Any]) -> Claim:
         timeout_seconds=timeout_seconds,
         created_at=at(created_at),
         revision=revision,
+        chain=chain,
     )
 
 
@@ -225,12 +233,13 @@ def ending(row: Sequence[Any]) -> Ending | None:
 
 def record(row: Sequence[Any]) -> AttemptRecord:
     """Build everything that is known of an attempt from the columns of RECORD."""
-    engine_job_id, node, cancel_reason, index = row[_ENDING_ENDS:]
+    engine_job_id, node, cancel_reason, due_at, index = row[_ENDING_ENDS:]
     return AttemptRecord(
         attempt=attempt(row[:_ATTEMPT_ENDS]),
         ending=ending(row[_ATTEMPT_ENDS:_ENDING_ENDS]),
         engine_job_id=engine_job_id,
         node=node,
         cancel_reason=cancel_reason,
+        due_at=at(due_at) if due_at else None,
         index=index,
     )

@@ -108,6 +108,7 @@ class Decided:
             started_at=None,
             ended_at=None,
             result=None,
+            chain=number,
         )
 
 

@@ -1,25 +1,42 @@
-"""Deleting: a file is forgotten, and taken out of the results that hold it as their output."""
+"""Deleting: content is marked, and taken out of the results that hold it as their output."""
 
+import datetime
 import json
 from collections.abc import Callable
 
 import sqlalchemy
 
 from dshpc_server import errors
-from dshpc_server.store.sql import files, joins, outputs, tables
+from dshpc_server.store.sql import exclusion, files, joins, outputs, tables
 
 _jobs = tables.jobs.c
 
 
 def delete_file(
-    connection: sqlalchemy.Connection, file_hash: str, without_output: Callable[[bytes], bytes]
+    connection: sqlalchemy.Connection,
+    file_hash: str,
+    without_output: Callable[[bytes], bytes],
+    at: datetime.datetime,
 ) -> bool:
-    """Forget a file; answer whether anything was known of it. See `store.port.Writer`."""
+    """Begin to delete; answer whether anything was known of it. See `store.port.Writer`."""
+    exclusion.delete_content(connection)
     user = _find_user(connection, file_hash)
     if user is not None:
         raise errors.InUseError("file", file_hash, user=f"job '{user}'")
     was_output = outputs.take_out(connection, file_hash, without_output)
-    return files.delete(connection, file_hash) or was_output
+    return files.begin_deleting(connection, file_hash, at) or was_output
+
+
+def forget_file(connection: sqlalchemy.Connection, file_hash: str) -> bool:
+    """End a deletion; answer whether there was one to end.
+
+    What has come to name the content since it began names it no more.
+    """
+    exclusion.delete_content(connection)
+    was_deleting = files.forget(connection, file_hash)
+    if was_deleting:
+        outputs.answer_no_more(connection, file_hash)
+    return was_deleting
 
 
 def _find_user(connection: sqlalchemy.Connection, file_hash: str) -> str | None:

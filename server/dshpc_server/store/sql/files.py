@@ -6,19 +6,30 @@ from typing import Any
 
 import sqlalchemy
 
-from dshpc_server.store.port import FileRecord, ListPosition
-from dshpc_server.store.sql import bulk, columns, joins, tables
+from dshpc_server.store.port import ContentGoingError, FileRecord, ListPosition
+from dshpc_server.store.sql import bulk, columns, exclusion, joins, tables
 
 _files = tables.files.c
-_FILE = tuple(_files)
+_FILE = (
+    _files.file_hash,
+    _files.size_bytes,
+    _files.filename,
+    _files.media_type,
+    _files.created_at,
+    _files.last_used_at,
+)
 _NAMES = tuple(column.name for column in _FILE)
+_IS_DELETING = sqlalchemy.text("files.is_deleting = 1")
+_DELETING = sqlalchemy.select(_files.file_hash).where(_IS_DELETING)
 _NEWEST_FIRST = (_files.created_at, _files.file_hash)
-_LISTED = sqlalchemy.select(*_FILE).order_by(*(each.desc() for each in _NEWEST_FIRST))
+# What is being deleted is nobody's any more.
+_STAYING = sqlalchemy.select(*_FILE).where(sqlalchemy.text("files.is_deleting = 0"))
+_LISTED = _STAYING.order_by(*(each.desc() for each in _NEWEST_FIRST))
 
 
 def find(connection: sqlalchemy.Connection, file_hash: str) -> FileRecord | None:
     """Return the labels of a file."""
-    statement = sqlalchemy.select(*_FILE).where(_files.file_hash == file_hash)
+    statement = _STAYING.where(_files.file_hash == file_hash)
     row = connection.execute(statement).one_or_none()
     return None if row is None else _record(row)
 
@@ -35,7 +46,12 @@ def listed(
 
 
 def put(connection: sqlalchemy.Connection, record: FileRecord) -> FileRecord:
-    """Store labels; for a known file keep those it has, and touch it."""
+    """Store labels; for a known file keep those it has, and touch it.
+
+    Raises ContentGoingError while it is being deleted.
+    """
+    exclusion.use_content(connection)
+    _check_staying(connection, [record.file_hash])
     values = _values(record)
     if not bulk.insert_absent(connection, tables.files, _NAMES, [values]):
         _label(connection, record)
@@ -56,12 +72,25 @@ def put_outputs(
             created_at=at,
             last_used_at=at,
         )
-        for output_hash, size_bytes, at in outputs
+        # Sorted: two servers that put the same ones wait for each other, never in a circle.
+        for output_hash, size_bytes, at in sorted(outputs)
     ]
     values = [_values(record) for record in records]
     if bulk.insert_absent(connection, tables.files, _NAMES, values) < len(values):
         for record in records:
             touch(connection, [record.file_hash], record.last_used_at)
+
+
+def use(
+    connection: sqlalchemy.Connection, file_hashes: Collection[str], used_at: datetime.datetime
+) -> None:
+    """Touch content that is needed. Raises ContentGoingError when some is being deleted.
+
+    No deletion begins before the end of this transaction.
+    """
+    exclusion.use_content(connection)
+    _check_staying(connection, file_hashes)
+    touch(connection, file_hashes, used_at)
 
 
 def touch(
@@ -79,10 +108,61 @@ def touch(
         connection.execute(statement, {"keys": keys})
 
 
-def delete(connection: sqlalchemy.Connection, file_hash: str) -> bool:
-    """Forget a file; answer whether it was known."""
-    statement = sqlalchemy.delete(tables.files).where(_files.file_hash == file_hash)
+def begin_deleting(
+    connection: sqlalchemy.Connection, file_hash: str, at: datetime.datetime
+) -> bool:
+    """Mark a file as being deleted, with a record if it had none; answer whether it had one."""
+    values = _values(_unknown(file_hash, at))
+    was_known = not bulk.insert_absent(connection, tables.files, _NAMES, [values])
+    connection.execute(
+        sqlalchemy.update(tables.files).where(_files.file_hash == file_hash).values(is_deleting=1)
+    )
+    return was_known
+
+
+def deleting(connection: sqlalchemy.Connection) -> Sequence[str]:
+    """Return the files that are being deleted."""
+    return list(connection.execute(_DELETING.order_by(_files.file_hash)).scalars())
+
+
+def forget(connection: sqlalchemy.Connection, file_hash: str) -> bool:
+    """Forget a file if it is being deleted; answer whether it was."""
+    statement = sqlalchemy.delete(tables.files).where(_files.file_hash == file_hash, _IS_DELETING)
     return connection.execute(statement).rowcount > 0
+
+
+def unused(
+    connection: sqlalchemy.Connection, before: datetime.datetime, limit: int
+) -> Sequence[FileRecord]:
+    """Return files that were not used since, the longest unused first; see the port."""
+    attempts = tables.attempts.c
+    oldest = connection.execute(
+        sqlalchemy.select(sqlalchemy.func.min(attempts.queued_at)).where(joins.NOT_ENDED)
+    ).scalar_one()
+    until = columns.moment(before)
+    statement = (
+        _STAYING.where(_files.last_used_at < (until if oldest is None else min(until, oldest)))
+        .order_by(_files.last_used_at, _files.file_hash)
+        .limit(limit)
+    )
+    return [_record(row) for row in connection.execute(statement).all()]
+
+
+def _check_staying(connection: sqlalchemy.Connection, file_hashes: Collection[str]) -> None:
+    going = set(connection.execute(_DELETING).scalars()).intersection(file_hashes)
+    if going:
+        raise ContentGoingError(min(going))
+
+
+def _unknown(file_hash: str, at: datetime.datetime) -> FileRecord:
+    return FileRecord(
+        file_hash=file_hash,
+        size_bytes=0,
+        filename="",
+        media_type="",
+        created_at=at,
+        last_used_at=at,
+    )
 
 
 def _label(connection: sqlalchemy.Connection, record: FileRecord) -> None:

@@ -19,8 +19,12 @@ ANSWERING = tables.jobs.join(
     (_attempts.job_id == _jobs.job_id) & (_attempts.number == _jobs.answering_attempt),
 )
 ATTEMPT_OF_JOB = tables.attempts.join(tables.jobs, _jobs.job_id == _attempts.job_id)
+# A row shows that attempt of its chain which was not retried.
 OF_ROW = tables.batch_rows.outerjoin(
-    tables.attempts, (_attempts.job_id == _rows.job_id) & (_attempts.number == _rows.attempt)
+    tables.attempts,
+    (_attempts.job_id == _rows.job_id)
+    & (_attempts.chain == _rows.attempt)
+    & sqlalchemy.text("attempts.is_retried = 0"),
 ).outerjoin(tables.jobs, _jobs.job_id == _attempts.job_id)
 
 KEYS: sqlalchemy.BindParameter[Sequence[str]] = sqlalchemy.bindparam("keys", expanding=True)

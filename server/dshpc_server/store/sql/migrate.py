@@ -11,7 +11,7 @@ import sqlalchemy
 from dshpc_server.store.port import StoreUnusableError
 
 # The newest script; compared first, so that opening a store that is up to date costs one look.
-HEAD = "0002"
+HEAD = "0003"
 VERSION_TABLE = "dshpc_version"
 _SCRIPTS = "dshpc_server.store.sql:migrations"
 
@@ -19,9 +19,13 @@ _SCRIPTS = "dshpc_server.store.sql:migrations"
 def is_current(connection: sqlalchemy.Connection, *, store: str) -> bool:
     """Whether the database has the tables of this version.
 
-    Raises StoreUnusableError when it is somebody else's or a newer version's.
+    Looked at is the one schema that new tables come into. Raises StoreUnusableError when it is
+    somebody else's or a newer version's.
     """
-    names = sqlalchemy.inspect(connection).get_table_names()
+    schema = _schema(connection)
+    if not schema:
+        raise StoreUnusableError(store, "it has no schema that new tables could come into")
+    names = sqlalchemy.inspect(connection).get_table_names(schema=schema)
     if not names:
         return False
     if VERSION_TABLE not in names:
@@ -37,4 +41,10 @@ def upgrade(connection: sqlalchemy.Connection) -> None:
     config = alembic.config.Config()
     config.set_main_option("script_location", _SCRIPTS)
     config.attributes["connection"] = connection
+    config.attributes["schema"] = _schema(connection)
     alembic.command.upgrade(config, "head")
+
+
+def _schema(connection: sqlalchemy.Connection) -> str | None:
+    """Return where new tables come; what else is visible there may be somebody else's."""
+    return sqlalchemy.inspect(connection).default_schema_name

@@ -39,7 +39,7 @@ _ANSWER_NO_MORE = (
     .where(
         sqlalchemy.tuple_(_jobs.job_id, _jobs.answering_attempt).in_(
             sqlalchemy.select(_attempts.job_id, _attempts.number).where(
-                _attempts.output_hash == sqlalchemy.bindparam("output"), joins.WITH_OUTPUT
+                _attempts.output_hash == sqlalchemy.bindparam("output"), joins.WITH_KEPT_OUTPUT
             )
         )
     )
@@ -86,5 +86,9 @@ def take_out(
     ]
     if stripped:
         connection.execute(_TAKE_OUT, stripped)
-    answered = connection.execute(_ANSWER_NO_MORE, {"output": output_hash}).rowcount
-    return bool(stripped) or answered > 0
+    return answer_no_more(connection, output_hash) or bool(stripped)
+
+
+def answer_no_more(connection: sqlalchemy.Connection, output_hash: str) -> bool:
+    """Have nobody find what has this output in the content store; whether anybody did."""
+    return connection.execute(_ANSWER_NO_MORE, {"output": output_hash}).rowcount > 0

@@ -5,11 +5,12 @@ while a write is going on.
 """
 
 import contextlib
+import datetime
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import sqlalchemy
 
-from dshpc_server.domain import job
+from dshpc_server import clock
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.store.port import (
     ActiveAttempt,
@@ -19,23 +20,25 @@ from dshpc_server.store.port import (
     ListPosition,
     NewBatch,
     Row,
+    ServerRecord,
 )
 from dshpc_server.store.sql import (
     accepting,
     bulk,
     columns,
     database,
+    database_clock,
     files,
     jobs,
     joins,
     outputs,
+    servers,
     tables,
 )
 
 _jobs = tables.jobs.c
 _attempts = tables.attempts.c
 _rows = tables.batch_rows.c
-_CLAIMED = sorted(job.IN_PROGRESS - {JobStatus.PENDING, JobStatus.BLOCKED})
 _NEWEST_ATTEMPTS = (
     sqlalchemy.select(*columns.ATTEMPT)
     .select_from(joins.NEWEST)
@@ -45,8 +48,14 @@ _NEWEST_ATTEMPTS = (
 _ACTIVE = (
     sqlalchemy.select(*columns.ACTIVE)
     .select_from(joins.ATTEMPT_OF_JOB)
-    .where(joins.NOT_ENDED, _attempts.status.in_(_CLAIMED))
+    .where(joins.NOT_ENDED, _attempts.owner == sqlalchemy.bindparam("server"))
     .order_by(sqlalchemy.text("+attempts.created_at"), _attempts.queue_index, _attempts.job_id)
+)
+_ALL_ATTEMPTS = (
+    sqlalchemy.select(*columns.ATTEMPT)
+    .select_from(joins.ATTEMPT_OF_JOB)
+    .where(_attempts.job_id.in_(joins.KEYS))
+    .order_by(_attempts.job_id, _attempts.number)
 )
 _ROWS = sqlalchemy.select(*columns.ROW).select_from(joins.OF_ROW)
 
@@ -62,16 +71,33 @@ def newest_attempts(
     }
 
 
-class SqlReader:
-    """`store.port.Reader` over one database."""
+def active_attempts(connection: sqlalchemy.Connection, server_id: str) -> list[ActiveAttempt]:
+    """Return what this server owns and has not ended, the oldest first."""
+    rows = connection.execute(_ACTIVE, {"server": server_id}).all()
+    return [columns.active(row) for row in rows]
 
-    def __init__(self, engine: sqlalchemy.Engine) -> None:
+
+class SqlReader:
+    """`store.port.Reader` over one database, for one server."""
+
+    def __init__(self, engine: sqlalchemy.Engine, clock: clock.Clock, server_id: str) -> None:
         self._engine = engine
+        self._clock = clock
+        self._server_id = server_id
 
     def find_attempts(self, job_ids: Collection[str]) -> Mapping[str, Attempt]:
         """See the port."""
         with self._asking() as connection:
             return newest_attempts(connection, job_ids)
+
+    def find_all_attempts(self, job_ids: Collection[str]) -> Sequence[Attempt]:
+        """See the port."""
+        with self._asking() as connection:
+            return [
+                columns.attempt(row)
+                for keys in bulk.key_lists(job_ids)
+                for row in connection.execute(_ALL_ATTEMPTS, {"keys": keys}).all()
+            ]
 
     def preview(self, batch: NewBatch) -> Sequence[Row]:
         """See the port."""
@@ -132,7 +158,22 @@ class SqlReader:
     def find_active(self) -> Sequence[ActiveAttempt]:
         """See the port."""
         with self._asking() as connection:
-            return [columns.active(row) for row in connection.execute(_ACTIVE).all()]
+            return active_attempts(connection, self._server_id)
+
+    def find_servers(self) -> Sequence[ServerRecord]:
+        """See the port."""
+        with self._asking() as connection:
+            return servers.found(connection, database_clock.now(connection, self._clock))
+
+    def find_deleting(self) -> Sequence[str]:
+        """See the port."""
+        with self._asking() as connection:
+            return files.deleting(connection)
+
+    def find_unused_files(self, *, before: datetime.datetime, limit: int) -> Sequence[FileRecord]:
+        """See the port."""
+        with self._asking() as connection:
+            return files.unused(connection, before, limit)
 
     def find_output(self, output_hash: str) -> Attempt | None:
         """See the port."""

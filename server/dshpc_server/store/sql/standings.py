@@ -14,7 +14,7 @@ import sqlalchemy
 from dshpc_server.domain import job, lookup
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.store.port import Attempt, NewBatch
-from dshpc_server.store.sql import bulk, columns, joins, tables
+from dshpc_server.store.sql import bulk, columns, exclusion, joins, tables
 
 _jobs = tables.jobs.c
 _attempts = tables.attempts.c
@@ -27,8 +27,6 @@ _NEWEST = (
     .select_from(joins.NEWEST)
     .where(_jobs.job_id.in_(joins.KEYS))
 )
-# In SQLite, where a writer has the whole store, the lock is left out.
-_NEWEST_LOCKED = _NEWEST.order_by(_jobs.job_id).with_for_update(of=tables.jobs)
 _ANSWERING = (
     sqlalchemy.select(*columns.ATTEMPT)
     .select_from(joins.ANSWERING)
@@ -40,6 +38,7 @@ _is_failure = (
     & (_attempts.created_at > sqlalchemy.bindparam("after"))
     & (_attempts.number >= _jobs.counted_from)
     & (_attempts.is_bypass == 0)
+    & (_attempts.is_retried == 0)  # a chain fails once
 )
 _FAILURES = (
     sqlalchemy.select(
@@ -118,19 +117,20 @@ def find(
 ) -> Standings:
     """Return how these jobs stand for this batch; `lock` keeps other servers off them."""
     found = Standings()
-    _find_newest(connection, job_ids, found, lock=lock)
+    if lock:
+        exclusion.hold_jobs(connection, job_ids)
+    _find_newest(connection, job_ids, found)
     _count_failures(connection, found, batch)
     _strike_lost_outputs(connection, found, batch.lost_outputs)
     return found
 
 
 def _find_newest(
-    connection: sqlalchemy.Connection, job_ids: Collection[str], found: Standings, *, lock: bool
+    connection: sqlalchemy.Connection, job_ids: Collection[str], found: Standings
 ) -> None:
     answered_by_another = []
-    statement = _NEWEST_LOCKED if lock else _NEWEST
     for keys in bulk.key_lists(job_ids):
-        for row in connection.execute(statement, {"keys": keys}).all():
+        for row in connection.execute(_NEWEST, {"keys": keys}).all():
             newest = columns.attempt(row[:_ATTEMPT_ENDS])
             is_bypass, answering, counted_from = row[_ATTEMPT_ENDS:]
             job_id, is_answering = newest.key.job_id, newest.key.number == answering

@@ -1,30 +1,50 @@
-"""The SQL store: opened, written to in group commits, closed."""
+"""The SQL store: opened as one server, written to in group commits, closed."""
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Self, TypeVar
 
 import sqlalchemy
 
 from dshpc_server import clock
-from dshpc_server.store.port import Attempt, Commit, StoreUnusableError, Writer
-from dshpc_server.store.sql import database, lock, migrate, reader, writer
+from dshpc_server.store.port import Commit, StoreUnusableError, Writer
+from dshpc_server.store.sql import (
+    database,
+    database_clock,
+    migrate,
+    notices,
+    reader,
+    servers,
+    transactions,
+    writer,
+)
 
 T = TypeVar("T")
+LEASE_SECONDS = 15.0
+"""How long a server may be silent before others take its attempts over."""
 _SYSTEM_CLOCK = clock.SystemClock()
 
 
 class SqlStore(reader.SqlReader):
-    """`store.port.Store` in one SQLite file; `open` makes one."""
+    """`store.port.Store` in one database, for one server; `open` makes one."""
 
     def __init__(
-        self, engine: sqlalchemy.Engine, clock: clock.Clock, held: contextlib.ExitStack
+        self,
+        opened: database.Database,
+        clock: clock.Clock,
+        held: contextlib.ExitStack,
+        *,
+        scope: str = "",
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
-        super().__init__(engine)
-        self._writers = database.writer(engine)
-        self._clock = clock
+        super().__init__(opened.readers, clock, server_id="")
+        self._database = opened
+        self._writers = opened.writers
         self._held = held
+        self._scope = scope
+        self._lease_seconds = lease_seconds
 
     @classmethod
     def open(
@@ -33,81 +53,130 @@ class SqlStore(reader.SqlReader):
         *,
         clock: clock.Clock = _SYSTEM_CLOCK,
         read_only: bool = False,
+        scope: str = "",
+        lease_seconds: float = LEASE_SECONDS,
     ) -> Self:
         """Open a store, made or brought up to date as needed; a path names an SQLite file.
 
-        Nobody else can open it for writing until it is closed. `read_only` takes no lock and
-        changes nothing: for looking at a store that a server may be using. The clock tells when
-        something was cancelled; of all else the caller says when it was. Raises StoreInUseError,
-        StoreUnusableError, or ValueError for a URL that names no store.
+        Nobody else can open an SQLite file for writing until it is closed. `read_only` takes no
+        lock, changes nothing and is no server: for looking at a store that servers may be using.
+        `scope` says where this server's attempts can be accounted for. The clock tells when
+        something was cancelled, and in SQLite what the time is; of all else the caller says when
+        it was. Raises StoreInUseError, StoreUnusableError, or ValueError for a URL that names no
+        store.
         """
         parsed = database.parse(url)
-        name = str(parsed.database)
-        with contextlib.ExitStack() as held, _usable(name):
+        found = database.connect(parsed, read_only=read_only)
+        with contextlib.ExitStack() as held, _usable(found.name):
             if not read_only:
-                held.enter_context(lock.held(pathlib.Path(f"{name}.lock"), store=name))
-            engine = database.engine(parsed, read_only=read_only)
-            held.callback(engine.dispose)
-            _make_current(engine, name, read_only=read_only)
-            return cls(engine, clock, held.pop_all())
+                held.enter_context(found.alone())
+            held.callback(found.close)
+            _make_current(found, read_only=read_only)
+            opened = cls(
+                found, clock, contextlib.ExitStack(), scope=scope, lease_seconds=lease_seconds
+            )
+            if not read_only:
+                opened._join()
+            opened._held = held.pop_all()
+            return opened
 
     @property
     def name(self) -> str:
         """See the port."""
         return self._engine.dialect.name
 
+    @property
+    def server_id(self) -> str:
+        """See the port."""
+        return self._server_id
+
+    @property
+    def is_shared(self) -> bool:
+        """See the port."""
+        return self._engine.dialect.name != "sqlite"
+
+    @property
+    def lease_seconds(self) -> float:
+        """See the port."""
+        return self._lease_seconds
+
+    def renew(self) -> None:
+        """See the port."""
+        if not self.is_shared:
+            return
+        with database.operating(), self._writers.begin() as connection:
+            until = self._now(connection) + servers.microseconds(self._lease_seconds)
+            servers.renew(connection, self._server_id, until)
+
+    def rejoin(self) -> None:
+        """See the port."""
+        with database.operating():
+            self._join()
+
+    def leave(self) -> None:
+        """See the port."""
+        with database.operating(), self._writers.begin() as connection:
+            servers.leave(connection, self._server_id, self._now(connection))
+
+    def follow(
+        self, tell: Callable[[Collection[str] | None], None]
+    ) -> contextlib.AbstractContextManager[None]:
+        """See the port."""
+        return self._database.follow(lambda: self._server_id, tell)
+
     def write(self, works: Sequence[Callable[[Writer], T]]) -> Commit[T]:
         """See the port."""
-        answers: list[T | Exception] = []
-        changes: list[Attempt] = []
-        with database.operating(), self._writers.begin() as connection:
-            for work in works:
-                writing = writer.SqlWriter(connection, self._clock)
-                answer, changed = _attempt(connection, writing, work)
-                answers.append(answer)
-                changes += changed
-        return Commit(answers=answers, changes=changes)
+        group: transactions.GroupCommit[T] = transactions.GroupCommit(
+            self._writers, self._writing, self._announce
+        )
+        return group.run(works)
 
     def close(self) -> None:
         """See the port."""
         self._held.close()
 
+    def _join(self) -> None:
+        """Begin the record of a new server."""
+        server_id = uuid.uuid4().hex
+        with self._writers.begin() as connection:
+            if not self.is_shared:
+                servers.clear(connection)
+            lease = servers.microseconds(self._lease_seconds) if self.is_shared else None
+            servers.join(connection, server_id, self._scope, self._now(connection), lease)
+        self._server_id = server_id
 
-def _attempt(
-    connection: sqlalchemy.Connection, writing: writer.SqlWriter, work: Callable[[Writer], T]
-) -> tuple[T | Exception, Sequence[Attempt]]:
-    """Run one work behind a savepoint; give what it answered or raised, and what it changed."""
-    savepoint = connection.begin_nested()
-    try:
-        answer = work(writing)
-    except Exception as error:
-        if database.is_operational(error):
-            raise
-        savepoint.rollback()
-        return error, ()
-    savepoint.commit()
-    return answer, writing.changes
+    def _writing(self, connection: sqlalchemy.Connection) -> writer.SqlWriter:
+        return writer.SqlWriter(connection, self._clock, self._server_id)
+
+    def _announce(self, connection: sqlalchemy.Connection, job_ids: Collection[str]) -> None:
+        if self.is_shared:
+            notices.announce(connection, self._server_id, job_ids)
+
+    def _now(self, connection: sqlalchemy.Connection) -> int:
+        return database_clock.now(connection, self._clock)
 
 
-def _make_current(engine: sqlalchemy.Engine, name: str, *, read_only: bool) -> None:
-    with engine.connect() as connection:
-        current = migrate.is_current(connection, store=name)
+def _make_current(opened: database.Database, *, read_only: bool) -> None:
+    with opened.readers.connect() as connection:
+        current = migrate.is_current(connection, store=opened.name)
     if read_only:
         if not current:
-            raise StoreUnusableError(name, "its tables are of an older version")
+            raise StoreUnusableError(opened.name, "its tables are of an older version")
         return
-    database.keep_write_ahead_log(engine)
+    opened.prepare()
     if not current:
-        with database.rebuilding(engine, store=name) as connection:
-            migrate.upgrade(connection)
+        with opened.changing_tables() as connection:
+            # Another server may have been quicker.
+            if not migrate.is_current(connection, store=opened.name):
+                migrate.upgrade(connection)
 
 
 @contextlib.contextmanager
 def _usable(name: str) -> Iterator[None]:
-    """Say what is wrong with a file that SQLite cannot work with."""
+    """Say what is wrong with what cannot be worked with."""
     try:
         yield
     except sqlalchemy.exc.DatabaseError as error:
-        raise StoreUnusableError(name, str(error.orig)) from error
+        raise StoreUnusableError(name, str(error.orig).strip()) from error
     except OSError as error:
         raise StoreUnusableError(name, error.strerror or str(error)) from error

@@ -44,12 +44,29 @@ def _in_order(statuses: Iterable[JobStatus]) -> list[JobStatus]:
     return [status for status in JobStatus if status in statuses]
 
 
+# Whose these are: of nobody yet.
+_UNCLAIMED = _in_order({JobStatus.PENDING, JobStatus.BLOCKED})
+_CLAIMED = _in_order(job.IN_PROGRESS - {JobStatus.PENDING, JobStatus.BLOCKED})
 # How an attempt ends that another one can make good.
 _NOT_COMPLETED = _in_order(job.TERMINAL - {JobStatus.COMPLETED})
+_FAILED = _in_order(job.FAILED)
 
 
 # In SQLite these stay rowid tables, with an index for the key: half the time of tables that are
 # clustered by keys as wide as these (WITHOUT ROWID).
+
+servers = sqlalchemy.Table(
+    "servers",
+    metadata,
+    # Made anew at each start.
+    Column("server_id", Text, primary_key=True),
+    # Where the attempts of its engine can be accounted for.
+    Column("scope", Text, nullable=False),
+    # Both by the database's clock. A store for one server knows no lease: its lock says all.
+    Column("joined_at", BigInteger, nullable=False),
+    Column("lease_expires_at", BigInteger),
+    sqlalchemy.CheckConstraint("server_id <> ''", name="server_id_is_one"),
+)
 
 jobs = sqlalchemy.Table(
     "jobs",
@@ -97,10 +114,20 @@ attempts = sqlalchemy.Table(
     Column("replaced", Text),
     # 1: for those who asked for it alone, no answer to later look-ups.
     Column("is_bypass", Integer, nullable=False, server_default="0"),
-    # When its batch was accepted; the queue goes by (created_at, queue_index, job_id).
+    # The number of the first of the attempts that follow on each other by retries.
+    Column("chain", Integer, nullable=False),
+    # 1: ended, and the next attempt of the chain stands for it.
+    Column("is_retried", Integer, nullable=False, server_default="0"),
+    # The server that claimed it.
+    Column("owner", Text),
     Column("created_at", BigInteger, nullable=False),
+    # When the batch that submitted the chain was accepted; the queue goes by (queued_at,
+    # queue_index, job_id), and a retry has the place of the attempt it retries.
+    Column("queued_at", BigInteger, nullable=False),
     # The row's index in that batch.
     Column("queue_index", Integer, nullable=False),
+    # Not claimed before, by the database's clock; 0 for all but retries.
+    Column("due_at", BigInteger, nullable=False, server_default="0"),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
     Column("exit_code", Integer),
@@ -137,6 +164,16 @@ attempts = sqlalchemy.Table(
         name="replaced_what_failed",
     ),
     sqlalchemy.CheckConstraint("is_bypass = 0 OR is_bypass = 1", name="is_bypass_or_not"),
+    sqlalchemy.CheckConstraint("chain BETWEEN 1 AND number", name="chain_began_before"),
+    sqlalchemy.CheckConstraint(
+        f"is_retried = 0 OR (is_retried = 1 AND {_one_of('status', _FAILED)})",
+        name="is_retried_when_failed",
+    ),
+    sqlalchemy.CheckConstraint(
+        f"(owner IS NULL AND NOT {_one_of('status', _CLAIMED)})"
+        f" OR (owner IS NOT NULL AND NOT {_one_of('status', _UNCLAIMED)})",
+        name="owner_when_claimed",
+    ),
     sqlalchemy.CheckConstraint(
         "output_is_inline = 0 OR (output_is_inline = 1 AND output_hash <> '')",
         name="output_is_inline_or_not",
@@ -154,11 +191,27 @@ sqlalchemy.Index(
 # The queue, in its order.
 sqlalchemy.Index(
     "ix_attempts_queue",
-    attempts.c.created_at,
+    attempts.c.queued_at,
     attempts.c.queue_index,
     attempts.c.job_id,
     sqlite_where=sqlalchemy.text("status = 'PENDING'"),
     postgresql_where=sqlalchemy.text("status = 'PENDING'"),
+)
+# The retries that wait.
+sqlalchemy.Index(
+    "ix_attempts_due",
+    attempts.c.due_at,
+    sqlite_where=sqlalchemy.text("status = 'PENDING' AND due_at > 0"),
+    postgresql_where=sqlalchemy.text("status = 'PENDING' AND due_at > 0"),
+)
+# Of at most one attempt of a chain nothing came after it.
+sqlalchemy.Index(
+    "uq_attempts_chain",
+    attempts.c.job_id,
+    attempts.c.chain,
+    unique=True,
+    sqlite_where=sqlalchemy.text("is_retried = 0 AND chain < number"),
+    postgresql_where=sqlalchemy.text("is_retried = 0 AND chain < number"),
 )
 # Which attempt has this output, and where.
 sqlalchemy.Index(
@@ -205,7 +258,7 @@ batch_rows = sqlalchemy.Table(
     Column("old_status", Text),
     # Why an earlier failure is the answer.
     Column("kept", Text),
-    # The attempt that answers the row, for good; NULL when the row names no job.
+    # The chain of attempts that answers the row, for good; NULL when the row names no job.
     Column("job_id", Text),
     Column("attempt", Integer),
     # The part of the answer that never changes, encoded; opaque here.
@@ -243,7 +296,19 @@ files = sqlalchemy.Table(
     Column("media_type", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("last_used_at", BigInteger, nullable=False),
+    # 1: it is being deleted; nobody may use it any more.
+    Column("is_deleting", Integer, nullable=False, server_default="0"),
     sqlalchemy.CheckConstraint("length(file_hash) = 64", name="file_hash_is_a_hash"),
+    sqlalchemy.CheckConstraint("is_deleting = 0 OR is_deleting = 1", name="is_deleting_or_not"),
 )
 # Listed, the newest first.
 sqlalchemy.Index("ix_files_listed", files.c.created_at, files.c.file_hash)
+# The longest unused first.
+sqlalchemy.Index("ix_files_used", files.c.last_used_at, files.c.file_hash)
+# Few at any time.
+sqlalchemy.Index(
+    "ix_files_deleting",
+    files.c.file_hash,
+    sqlite_where=sqlalchemy.text("is_deleting = 1"),
+    postgresql_where=sqlalchemy.text("is_deleting = 1"),
+)

@@ -6,17 +6,42 @@ import sqlalchemy
 
 from dshpc_server import clock
 from dshpc_server.domain.job import Resources
-from dshpc_server.store.port import Attempt, Claim, Ending, FileRecord, NewBatch, Report, Row
-from dshpc_server.store.sql import accepting, cancelling, claiming, deleting, files, recording
+from dshpc_server.store.port import (
+    ActiveAttempt,
+    Attempt,
+    Claims,
+    Ending,
+    FileRecord,
+    NewBatch,
+    Report,
+    Row,
+)
+from dshpc_server.store.sql import (
+    accepting,
+    cancelling,
+    claiming,
+    database_clock,
+    deleting,
+    files,
+    reader,
+    recording,
+    servers,
+)
 
 
 class SqlWriter:
-    """`store.port.Writer` for one work; remembers which attempts it made and moved."""
+    """`store.port.Writer` for one work of one server."""
 
-    def __init__(self, connection: sqlalchemy.Connection, clock: clock.Clock) -> None:
+    def __init__(
+        self, connection: sqlalchemy.Connection, clock: clock.Clock, server_id: str
+    ) -> None:
         self._connection = connection
         self._clock = clock
+        self._server_id = server_id
         self.changes: list[Attempt] = []
+        """The attempts that were made or moved."""
+        self.touched: set[str] = set()
+        """The jobs of which other servers are to be told besides."""
 
     def accept(self, batch: NewBatch) -> Sequence[Row]:
         """See the port."""
@@ -24,25 +49,37 @@ class SqlWriter:
         self.changes += new
         return rows
 
-    def claim(self, fits: Callable[[Resources], bool], limit: int) -> Sequence[Claim]:
+    def claim(self, fits: Callable[[Resources], bool], limit: int) -> Claims:
         """See the port."""
-        claims, changes = claiming.claim(self._connection, fits, limit)
+        claims, changes = claiming.claim(
+            self._connection, fits, limit, self._server_id, self._now()
+        )
         self.changes += changes
         return claims
 
     def record(self, reports: Sequence[Report]) -> Sequence[Attempt]:
         """See the port."""
-        changes = recording.record(self._connection, reports)
+        changes = recording.record(self._connection, reports, self._server_id, self._now)
         self.changes += changes
         return changes
+
+    def take_over(self, dead: Collection[str]) -> Sequence[ActiveAttempt]:
+        """See the port."""
+        before = reader.active_attempts(self._connection, self._server_id)
+        servers.take_over(self._connection, self._server_id, dead, self._now())
+        own = {attempt.claim.key for attempt in before}
+        now = reader.active_attempts(self._connection, self._server_id)
+        return [attempt for attempt in now if attempt.claim.key not in own]
 
     def cancel(
         self, job_ids: Collection[str], reason: str, end: Callable[[Attempt], Ending]
     ) -> Sequence[Attempt]:
         """See the port."""
-        at = self._clock.now()
-        newest, changes = cancelling.cancel(self._connection, job_ids, reason, end, at)
+        newest, changes = cancelling.cancel(
+            self._connection, job_ids, reason, end, self._clock.now(), self._server_id, self._now
+        )
         self.changes += changes
+        self.touched.update(job_ids)
         return newest
 
     def put_file(self, record: FileRecord) -> FileRecord:
@@ -51,4 +88,12 @@ class SqlWriter:
 
     def delete_file(self, file_hash: str, without_output: Callable[[bytes], bytes]) -> bool:
         """See the port."""
-        return deleting.delete_file(self._connection, file_hash, without_output)
+        at = self._clock.now()
+        return deleting.delete_file(self._connection, file_hash, without_output, at)
+
+    def forget_file(self, file_hash: str) -> bool:
+        """See the port."""
+        return deleting.forget_file(self._connection, file_hash)
+
+    def _now(self) -> int:
+        return database_clock.now(self._connection, self._clock)
