@@ -120,6 +120,7 @@ class EngineProcessSuite:
             end = await told.end_of(launch.key)
         assert isinstance(end, port.NotStarted)
         assert end.reason == "command not found: no-such-command"
+        assert end.is_permanent
 
     async def test_a_script_that_is_missing_fails_as_its_command_says(
         self, engine: port.Engine, launches: engine_launches.Launches

@@ -140,6 +140,61 @@ class EngineSuite:
             await told.exit_of(second.key)
         assert engine_launches.runs_of(first) == 2
 
+    async def test_recovering_what_is_watched_changes_nothing(
+        self, engine: port.Engine, launches: engine_launches.Launches
+    ) -> None:
+        launch = launches.acting(sleep_seconds=0.3)
+        async with engine_told.running(engine) as told:
+            await engine.submit_many([launch])
+            await engine.recover([(launch.key, launch.folder)])
+            await told.start_of(launch.key)
+            await engine.recover([(launch.key, launch.folder)])
+            await told.exit_of(launch.key)
+        assert [type(fact) for fact in told.facts] == [port.Started, port.Exited]
+        assert engine_launches.runs_of(launch) == 1
+
+    async def test_an_end_is_told_again_to_who_recovers_the_attempt(
+        self, engine: port.Engine, launches: engine_launches.Launches
+    ) -> None:
+        launch = launches.acting(exit_code=4)
+        async with engine_told.running(engine) as told:
+            await engine.submit_many([launch])
+            first = await told.exit_of(launch.key)
+            await engine.recover([(launch.key, launch.folder)])
+            await engine_told.eventually(lambda: len(told.ends(launch.key)) == 2)
+        assert told.ends(launch.key) == [first, first]
+        assert engine_launches.runs_of(launch) == 1
+
+    async def test_a_forgotten_attempt_runs_on_and_nothing_is_told_of_it(
+        self, engine: port.Engine, launches: engine_launches.Launches
+    ) -> None:
+        forgotten, other = launches.acting(sleep_seconds=0.2), launches.acting(sleep_seconds=0.6)
+        async with engine_told.running(engine) as told:
+            await engine.submit_many([forgotten, other])
+            await told.start_of(forgotten.key)
+            await engine.forget([forgotten.key, AttemptKey(job_id="f" * 64, number=7)])
+            await engine.cancel_many([forgotten.key])
+            await told.exit_of(other.key)
+            assert not told.ends(forgotten.key)
+            await engine.recover([(forgotten.key, forgotten.folder)])
+            end = await told.exit_of(forgotten.key)
+        assert (end.exit_code, end.cause) == (0, port.Cause.NONE)
+        assert engine_launches.runs_of(forgotten) == 1
+
+    async def test_a_forgotten_attempt_can_be_taken_up_while_it_runs(
+        self, engine: port.Engine, launches: engine_launches.Launches
+    ) -> None:
+        launch = launches.acting(sleep_seconds=600)
+        async with engine_told.running(engine) as told:
+            await engine.submit_many([launch])
+            start = await told.start_of(launch.key)
+            await engine.forget([launch.key])
+            await engine.recover([(launch.key, launch.folder)])
+            await engine_told.eventually(lambda: len(told.starts(launch.key)) == 2)
+            await engine.cancel_many([launch.key])
+            await told.exit_of(launch.key)
+        assert told.starts(launch.key) == [start, start]
+
     async def test_many_at_once_all_end_each_once(
         self, engine: port.Engine, launches: engine_launches.Launches
     ) -> None:

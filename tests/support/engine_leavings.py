@@ -13,7 +13,7 @@ def processes_of(folder: pathlib.Path) -> set[int]:
     found = set()
     for pid in processes.table():
         workspace = processes.workspace_of(pid) or ""
-        if workspace.startswith(f"{folder}/") or _serves(pid, folder):
+        if workspace.startswith(f"{folder}/") or serves(pid, folder):
             found.add(pid)
     return found
 
@@ -39,7 +39,8 @@ def await_none(folder: pathlib.Path) -> set[int]:
     return left
 
 
-def _serves(pid: int, folder: pathlib.Path) -> bool:
+def serves(pid: int, folder: pathlib.Path) -> bool:
+    """Whether a process is a runner that serves in the folder."""
     try:
         words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:

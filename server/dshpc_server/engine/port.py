@@ -91,6 +91,8 @@ class NotStarted:
     key: AttemptKey
     at: datetime.datetime
     reason: str
+    is_permanent: bool = False
+    """Trying again cannot help: no such command, the method's version is gone."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +125,14 @@ class Engine(Protocol):
         """The kind of engine, as GetServerInfo and Job.engine tell it."""
         ...
 
+    @property
+    def scope(self) -> str:
+        """Where its attempts can be accounted for.
+
+        A server whose engine has the same scope may take over the attempts of a dead one.
+        """
+        ...
+
     def capacity(self) -> Capacity:
         """What all running attempts together may use. Admission is the caller's."""
         ...
@@ -152,16 +162,29 @@ class Engine(Protocol):
     async def cancel_many(self, keys: Sequence[AttemptKey]) -> None:
         """Stop these attempts with everything they started; the end comes as a fact.
 
-        Unknown and ended ones are passed over.
+        Those that are not watched (never submitted or recovered here, ended, forgotten) are passed
+        over.
         """
         ...
 
     async def recover(self, attempts: Sequence[tuple[AttemptKey, pathlib.Path]]) -> None:
-        """Take up attempts of an earlier server by key and folder; called once, before the rest.
+        """Take up attempts by key and folder: an earlier server's, another's, or one's own again.
 
-        Those still running are watched again; those with an exit on record are reported Exited;
-        those that cannot be accounted for have what is left of them stopped and are reported
-        Lost. Methods may have written to their folders: what is no whole and true record of this
-        very attempt is none.
+        Those still running are watched; those with an exit on record are reported Exited; those
+        that cannot be accounted for have what is left of them stopped and are reported Lost. One
+        that was never started is Lost, too, and is not started any more, even if a server that
+        was slow submits it after that. Methods may have written to their folders: what is no
+        whole and true record of this very attempt is none.
+
+        Nothing happens for attempts that are watched already. Several servers of one scope may do
+        this for the same attempts, and while their submitter lives: all of them are told.
+        """
+        ...
+
+    async def forget(self, keys: Sequence[AttemptKey]) -> None:
+        """Stop watching these attempts without touching what runs; somebody else owns them now.
+
+        Nothing is told of them any more, except by a report that is being made. `recover` and
+        `submit_many` take them up anew.
         """
         ...

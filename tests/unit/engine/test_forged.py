@@ -13,7 +13,16 @@ from hypothesis import strategies
 
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.engine import port
-from dshpc_server.engine.local import contract, facts, ledger, leftovers, processes, records, wire
+from dshpc_server.engine.local import (
+    census,
+    contract,
+    facts,
+    ledger,
+    leftovers,
+    processes,
+    records,
+    wire,
+)
 from dshpc_server.engine.local.engine import LocalEngine
 
 KEY = AttemptKey(job_id="a" * 64, number=1)
@@ -72,7 +81,7 @@ def contents() -> strategies.SearchStrategy[bytes]:
 
 @pytest.fixture(autouse=True)
 def _nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "table", dict)
+    monkeypatch.setattr(census.Census, "look", lambda _, __: _look({}, ""))
 
 
 @contextlib.contextmanager
@@ -129,9 +138,9 @@ async def test_a_server_that_is_told_anything_goes_on(told: list[object]) -> Non
     )
     await engine.recover([(KEY, pathlib.Path("/none/attempt"))])
     engine._take(news)
-    assert all(fact.key == KEY for fact in engine._facts)
+    assert all(fact.key == KEY for _, fact in engine._facts)
     engine._take([EXITED])
-    ends = [fact for fact in engine._facts if not isinstance(fact, port.Started)]
+    ends = [fact for _, fact in engine._facts if not isinstance(fact, port.Started)]
     assert len(ends) == 1
 
 
@@ -169,12 +178,16 @@ def test_an_end_of_something_that_still_ran_is_not_true(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records.write_exit(str(tmp_path), EXITED)
-    seen = itertools.chain([{7: processes.Process(7, 1, 7, 1)}], itertools.repeat({}))
+    seven = {7: processes.Process(7, 1, 7, 1)}
+    seen = itertools.chain([seven, seven], itertools.repeat({}))
     killed: list[processes.Process] = []
-    monkeypatch.setattr(processes, "table", lambda: next(seen))
-    monkeypatch.setattr(processes, "workspace_of", lambda _pid: f"{tmp_path}/workspace")
+    frozen: list[processes.Process] = []
+    workspace = f"{tmp_path}/workspace"
+    monkeypatch.setattr(census.Census, "look", lambda _, __: _look(next(seen), workspace))
     monkeypatch.setattr(processes, "kill", killed.extend)
+    monkeypatch.setattr(processes, "freeze", frozen.extend)
     fact = _accounted(tmp_path)
+    assert [process.pid for process in frozen] == [7]
     assert [process.pid for process in killed] == [7]
     assert fact["fact"] == "lost"
     assert "it still ran" in fact["reason"]
@@ -215,6 +228,12 @@ def test_the_causes_of_the_wire_are_those_of_the_port() -> None:
 
 
 _DIED = "the runner that watched it died, and "
+
+
+def _look(table: dict[int, processes.Process], workspace: str) -> census.Look:
+    """A whole look at these processes, all of one attempt."""
+    mark = processes.Mark(workspace, is_hidden=False)
+    return census.Look(table=table, marks=dict.fromkeys(table, mark), is_whole=True)
 
 
 def _accounted(folder: pathlib.Path) -> wire.Fact:

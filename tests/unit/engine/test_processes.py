@@ -10,11 +10,13 @@ import pytest
 
 from dshpc_server.engine.local import processes
 from dshpc_server.engine.local.processes import Process
+from support import engine_staying
 
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["sleep", "600"], env={"JOB_WORKSPACE": "/w"}) as child:
+        engine_staying.wait_until_shown(child.pid)
         yield child
         child.kill()
 
@@ -68,6 +70,18 @@ def test_a_process_that_has_the_pid_of_another_is_not_killed(
     processes.kill([seen])
     assert sleeper.wait() == -signal.SIGKILL
     processes.kill([seen])
+
+
+def test_a_process_that_is_frozen_can_still_be_killed(
+    sleeper: subprocess.Popen[bytes],
+) -> None:
+    seen = processes.look_up(sleeper.pid)
+    assert seen is not None
+    processes.freeze([seen._replace(start_time=seen.start_time - 1), seen])
+    _, status = os.waitpid(sleeper.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    processes.kill([seen])
+    assert sleeper.wait() == -signal.SIGKILL
 
 
 def test_shared_memory_is_divided_in_the_exact_figure() -> None:

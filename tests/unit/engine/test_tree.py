@@ -49,21 +49,21 @@ def test_an_orphan_in_the_middle_of_an_exec_is_not_taken_for_nobodys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     child = Process(9, 1, 9, 0)
-    environments = {9: False}
+    hidden, seen = processes.Mark(None, is_hidden=True), processes.Mark(None, is_hidden=False)
+    marks = {9: hidden}
     killed: list[int] = []
     now = [0.0]
     monkeypatch.setattr(processes, "table", lambda: {9: child})
     monkeypatch.setattr(processes, "own_children", lambda: {9})
-    monkeypatch.setattr(processes, "workspace_of", lambda _: None)
-    monkeypatch.setattr(processes, "shows_environment", environments.__getitem__)
+    monkeypatch.setattr(processes, "mark_of", marks.__getitem__)
     monkeypatch.setattr(processes, "kill", lambda them: killed.extend(one.pid for one in them))
     scanned = tree.ScannedTree(list, clock=lambda: now[0])
     ended = _attempt(5, 0)
     assert not scanned.is_gone(ended)
     assert killed == []
-    environments[9] = True  # the exec is over, and it still bears no mark
+    now[0] = 2.0  # longer than any exec
     assert not scanned.is_gone(ended)
     assert killed == [9]
-    environments[9], killed[:], now[0] = False, [], 2.0  # it has no environment at all
+    marks[9], killed[:] = seen, []  # the exec is over, and it bears no mark
     assert not scanned.is_gone(ended)
     assert killed == [9]

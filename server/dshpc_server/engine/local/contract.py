@@ -76,7 +76,9 @@ def fact_of(fact: wire.Fact, key: AttemptKey, folder: pathlib.Path, node: str) -
                 stderr=folder / "stderr",
             )
         case "not_started":
-            return port.NotStarted(key=key, at=at, reason=fact["reason"])
+            # Runners before this one did not say so.
+            is_permanent = fact.get("is_permanent") is True
+            return port.NotStarted(key=key, at=at, reason=fact["reason"], is_permanent=is_permanent)
         case _:
             return port.Lost(key=key, at=at, reason=fact["reason"])
 

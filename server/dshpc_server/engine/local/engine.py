@@ -1,5 +1,8 @@
 """`LocalEngine`: attempts on this machine, by way of a runner that outlives the server.
 
+The servers of one node that share a data folder share the runner: its folder is theirs together,
+and each is told of the attempts that it watches, whoever submitted them.
+
 It holds no truth: what it knows of an attempt it asks of the runner anew with every connection.
 When the runner dies, another is started and asked about every unfinished attempt; what cannot be
 accounted for is ended and told as lost. `healthy()` is false meanwhile, and attempts submitted
@@ -11,6 +14,7 @@ import dataclasses
 import os
 import pathlib
 import platform
+import re
 from collections.abc import Mapping, Sequence
 
 import structlog
@@ -38,12 +42,17 @@ class _Watched:
     has_ended: bool = False
 
 
+def folder_name() -> str:
+    """Return the name of the engine's folder on this node; the data may be other nodes', too."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", platform.node()).strip(".") or "node"
+
+
 class LocalEngine:
     """The `Engine` of one machine.
 
-    `folder` is the engine's own: the runner's socket, lock and log are there, for the owner alone.
-    `environment` is the server's; methods see PATH and TZ of it. `confinement` none makes the
-    runner do without control groups.
+    `folder` is that of this node (`folder_name`): the runner's socket, lock and log are there, for
+    the owner alone. `environment` is the server's; methods see PATH and TZ of it. `confinement`
+    none makes the runner do without control groups.
     """
 
     def __init__(
@@ -62,7 +71,7 @@ class LocalEngine:
         self._hello: wire.Hello | None = None
         self._connection: connection.Connection | None = None
         self._watched: dict[str, _Watched] = {}
-        self._facts: list[port.Fact] = []
+        self._facts: list[tuple[_Watched, port.Fact]] = []
         self._has_facts = asyncio.Event()
 
     @property
@@ -79,6 +88,11 @@ class LocalEngine:
     def runner_pid(self) -> int | None:
         """The runner's process id; None while there is no connection."""
         return self._hello["pid"] if self._hello and self._connection else None
+
+    @property
+    def scope(self) -> str:
+        """This node: processes can be looked up where they run, and nowhere else."""
+        return f"local/{folder_name()}"
 
     def capacity(self) -> port.Capacity:
         """What all attempts together may use."""
@@ -112,15 +126,24 @@ class LocalEngine:
         names = [name for name in map(contract.name_of, keys) if name in self._watched]
         for name in names:
             self._watched[name].is_cancelled = True
-        await self._send([{"cancel": names}])
+        await self._send([{"cancel": names}] if names else [])
 
     async def recover(self, attempts: Sequence[tuple[AttemptKey, pathlib.Path]]) -> None:
-        """Take up attempts of an earlier server. See the port."""
+        """Take up attempts by key and folder. See the port."""
+        adopted: list[wire.Adoption] = []
         for key, folder in attempts:
-            watched = _Watched(key=key, folder=folder.absolute(), job=None)
-            self._watched.setdefault(contract.name_of(key), watched)
-        if self._connection is not None:
-            self._connection.send(self._everything())
+            name = contract.name_of(key)
+            if name not in self._watched:
+                watched = _Watched(key=key, folder=folder.absolute(), job=None)
+                self._watched[name] = watched
+                adopted.append({"name": name, "folder": str(watched.folder)})
+        if self._connection is not None and adopted:
+            self._connection.send([{"adopt": adopted}])
+
+    async def forget(self, keys: Sequence[AttemptKey]) -> None:
+        """Stop watching these attempts. See the port."""
+        for key in keys:
+            self._watched.pop(contract.name_of(key), None)
 
     async def _send(self, orders: Sequence[wire.Order]) -> None:
         if self._connection is not None:
@@ -191,21 +214,27 @@ class LocalEngine:
                 watched.job = None
             else:
                 watched.has_ended = True
-            self._facts.append(contract.fact_of(fact, watched.key, watched.folder, self._node))
+            told = contract.fact_of(fact, watched.key, watched.folder, self._node)
+            self._facts.append((watched, told))
         self._has_facts.set()
 
     async def _deliver(self, report: port.Report) -> None:
         while True:
             await self._has_facts.wait()
-            facts = self._facts[:]
-            if facts:
-                await report(facts)
-            del self._facts[: len(facts)]
-            for fact in facts:
-                if not isinstance(fact, port.Started):
+            count = len(self._facts)
+            told = [(one, fact) for one, fact in self._facts if self._is_current(one)]
+            if told:
+                await report([fact for _, fact in told])
+            del self._facts[:count]
+            for one, fact in told:
+                # One that was forgotten and taken up again meanwhile is told its end again.
+                if not isinstance(fact, port.Started) and self._is_current(one):
                     del self._watched[contract.name_of(fact.key)]
             if not self._facts:
                 self._has_facts.clear()
+
+    def _is_current(self, watched: _Watched) -> bool:
+        return self._watched.get(contract.name_of(watched.key)) is watched
 
     def _runner_environment(self) -> dict[str, str]:
         # Nothing else of the server's own: what is in its environment may be secret.

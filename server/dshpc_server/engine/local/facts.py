@@ -1,5 +1,6 @@
 """The facts a runner tells, as they stand on the wire and in `exit.json`."""
 
+import errno
 import os
 import time
 
@@ -10,6 +11,20 @@ _REASON_LIMIT = 2000
 """A manifest's command may be as long as it likes; a record has 64 KiB."""
 _KILLED = -9
 """How `os.waitstatus_to_exitcode` spells SIGKILL."""
+_PERMANENT = frozenset(
+    {
+        errno.E2BIG,
+        errno.EACCES,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOEXEC,
+        errno.ENOTDIR,
+        errno.EPERM,
+    }
+)
+"""What is wrong with a command or its folder, and stays so. The others are shortages."""
 
 
 def started(attempt: Attempt) -> wire.Fact:
@@ -64,6 +79,7 @@ def not_started(name: str, error: OSError | ValueError) -> wire.Fact:
         "name": name,
         "at": time.time(),
         "reason": (reason or str(error))[:_REASON_LIMIT],
+        "is_permanent": not isinstance(error, OSError) or error.errno in _PERMANENT,
     }
 
 

@@ -19,6 +19,7 @@ import sys
 import time
 import types
 
+from dshpc_server import crashing
 from dshpc_server.engine.local import channel, confinement, supervisor, wire, workspaces
 from dshpc_server.engine.local.attempt import Attempt
 
@@ -35,6 +36,7 @@ def main() -> None:
     """Become the runner of a folder."""
     # Who sends it to all that is called dshpc_server does not mean us. Methods get the default.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    crashing.arm(os.environ.get(crashing.RUNNER_VARIABLE, ""))
     folder, kind = _arguments(sys.argv[1:])
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

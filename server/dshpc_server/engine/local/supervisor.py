@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 
+from dshpc_server import crashing
 from dshpc_server.engine.local import (
     facts,
     ledger,
@@ -129,6 +130,7 @@ class Supervisor:
         except (OSError, ValueError) as error:
             self._ledger.record(job["folder"], facts.not_started(job["name"], error))
             return
+        crashing.point("runner.spawned")
         self._running[attempt.name] = self._by_pid[attempt.pid] = attempt
         self._overruns.watch(attempt)
         self._ledger.tell(facts.started(attempt))

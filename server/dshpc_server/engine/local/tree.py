@@ -16,7 +16,7 @@ from dshpc_server.engine.local.attempt import NO_SLOT, Attempt, Slot
 
 _PR_SET_CHILD_SUBREAPER = 36
 _UNCLEAR_SECONDS = 1.0
-"""Longer than any exec: who shows no environment after this has none."""
+"""Longer than any exec: who shows no mark after this has none."""
 
 
 class Tree(Protocol):
@@ -73,7 +73,7 @@ class ScannedTree:
         """All attempts whose processes may live."""
         self._clock = clock
         self._first_seen: dict[processes.Process, float] = {}
-        """When each orphan that seems to be nobody's was seen first."""
+        """When each orphan that shows no mark, as in the middle of an exec, was seen first."""
 
     def enter(self) -> Slot:
         """Do nothing: descent is enough."""
@@ -83,7 +83,7 @@ class ScannedTree:
         """The main process while it lives, orphans of its, and all their descendants."""
         table = processes.table()
         orphans = self._orphans() & table.keys()
-        owned = {pid for pid in orphans if self._owner(table[pid]) is attempt}
+        owned = {pid for pid in orphans if self._whose(table[pid])[0] is attempt}
         # A main process that was reaped has given its number back.
         main = {attempt.pid} if attempt.wait_status is None else set()
         return processes.with_descendants(table, main | owned)
@@ -100,26 +100,18 @@ class ScannedTree:
             return True
         table = processes.table()
         orphans = self._orphans() & table.keys()
-        owners = {pid: self._owner(table[pid]) for pid in orphans}
-        unclear = self._unclear({table[pid] for pid in orphans if owners[pid] is None})
-        doomed = {pid for pid in orphans if owners[pid] in (attempt, None)} - unclear
+        whose = {pid: self._whose(table[pid]) for pid in orphans}
+        unclear = self._unclear({table[pid] for pid in orphans if whose[pid][1]})
+        doomed = {pid for pid in orphans if whose[pid][0] in (attempt, None)} - unclear
         family = processes.with_descendants(table, doomed)
         processes.kill([table[pid] for pid in family])
         return not family and not unclear
 
-    def _unclear(self, nobodys: set[processes.Process]) -> set[int]:
-        """Those that show no environment yet.
-
-        In the middle of an exec a process hides all marks, and may be another attempt's.
-        """
+    def _unclear(self, hidden: set[processes.Process]) -> set[int]:
+        """Those that have not hidden their marks for long; they may be another attempt's."""
         now = self._clock()
-        self._first_seen = {each: self._first_seen.get(each, now) for each in nobodys}
-        return {
-            each.pid
-            for each in nobodys
-            if now - self._first_seen[each] < _UNCLEAR_SECONDS
-            and not processes.shows_environment(each.pid)
-        }
+        self._first_seen = {each: self._first_seen.get(each, now) for each in hidden}
+        return {each.pid for each in hidden if now - self._first_seen[each] < _UNCLEAR_SECONDS}
 
     def leave(self, slot: Slot) -> None:
         """Do nothing."""
@@ -131,10 +123,11 @@ class ScannedTree:
         mains = {attempt.pid for attempt in self._running() if attempt.wait_status is None}
         return processes.own_children() - mains
 
-    def _owner(self, process: processes.Process) -> Attempt | None:
-        workspace = processes.workspace_of(process.pid)
+    def _whose(self, process: processes.Process) -> tuple[Attempt | None, bool]:
+        """Whose it is, and, if nobody's, whether its mark could not be read now."""
+        mark = processes.mark_of(process.pid)
         for attempt in self._running():
             # The number of a session stays taken while the session has members.
-            if workspace == attempt.workspace or process.session == attempt.pid:
-                return attempt
-        return None
+            if mark.workspace == attempt.workspace or process.session == attempt.pid:
+                return attempt, False
+        return None, mark.is_hidden

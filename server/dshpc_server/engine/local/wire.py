@@ -69,6 +69,7 @@ class Fact(TypedDict, total=False):
     signal: int | None
     cause: str
     reason: str
+    is_permanent: bool
 
 
 class Hello(TypedDict):
