@@ -1,44 +1,59 @@
 """Read a file that a job left behind, trusting nothing about it.
 
-Promise: no link is followed, no FIFO waited for, and not more is read than is allowed.
+Promise: no link is followed, no FIFO waited for, and not more is read than is allowed. What cannot
+be read is OutputRefusedError, but for what the machine is short of for the moment (OSError).
 """
 
+import contextlib
 import errno
 import hashlib
 import os
 import pathlib
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from dshpc_server import errors as base_errors
-from dshpc_server.files import errors
+from dshpc_server.files import errors, folders
 
 _PIECE_BYTES = 1024 * 1024
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # A symbolic link, a socket.
 _UNFIT = frozenset({errno.ELOOP, errno.ENXIO})
-# The file system cannot link this file, or may not.
-_NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP})
+# What the machine is short of says nothing about the output, nor does a handle of a remote file
+# system that has to be opened anew.
+_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
 
 
 def open_regular(path: pathlib.Path) -> int:
     """Open a regular file for reading; return its descriptor."""
     try:
-        descriptor = os.open(path, _FLAGS)
+        with reading():
+            descriptor = os.open(path, _FLAGS)
     except FileNotFoundError as error:
         raise base_errors.NotFoundError("output", path.name) from error
-    except OSError as error:
-        if error.errno not in _UNFIT:
-            raise
-        raise errors.OutputRefusedError("the output is not a regular file") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise errors.OutputRefusedError("the output is not a regular file")
     return descriptor
 
 
-def measure(descriptor: int, max_bytes: int | None) -> tuple[str, int]:
-    """Return the hash and the size of an open file."""
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """Tell what the disk does not give back from what can be tried again, or is not there."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _PASSING or isinstance(error, FileNotFoundError):
+            raise
+        if error.errno in _UNFIT:
+            raise errors.OutputRefusedError("the output is not a regular file") from error
+        raise errors.OutputRefusedError(
+            f"the output could not be read: {error.strerror}"
+        ) from error
+
+
+def measure(descriptor: int, max_bytes: int | None, check: Callable[[], None]) -> tuple[str, int]:
+    """Return the hash and the size of an open file; `check` is called between its pieces."""
     size_bytes = os.fstat(descriptor).st_size
     if max_bytes is not None and size_bytes > max_bytes:
         raise base_errors.LimitExceededError(
@@ -47,6 +62,7 @@ def measure(descriptor: int, max_bytes: int | None) -> tuple[str, int]:
     digest = hashlib.sha256()
     read_bytes = 0
     for piece in pieces(descriptor):
+        check()
         digest.update(piece)
         read_bytes += len(piece)
         if read_bytes > size_bytes:
@@ -59,7 +75,11 @@ def measure(descriptor: int, max_bytes: int | None) -> tuple[str, int]:
 def pieces(descriptor: int) -> Iterator[bytes]:
     """Read an open file from its beginning."""
     os.lseek(descriptor, 0, os.SEEK_SET)
-    while piece := os.read(descriptor, _PIECE_BYTES):
+    while True:
+        with reading():
+            piece = os.read(descriptor, _PIECE_BYTES)
+        if not piece:
+            return
         yield piece
 
 
@@ -68,7 +88,7 @@ def link(path: pathlib.Path, descriptor: int, name: pathlib.Path) -> bool:
     try:
         os.link(path, name, follow_symlinks=False)
     except OSError as error:
-        if error.errno in _NO_LINK:
+        if error.errno in folders.NO_LINK:
             return False
         raise
     if os.path.samestat(os.fstat(descriptor), os.lstat(name)):

@@ -11,8 +11,14 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Self
 
+from dshpc_server import clock as clocks
 from dshpc_server import errors as base_errors
-from dshpc_server.files import errors, incoming, partial, room
+from dshpc_server.files import errors, incoming, partial
+from dshpc_server.files import room as rooms
+
+STALLED_SECONDS = 5.0
+"""From then on who goes on with an upload takes it over; before, both go their way. A client that
+comes again after its connection broke has mostly noticed that later than the server."""
 
 
 class Receipt:
@@ -29,8 +35,10 @@ class Receipt:
         offset: int,
         incoming: incoming.Incoming,
         publish: Callable[[partial.Partial], bool],
+        room: rooms.Room | None,
+        clock: clocks.Clock,
     ) -> None:
-        """With an offset, go on with what is kept; whoever writes to that now is superseded.
+        """With an offset, go on with what is kept; whoever has stalled with it is superseded.
 
         Reads what is kept up to there, which takes its time.
         """
@@ -39,13 +47,19 @@ class Receipt:
         self._offset = offset
         self._incoming = incoming
         self._publish = publish
+        self._room = room
+        self._clock = clock
+        self._moved_at = clock.monotonic()
         self._superseded = False
         self._wrong = False
         self._content: partial.Partial | None = None
         self._lock = threading.Lock()
         """Held while something is done to the content: whoever supersedes waits for that."""
-        with self._lock, room.needed():
-            self._content = self._taken_over() if offset else incoming.begin(self)
+        with self._lock, rooms.needed():
+            if offset:
+                self._content = incoming.go_on(self, self._check_going_on)
+            else:
+                self._content = incoming.begin(self)
 
     def __enter__(self) -> Self:
         return self
@@ -56,9 +70,8 @@ class Receipt:
         error: BaseException | None,
         traceback: types.TracebackType | None,
     ) -> None:
-        # Of what was refused, and of what a failing disk took, no byte is to be trusted.
         wrong = self._wrong or isinstance(error, base_errors.InvalidRequestError | OSError)
-        with self._lock:
+        with self._lock, rooms.needed():
             self._end(keep=not wrong)
 
     @property
@@ -76,9 +89,11 @@ class Receipt:
             received_bytes = content.size_bytes + len(chunk)
             if received_bytes > self._size_bytes:
                 raise self._wrong_size(received_bytes)
-            with room.needed():
+            self._check_room(len(chunk))
+            with self._on_disk():
                 content.write(chunk)
-            self._incoming.grown(self, content)
+                self._incoming.grown(self, content)
+            self._moved_at = self._clock.monotonic()
 
     def commit(self) -> bool:
         """Check and store what came; return whether the same content was already there."""
@@ -88,11 +103,16 @@ class Receipt:
             if content.file_hash != self.file_hash:
                 self._wrong = True
                 raise errors.WrongHashError(announced=self.file_hash, actual=content.file_hash)
-            with room.needed():
+            with self._on_disk():
                 existed = self._publish(content)
-            self._end(keep=False)
-        self._incoming.forget(self.file_hash)
+                self._end(keep=False)
+        with rooms.needed():
+            self._incoming.forget(self.file_hash)
         return existed
+
+    def has_stalled(self) -> bool:
+        """Whether nothing has come for so long that the client may be gone."""
+        return self._clock.monotonic() - self._moved_at >= STALLED_SECONDS
 
     def supersede(self) -> None:
         """Write no more, for another goes on with this content; what came is left to it."""
@@ -110,28 +130,39 @@ class Receipt:
                 raise ValueError("this receipt has ended")
             yield self._content
 
+    @contextlib.contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        """While writing: of what a failing disk took, no byte is to be trusted."""
+        with rooms.needed():
+            try:
+                yield
+            except OSError as error:
+                self._wrong = not rooms.is_full(error)
+                raise
+
     def _wrong_size(self, actual_bytes: int) -> errors.WrongSizeError:
         self._wrong = True
         return errors.WrongSizeError(announced=self._size_bytes, actual=actual_bytes)
 
-    def _taken_over(self) -> partial.Partial:
-        content = self._incoming.take_over(self)
-        try:
-            content.go_on(self._offset, self._check_not_superseded)
-        except BaseException:
-            content.close()
-            self._incoming.release(self)
-            raise
-        return content
-
     def _end(self, *, keep: bool) -> None:
         content = self._content
         if content is not None:
-            content.close()
-            # Until it has let go, others see by it how much came.
-            self._incoming.end(self, content, keep=keep)
-            self._content = None
+            try:
+                self._incoming.end(self, content, keep=keep)
+            finally:
+                content.close()
+                # Until it has let go, others see by it how much came.
+                self._content = None
+
+    def _check_going_on(self) -> None:
+        self._check_not_superseded()
+        self._check_room(0)
+        self._moved_at = self._clock.monotonic()
 
     def _check_not_superseded(self) -> None:
         if self._superseded:
             raise base_errors.SupersededError("another call has taken this upload over")
+
+    def _check_room(self, needed_bytes: int) -> None:
+        if self._room is not None:
+            self._room.check(needed_bytes)

@@ -9,7 +9,8 @@ Promises: a broken method is reported and left out, and the others load; one tha
 for want of room or descriptors is reported and stays what it was. Readers see one state at a
 time: whoever takes `current()` once resolves all names in it against one load. A version that was
 loaded stays readable and runnable after a newer one, after its method's removal and after a
-restart. Loading an older content again makes it the newest.
+restart. Loading an older content again makes it the newest. Servers may share SNAPSHOTS_DIR: what
+one of them has loaded, all can run, whatever their own methods folder holds.
 """
 
 import collections
@@ -18,15 +19,34 @@ import errno
 import pathlib
 import threading
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dshpc_server.clock import Clock
-from dshpc_server.methods import errors, folder, marks, method, records, snapshots
+from dshpc_server.methods import (
+    errors,
+    folder,
+    hashed,
+    method,
+    records,
+    snapshots,
+    turns,
+    versions,
+)
 
-_Key = tuple[str, str]
-# What the machine is short of for the moment says nothing about a method.
-_SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT})
+# What the machine is short of, or its disk fails with, for the moment says nothing about a method.
+_MACHINE = frozenset(
+    {
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EROFS,
+        errno.ESTALE,
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,16 +70,7 @@ class _State:
 
     current: Mapping[str, method.MethodVersion]
     by_name: Mapping[str, tuple[method.MethodVersion, ...]]
-    by_key: Mapping[_Key, method.MethodVersion]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Seen:
-    """A script folder that was hashed, and what it looked like then."""
-
-    mark: marks.Mark
-    document: dict[str, Any]
-    function_hash: str
+    by_key: Mapping[versions.Key, method.MethodVersion]
 
 
 _NOTHING: Mapping[Any, Any] = types.MappingProxyType({})
@@ -68,21 +79,23 @@ _NOTHING: Mapping[Any, Any] = types.MappingProxyType({})
 class Catalog:
     """The installed methods. `load` blocks and may be called again at any time; reading never does.
 
-    `snapshots_dir` belongs to one server.
+    Any thread may call.
     """
 
     def __init__(
         self, methods_dir: pathlib.Path, snapshots_dir: pathlib.Path, clock: Clock
     ) -> None:
         self._methods_dir = methods_dir
+        self._snapshots_dir = snapshots_dir.absolute()
         self._clock = clock
-        self._snapshots = snapshots.Snapshots(snapshots_dir.absolute() / "trees")
-        self._records = records.Records(snapshots_dir.absolute() / "versions")
+        self._snapshots = snapshots.Snapshots(self._snapshots_dir / "trees")
+        self._versions = versions.Versions(
+            records.Records(self._snapshots_dir / "versions"), self._snapshots
+        )
+        self._hashed = hashed.Hashed(methods_dir / "scripts", self._snapshots, clock)
         self._loading = threading.Lock()
-        self._known: dict[_Key, records.Record] | None = None
-        self._usable: set[_Key] = set()
-        self._seen: dict[str, _Seen] = {}
-        self._made: dict[_Key, tuple[records.Record, method.MethodVersion]] = {}
+        self._found: dict[versions.Key, method.MethodVersion] = {}
+        """What other servers have loaded since, as far as it was asked for."""
         self._state = _State(current=_NOTHING, by_name=_NOTHING, by_key=_NOTHING)
 
     def current(self) -> Mapping[str, method.MethodVersion]:
@@ -94,8 +107,20 @@ class Catalog:
         return self._state.by_name.get(name, ())
 
     def version(self, name: str, function_hash: str) -> method.MethodVersion | None:
-        """One version, current or not."""
-        return self._state.by_key.get((name, function_hash))
+        """One version, current or not; of another server's, those of the last load."""
+        key = (name, function_hash)
+        return self._state.by_key.get(key) or self._found.get(key)
+
+    def find(self, name: str, function_hash: str) -> method.MethodVersion | None:
+        """One version, current or not, also one that another server has just loaded.
+
+        Blocks where `version` does not know it: the record is read, and its snapshot checked.
+        """
+        known = self.version(name, function_hash)
+        if known is not None:
+            return known
+        found = self._versions.find(name, function_hash)
+        return None if found is None else self._found.setdefault((name, function_hash), found)
 
     def load(self, *, skip_unchanged: bool = False) -> LoadReport:
         """Read the methods folder; for the first time and again.
@@ -103,103 +128,51 @@ class Catalog:
         With `skip_unchanged`, script folders that have not changed since they were hashed (see
         `methods.marks`) are not read, nor are their snapshots checked: for 200 methods of 50 small
         files a fifth of the work, and far less for large ones. Raises MethodsDirError, and changes
-        nothing, when the folder as a whole cannot be read.
+        nothing, when the folder as a whole cannot be read, or other servers do not let this one
+        have its turn.
         """
         with self._loading:
             found, broken = folder.find(self._methods_dir)
-            self._snapshots.remove_leftovers()
-            known, unreadable = self._remembered()
-            newest = _newest_orders(known)
-            current: dict[str, str] = {}
-            for one in found:
-                name = one.manifest.name
-                try:
-                    current[name] = self._hash(one, skip_unchanged=skip_unchanged)
-                    self._remember(one, current[name], known, newest[name])
-                except (errors.TreeError, OSError) as error:
-                    current.pop(name, None)
-                    if _is_shortage(error) and name in self._state.current:
-                        # Nothing is wrong with the method: it stays what it was.
-                        current[name] = self._state.current[name].function_hash
-                    reason = errors.reason(error)
-                    broken.append(folder.BrokenManifest(file=one.file, reason=reason))
-            if self._known is None:
-                broken += unreadable + self._check_old(known)
-                self._known = known
-            return self._publish(current, known, broken)
+            with turns.turn(self._snapshots_dir):
+                return self._load(found, broken, skip_unchanged=skip_unchanged)
 
-    def _remembered(self) -> tuple[dict[_Key, records.Record], list[folder.BrokenManifest]]:
-        if self._known is not None:
-            return self._known, []
-        readable, unreadable = self._records.read()
-        return (
-            {(record.name, record.function_hash): record for record in readable},
-            [folder.BrokenManifest(file=error.file, reason=error.reason) for error in unreadable],
-        )
-
-    def _hash(self, found: folder.Found, *, skip_unchanged: bool) -> str:
-        """Return the function_hash; its snapshot is there."""
-        name = found.manifest.name
-        source = self._methods_dir / "scripts" / name
-        now, mark, seen = self._clock.now(), marks.of(source), self._seen.pop(name, None)
-        if (
-            skip_unchanged
-            and seen is not None
-            and (seen.mark, seen.document) == (mark, found.document)
-            and self._snapshots.path(seen.function_hash).is_dir()
-        ):
-            self._seen[name] = seen
-            return seen.function_hash
-        function_hash = self._snapshots.take(source, found.manifest)
-        if mark is not None and mark.is_settled(now):
-            self._seen[name] = _Seen(
-                mark=mark, document=found.document, function_hash=function_hash
-            )
-        return function_hash
-
-    def _remember(
+    def _load(
         self,
-        found: folder.Found,
-        function_hash: str,
-        known: dict[_Key, records.Record],
-        newest: int,
-    ) -> None:
-        key = (found.manifest.name, function_hash)
-        before = known.get(key)
-        record = records.Record(
-            name=found.manifest.name,
-            function_hash=function_hash,
-            document=found.document,
-            created_at=before.created_at if before else self._clock.now(),
-            order=newest if before and before.order == newest else newest + 1,
-        )
-        if record != before:
-            self._records.write(record)
-            known[key] = record
-        self._usable.add(key)
+        found: Sequence[folder.Found],
+        broken: list[folder.BrokenManifest],
+        *,
+        skip_unchanged: bool,
+    ) -> LoadReport:
+        self._snapshots.remove_leftovers()
+        unreadable = self._versions.read()
+        current: dict[str, str] = {}
+        for one in found:
+            name = one.manifest.name
+            try:
+                current[name] = self._hashed.take(one, skip_unchanged=skip_unchanged)
+                self._remember(one, current[name])
+            except (errors.TreeError, OSError) as error:
+                current.pop(name, None)
+                if _is_of_the_machine(error) and name in self._state.current:
+                    # Nothing is wrong with the method: it stays what it was.
+                    current[name] = self._state.current[name].function_hash
+                reason = errors.reason(error)
+                broken.append(folder.BrokenManifest(file=one.file, reason=reason))
+        broken += unreadable + self._versions.check()
+        return self._publish(current, broken)
 
-    def _check_old(self, known: Mapping[_Key, records.Record]) -> list[folder.BrokenManifest]:
-        """Take up the versions of earlier runs whose snapshot is as it was."""
-        damaged = []
-        for key, record in known.items():
-            if key in self._usable:
-                continue
-            version = record.version(self._snapshots.path(record.function_hash))
-            if self._snapshots.is_intact(record.function_hash, version):
-                self._usable.add(key)
-            else:
-                reason = "its snapshot is damaged, and the source is gone"
-                damaged.append(folder.BrokenManifest(file=self._records.file(*key), reason=reason))
-        return damaged
+    def _remember(self, found: folder.Found, function_hash: str) -> None:
+        before = self._state.current.get(found.manifest.name)
+        is_new_here = before is None or before.function_hash != function_hash
+        self._versions.remember(found, function_hash, self._clock.now(), is_new_here=is_new_here)
 
     def _publish(
         self,
         current: Mapping[str, str],
-        known: Mapping[_Key, records.Record],
         broken: list[folder.BrokenManifest],
     ) -> LoadReport:
         before = self._state.current
-        state = self._new_state(current, known)
+        state = self._new_state(current)
         self._state = state
         now = state.current
         both = now.keys() & before.keys()
@@ -213,16 +186,12 @@ class Catalog:
             broken=tuple(broken),
         )
 
-    def _new_state(
-        self, current: Mapping[str, str], known: Mapping[_Key, records.Record]
-    ) -> _State:
+    def _new_state(self, current: Mapping[str, str]) -> _State:
         by_key = {}
         by_name: dict[str, list[method.MethodVersion]] = collections.defaultdict(list)
-        for record in sorted(known.values(), key=lambda record: -record.order):
-            key = (record.name, record.function_hash)
-            if key in self._usable:
-                by_key[key] = self._version(record)
-                by_name[record.name].append(by_key[key])
+        for version in self._versions.newest_first():
+            by_key[(version.name, version.function_hash)] = version
+            by_name[version.name].append(version)
         return _State(
             current=types.MappingProxyType(
                 {name: by_key[(name, current[name])] for name in sorted(current)}
@@ -231,22 +200,6 @@ class Catalog:
             by_key=by_key,
         )
 
-    def _version(self, record: records.Record) -> method.MethodVersion:
-        """Return the version of a record; of an old record the one that was made before."""
-        key = (record.name, record.function_hash)
-        if key not in self._made or self._made[key][0] is not record:
-            version = record.version(self._snapshots.path(record.function_hash))
-            self._made[key] = (record, version)
-        return self._made[key][1]
 
-
-def _is_shortage(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in _SHORTAGE
-
-
-def _newest_orders(known: Mapping[_Key, records.Record]) -> Mapping[str, int]:
-    """The order of each name's newest version; 0 for a name that has none."""
-    newest: dict[str, int] = collections.defaultdict(int)
-    for record in known.values():
-        newest[record.name] = max(newest[record.name], record.order)
-    return newest
+def _is_of_the_machine(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _MACHINE

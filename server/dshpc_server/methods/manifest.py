@@ -83,6 +83,12 @@ def parse(manifest: Mapping[str, Any], file: pathlib.Path) -> method.Manifest:
         raise errors.ManifestError(file, str(error)) from error
 
 
+def is_name(name: str) -> bool:
+    """Whether a method may be called so. It names a folder: never hidden, never another's."""
+    fits = name.isprintable() and name == name.strip() and len(name.encode()) <= MAX_NAME_BYTES
+    return fits and bool(name) and not name.startswith(".") and "/" not in name
+
+
 def _text(file: pathlib.Path) -> str:
     # Asked before it is opened: opening a FIFO would wait for a writer.
     status = file.stat()
@@ -99,9 +105,7 @@ def _refuse_constant(word: str) -> None:
 
 def _name(manifest: Mapping[str, Any]) -> str:
     name = fields.needed(manifest, "name", str)
-    fits = name.isprintable() and name == name.strip() and len(name.encode()) <= MAX_NAME_BYTES
-    # It names a folder: never hidden, never another folder's.
-    if not fits or name.startswith(".") or "/" in name:
+    if not is_name(name):
         raise fields.InvalidError(
             f"name {name[:MAX_NAME_BYTES]!r} is not one: at most {MAX_NAME_BYTES} bytes, printable,"
             " no '/', no '.' or space in front"

@@ -9,12 +9,13 @@ import datetime
 import json
 import os
 import pathlib
-from typing import Any
+from typing import Any, TypeAlias
 
 from dshpc_server.domain import identity
 from dshpc_server.methods import errors, manifest, method, tree
 
 _FORMAT = 1
+_Mark: TypeAlias = tuple[int, int, int]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,19 +44,33 @@ class Record:
 
 
 class Records:
-    """The folder of records. One caller at a time."""
+    """The folder of records. Whoever writes to it has the turn (`methods.turns`)."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
+        self._seen: dict[pathlib.Path, _Mark] = {}
 
     def file(self, name: str, function_hash: str) -> pathlib.Path:
         """Where the record of this version is, or would be."""
         return self._folder / name / f"{function_hash}.json"
 
-    def read(self) -> tuple[list[Record], list[errors.ManifestError]]:
-        """Return every record, and why some cannot be read."""
+    def find(self, name: str, function_hash: str) -> Record | None:
+        """Read one record; None when there is none that can be read. Needs no turn."""
+        if not manifest.is_name(name) or not identity.is_hash(function_hash):
+            return None
+        try:
+            return _read(self.file(name, function_hash))
+        except errors.ManifestError:
+            return None
+
+    def read_new(self) -> tuple[list[Record], list[errors.ManifestError]]:
+        """Return what was written since the last call, and why some of it cannot be read."""
         readable, broken = [], []
         for file in sorted(self._folder.glob("*/[!.]*.json")):
+            mark = _mark(file)
+            if self._seen.get(file) == mark:
+                continue
+            self._seen[file] = mark
             try:
                 readable.append(_read(file))
             except errors.ManifestError as error:
@@ -75,6 +90,12 @@ class Records:
             os.fsync(stream.fileno())
         new.rename(file)
         tree.fsync_folder(file.parent)
+
+
+def _mark(file: pathlib.Path) -> _Mark:
+    # A record is never changed, only replaced.
+    status = file.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _text(record: Record) -> str:

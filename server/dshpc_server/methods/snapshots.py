@@ -1,11 +1,13 @@
 """Read-only copies of script folders, each under its function_hash.
 
 Promise: what stands under a hash has that hash: it was hashed after it was copied, became visible
-whole, and is checked again whenever it is taken. The folder belongs to one server.
+whole, and is checked again whenever it is taken. Servers that share the folder take turns to write
+to it (`methods.turns`); a copy that is as it should be is never touched.
 """
 
 import pathlib
 import shutil
+import uuid
 
 from dshpc_server.methods import errors, method, tree
 
@@ -16,7 +18,7 @@ _MAX_READINGS = 3
 
 
 class Snapshots:
-    """The folder of copies. One caller at a time."""
+    """The folder of copies. Whoever writes to it has the turn."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self._folder = folder
@@ -54,7 +56,7 @@ class Snapshots:
                 _remove(path)
 
     def _copy(self, source: pathlib.Path, manifest: method.Manifest, function_hash: str) -> bool:
-        new = self._folder / (_NEW_PREFIX + function_hash)
+        new = self._folder / f"{_NEW_PREFIX}{function_hash}-{uuid.uuid4().hex}"
         try:
             tree.copy(source, new)
             if tree.function_hash(new, manifest) != function_hash:
@@ -67,9 +69,8 @@ class Snapshots:
     def _install(self, new: pathlib.Path, function_hash: str) -> None:
         # All names are in one folder: a read-only folder cannot be moved to another.
         target = self.path(function_hash)
-        old = self._folder / (_OLD_PREFIX + function_hash)
+        old = self._folder / f"{_OLD_PREFIX}{function_hash}-{uuid.uuid4().hex}"
         if target.exists() or target.is_symlink():
-            _remove(old)
             target.rename(old)
         new.rename(target)
         tree.fsync_folder(self._folder)

@@ -451,8 +451,10 @@ def test_of_an_output_that_was_replaced_meanwhile_the_measured_bytes_are_stored(
 ) -> None:
     measure = output.measure
 
-    def measure_and_replace(descriptor: int, max_bytes: int | None) -> tuple[str, int]:
-        measured = measure(descriptor, max_bytes)
+    def measure_and_replace(
+        descriptor: int, max_bytes: int | None, check: Callable[[], None]
+    ) -> tuple[str, int]:
+        measured = measure(descriptor, max_bytes, check)
         produced.unlink()
         produced.write_bytes(b"evil bytes")
         return measured

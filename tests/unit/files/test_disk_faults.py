@@ -19,7 +19,13 @@ DATA = b"z" * 3_000
 HASH = hashlib.sha256(DATA).hexdigest()
 CALLS = ("write", "fsync", "rename", "mkdir", "link", "fchmod")
 Way = Callable[[content.ContentStore, pathlib.Path], None]
-ERRORS = [errno.ENOSPC, errno.EDQUOT, errno.EIO]
+FAILING = "the disk does not take it"
+SAID = {
+    errno.ENOSPC: "there is no room on disk",
+    errno.EDQUOT: "there is no room on disk",
+    errno.EIO: f"{FAILING}: Input/output error",
+    errno.EROFS: f"{FAILING}: Read-only file system",
+}
 
 
 class Disk:
@@ -64,7 +70,7 @@ def take(store: content.ContentStore, source: pathlib.Path) -> None:
     store.take(source)
 
 
-@pytest.mark.parametrize("error_number", ERRORS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("error_number", SAID, ids=errno.errorcode.get)
 @pytest.mark.parametrize(("way", "calls"), [(put, 9), (receive, 11), (take, 9)])
 def test_whichever_call_fails_nothing_is_visible_or_left_and_the_next_try_works(
     tmp_path: pathlib.Path,
@@ -87,11 +93,12 @@ def test_whichever_call_fails_nothing_is_visible_or_left_and_the_next_try_works(
         if error is None:
             break
 
-        expected = OSError if error_number == errno.EIO else base_errors.UnavailableError
-        assert isinstance(error, expected)
+        assert isinstance(error, base_errors.NoRoomError)
+        assert str(error) == SAID[error_number]
+        assert error.retry_after_seconds > 0
         assert store.find(HASH) is None
         left = [path for path in root.rglob("*") if path.is_file()]
-        if way is receive and error_number != errno.EIO:
+        if way is receive and error_number in (errno.ENOSPC, errno.EDQUOT):
             assert [path.read_bytes() for path in left] == received_before(failing)
         else:
             assert left == []

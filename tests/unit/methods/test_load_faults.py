@@ -48,6 +48,7 @@ def test_whichever_call_fails_the_method_is_left_out_and_the_next_load_is_whole(
         failing += 1
         site = methods_site.Site(tmp_path / f"{failing}")
         site.install(files=FILES)
+        site.snapshots_dir.mkdir()
         methods = site.catalog()
         disk = Disk(failing)
         with monkeypatch.context() as patched:
