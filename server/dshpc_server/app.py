@@ -1,8 +1,9 @@
 """Where a server is made of settings: the one place that names adapters.
 
-Order of start: folders, store (its lock says if another server uses the data), methods, engine and
-what an earlier server left running, then the port. Order of stop: the calls, the dispatcher, the
-reconciler, the store; running jobs go on, and the next server takes their results.
+Order of start: folders, store (the lock of one that is not shared says if another server uses it),
+methods, engine and what dead servers left running, then the port. Order of stop: the calls, the
+dispatcher, the reconciler, the store; running jobs go on, and another or the next server takes
+their results.
 """
 
 import asyncio
@@ -17,8 +18,9 @@ from collections.abc import AsyncIterator
 
 import structlog
 
-from dshpc_server import assembly, clock, config
-from dshpc_server.batches import admission
+from dshpc_server import assembly, clock, config, crashing
+from dshpc_server.batches import admission, retention
+from dshpc_server.domain import retry
 from dshpc_server.engine import port as engine_port
 from dshpc_server.engine.local import engine as local_engine
 from dshpc_server.methods import catalog, reloading
@@ -50,6 +52,10 @@ async def serve(settings: config.Settings) -> None:
 
     SIGHUP reloads the methods.
     """
+    try:
+        crashing.arm(settings.crash_at)
+    except ValueError as error:
+        raise config.ConfigError(str(error)) from error
     stop, reload_methods = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -78,7 +84,8 @@ async def running(
         concurrent.futures.ThreadPoolExecutor(WORKER_THREADS, "worker")
     )
     async with contextlib.AsyncExitStack() as stack:
-        store = await asyncio.to_thread(_open_store, settings, data_dir)
+        engine = _engine(settings, data_dir)
+        store = await asyncio.to_thread(_open_store, settings, data_dir, engine.scope)
         stack.callback(store.close)
         installed = catalog.Catalog(
             settings.methods_dir.absolute(), data_dir / "methods", clock.SystemClock()
@@ -93,11 +100,14 @@ async def running(
             assembly.Foundation(
                 data_dir=data_dir,
                 store=store,
-                engine=_engine(settings, data_dir),
+                engine=engine,
                 catalog=installed,
                 reloading=loading,
                 limits=_limits(settings),
                 defaults=_defaults(settings),
+                retries=_retries(settings),
+                retention=_retention(settings),
+                min_free_bytes=settings.min_free_bytes,
                 clock=clock.SystemClock(),
             )
         )
@@ -111,20 +121,26 @@ async def running(
         yield Running(host=host, port=port_number, parts=parts)
 
 
-def _open_store(settings: config.Settings, data_dir: pathlib.Path) -> sql_store.SqlStore:
+def _open_store(
+    settings: config.Settings, data_dir: pathlib.Path, scope: str
+) -> sql_store.SqlStore:
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise config.ConfigError(f"data_dir {data_dir}: {error.strerror}") from error
     try:
-        return sql_store.SqlStore.open(settings.store or data_dir / "dshpc.sqlite")
+        return sql_store.SqlStore.open(
+            settings.store or data_dir / "dshpc.sqlite",
+            scope=scope,
+            lease_seconds=settings.lease_seconds,
+        )
     except ValueError as error:
         raise config.ConfigError(f"store: {error}") from error
 
 
 def _engine(settings: config.Settings, data_dir: pathlib.Path) -> local_engine.LocalEngine:
     return local_engine.LocalEngine(
-        data_dir / "engine",
+        data_dir / "engine" / local_engine.folder_name(),
         capacity=engine_port.Capacity(
             cpus=settings.slots, memory_bytes=settings.memory_bytes, gpus=0
         ),
@@ -137,6 +153,22 @@ def _defaults(settings: config.Settings) -> admission.Defaults:
         memory_bytes=settings.job_memory_bytes or settings.memory_bytes // settings.slots,
         timeout_seconds=settings.job_timeout_seconds,
         max_timeout_seconds=settings.max_timeout_seconds,
+    )
+
+
+def _retries(settings: config.Settings) -> retry.Retries:
+    return retry.Retries(
+        max_retries=settings.max_retries,
+        first_seconds=settings.retry_first_seconds,
+        last_seconds=settings.retry_last_seconds,
+    )
+
+
+def _retention(settings: config.Settings) -> retention.Limits:
+    return retention.Limits(
+        file_retention_seconds=settings.file_retention_seconds,
+        max_content_bytes=settings.max_content_bytes,
+        attempt_retention_seconds=settings.attempt_retention_seconds,
     )
 
 

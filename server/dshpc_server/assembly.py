@@ -2,39 +2,46 @@
 
 Data goes one way round: the servicers have batches accepted, the dispatcher takes them to the
 engine, the reconciler brings its facts back to the store, and the store's changes go to whoever
-watches.
+watches. What other servers do comes in by following the store, as changes of its own.
 """
 
 import asyncio
 import contextlib
 import dataclasses
 import pathlib
+import random
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
-from dshpc_server import clock
+from dshpc_server import clock, presence
 from dshpc_server.batches import (
     active,
     admission,
+    attempt_folders,
     cancelling,
     content,
     dispatcher,
+    following,
     inlining,
     intake,
     launching,
     logs,
+    membership,
     polling,
     reconciler,
+    reports,
     resolver,
+    retention,
     simulation,
     watchers,
 )
+from dshpc_server.domain import retry
 from dshpc_server.engine import port as engine_port
 from dshpc_server.files import content as files
-from dshpc_server.files import expiry
+from dshpc_server.files import expiry, room
 from dshpc_server.methods import catalog, reloading
 from dshpc_server.store import committer, port
-from dshpc_server.transport import encoder, limits, requests, server
+from dshpc_server.transport import encoder, job_messages, limits, requests, server
 from dshpc_server.transport.servicers import batch as batch_servicer
 from dshpc_server.transport.servicers import file as file_servicer
 from dshpc_server.transport.servicers import job as job_servicer
@@ -59,6 +66,9 @@ class Foundation:
     reloading: reloading.Reloading
     limits: limits.Limits
     defaults: admission.Defaults
+    retries: retry.Retries
+    retention: retention.Limits
+    min_free_bytes: int
     clock: clock.Clock
 
 
@@ -68,12 +78,18 @@ class Assembly:
     def __init__(self, on: Foundation) -> None:
         self._on = on
         self._encoder = encoder.MultiJobResultEncoder()
-        self._kept = files.ContentStore(on.data_dir / "files")
+        self._room = room.Room(on.data_dir, on.min_free_bytes)
+        self._kept = files.ContentStore(on.data_dir / "files", room=self._room, clock=on.clock)
         self._active = active.ActiveAttempts()
         self._watchers = watchers.Watchers()
-        self._committer = committer.Committer(on.store, on_changes=self._publish)
+        self._committer = committer.Committer(
+            on.store, on_changes=self._publish, on_doubt=self._on_doubt
+        )
         self._library = content.Library(
-            content=self._kept, committer=self._committer, encoder=self._encoder
+            content=self._kept,
+            committer=self._committer,
+            encoder=self._encoder,
+            is_shared=on.store.is_shared,
         )
         self._launcher = launching.Launcher(
             catalog=on.catalog, library=self._library, attempts_dir=on.data_dir / "attempts"
@@ -85,8 +101,27 @@ class Assembly:
             report=self._reconciler.take,
             active=self._active,
             launcher=self._launcher,
+            room=self._room,
+            clock=on.clock,
+            on_fenced=self._on_fenced,
+        )
+        self._membership = membership.Membership(
+            store=on.store,
+            committer=self._committer,
+            attempts=self._dispatcher,
+            presence=presence.Presence(on.data_dir / "servers"),
+            scope=on.engine.scope,
             clock=on.clock,
         )
+        self._following = following.Following(
+            store=on.store,
+            committer=self._committer,
+            watchers=self._watchers,
+            active=self._active,
+            attempts=self._dispatcher,
+            publish=self._publish,
+        )
+        self._retention = self._make_retention()
         self._cancelling = cancelling.Cancelling(
             committer=self._committer,
             watchers=self._watchers,
@@ -103,15 +138,28 @@ class Assembly:
     async def serving(self) -> AsyncIterator[None]:
         """Everything but the port: recovered, dispatching, taking results in."""
         failed: Exception | None = None
-        async with self._committer, self._reconciler, self._cancelling:
-            await self._dispatcher.recover()
+        # Membership is left last: what is recorded before is still ours.
+        async with (
+            self._membership,
+            self._committer,
+            self._following,
+            self._reconciler,
+            self._cancelling,
+        ):
+            await self._membership.begin()
             async with asyncio.TaskGroup() as tasks:
                 owned = [
-                    tasks.create_task(self._on.engine.run(self._reconciler.take)),
-                    tasks.create_task(self._dispatcher.run()),
-                    tasks.create_task(self._on.reloading.run()),
-                    tasks.create_task(self._expiry.run()),
-                    tasks.create_task(self._tell_engine_health()),
+                    tasks.create_task(work)
+                    for work in (
+                        self._on.engine.run(self._reconciler.take),
+                        self._dispatch(),
+                        self._membership.run(),
+                        self._following.run(),
+                        self._on.reloading.run(),
+                        self._expiry.run(),
+                        self._retention.run(),
+                        self._tell_engine_health(),
+                    )
                 ]
                 await self._wait_for_engine()
                 try:
@@ -126,15 +174,33 @@ class Assembly:
             raise failed
 
     def _make_reconciler(self) -> reconciler.Reconciler:
+        taking_in = intake.Intake(
+            self._kept, inline_output_bytes=self._on.limits.inline_output_bytes
+        )
         return reconciler.Reconciler(
             committer=self._committer,
             active=self._active,
-            intake=intake.Intake(
-                self._kept, inline_output_bytes=self._on.limits.inline_output_bytes
+            intake=taking_in,
+            reports=reports.Reports(
+                intake=taking_in,
+                encoder=self._encoder,
+                folder=self._launcher.folder,
+                retries=self._on.retries,
+                chance=random.SystemRandom().random,
             ),
-            encoder=self._encoder,
             folder=self._launcher.folder,
             on_room=self._on_room,
+            on_dropped=self._on_dropped,
+        )
+
+    def _make_retention(self) -> retention.Retention:
+        return retention.Retention(
+            library=self._library,
+            content=self._kept,
+            committer=self._committer,
+            folders=attempt_folders.AttemptFolders(self._on.data_dir / "attempts", self._committer),
+            limits=self._on.retention,
+            clock=self._on.clock,
         )
 
     def _servicers(self) -> dict[str, object]:
@@ -184,7 +250,9 @@ class Assembly:
             ),
             committer=self._committer,
             max_wait_seconds=on.limits.max_wait_seconds,
-            engine_name=on.engine.name,
+            messages=job_messages.JobMessages(
+                engine_name=on.engine.name, max_retries=on.retries.max_retries
+            ),
         )
 
     def _resolver(self) -> resolver.Resolver:
@@ -200,12 +268,26 @@ class Assembly:
             new_id=lambda: str(uuid.uuid4()),
         )
 
-    def _publish(self, changes: Sequence[port.Attempt]) -> None:
-        self._watchers.publish(changes)
-        self._dispatcher.notice(changes)
+    def _publish(self, attempts: Sequence[port.Attempt]) -> None:
+        self._watchers.publish(attempts)
+        self._dispatcher.notice(attempts)
 
     def _on_room(self) -> None:
         self._dispatcher.wake()
+
+    def _on_doubt(self) -> None:
+        self._following.note()
+
+    def _on_dropped(self, job_ids: Collection[str]) -> None:
+        self._following.note(job_ids)
+
+    def _on_fenced(self, server_id: str) -> None:
+        self._membership.note_fenced(server_id)
+
+    async def _dispatch(self) -> None:
+        # What is taken over counts against the capacity, so it comes first.
+        await self._membership.begun()
+        await self._dispatcher.run()
 
     async def _wait_for_engine(self) -> None:
         """Give the engine a moment, so that the first call finds it healthy; serve without it."""

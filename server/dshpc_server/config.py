@@ -61,6 +61,9 @@ def is_loopback(listen: str) -> bool:
 Address = Annotated[str, pydantic.AfterValidator(_address)]
 Positive = Annotated[int, pydantic.Field(gt=0, le=_MAX_COUNT)]
 PositiveBytes = Annotated[int, pydantic.Field(gt=0, le=_MAX_BYTES)]
+Bytes = Annotated[int, pydantic.Field(ge=0, le=_MAX_BYTES)]
+# Renewed three times in its length, over a network, by a server that may be busy.
+LeaseSeconds = Annotated[float, pydantic.Field(ge=1, le=3600, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, pydantic.Field(gt=0, le=_MAX_SECONDS, allow_inf_nan=False)]
 Seconds = Annotated[float, pydantic.Field(ge=0, le=_MAX_SECONDS, allow_inf_nan=False)]
 
@@ -93,7 +96,12 @@ class Settings(pydantic_settings.BaseSettings):
         description="how often methods_dir is read again; 0: only when SIGHUP asks for it",
     )
     store: str = pydantic.Field(
-        default="", description="SQLAlchemy URL of the store; empty: SQLite in data_dir"
+        default="",
+        description="URL of the store: postgresql://USER@HOST/DATABASE; empty: SQLite in data_dir",
+    )
+    lease_seconds: LeaseSeconds = pydantic.Field(
+        default=15.0,
+        description="how long a server on a shared store may be silent until others take its jobs",
     )
     engine: Literal["local"] = pydantic.Field(default="local", description="what runs the jobs")
     slots: Positive = pydantic.Field(
@@ -115,6 +123,18 @@ class Settings(pydantic_settings.BaseSettings):
     )
     max_timeout_seconds: PositiveSeconds = pydantic.Field(
         default=30 * _DAY_SECONDS, description="longest timeout that a job may ask for"
+    )
+    max_retries: int = pydantic.Field(
+        default=3,
+        ge=0,
+        le=100,
+        description="retries in a row of a job that was lost, not started, or ended with code 75",
+    )
+    retry_first_seconds: Seconds = pydantic.Field(
+        default=1.0, description="delay before the first retry; it doubles with each"
+    )
+    retry_last_seconds: Seconds = pydantic.Field(
+        default=300.0, description="longest delay before a retry"
     )
     max_jobs_per_request: Positive = pydantic.Field(
         default=100_000, description="rows in a request"
@@ -144,6 +164,20 @@ class Settings(pydantic_settings.BaseSettings):
         default=5,
         description="failed attempts of a job within 24 hours, after which it is not run again",
     )
+    min_free_bytes: Bytes = pydantic.Field(
+        default=256 * _MIB,
+        description="free bytes on the disk below which no job starts and no upload is taken",
+    )
+    max_content_bytes: Bytes = pydantic.Field(
+        default=0,
+        description="bytes of stored content over which the longest unused goes; 0: no limit",
+    )
+    file_retention_seconds: Seconds = pydantic.Field(
+        default=0.0, description="how long unused content is kept; 0: for ever"
+    )
+    attempt_retention_seconds: Seconds = pydantic.Field(
+        default=0.0, description="how long logs of ended attempts are kept; 0: for ever"
+    )
     max_calls: Positive = pydantic.Field(default=1000, description="unary calls at one time")
     max_streams: Positive = pydantic.Field(default=1000, description="server streams at one time")
     max_uploads: Positive = pydantic.Field(default=64, description="uploads at one time")
@@ -157,13 +191,17 @@ class Settings(pydantic_settings.BaseSettings):
         default=60.0, description="how long a client may send nothing before its upload is ended"
     )
     stop_grace_seconds: Seconds = pydantic.Field(
-        default=5.0, description="how long open calls may go on after a stop is asked for"
+        default=1.0, description="how long open calls may go on after a stop is asked for"
     )
     log_level: Literal["debug", "info", "warning", "error"] = pydantic.Field(
         default="info", description="least severe lines that are logged"
     )
     log_format: logs.Format = pydantic.Field(
         default="auto", description="json, console, or auto: console on a terminal"
+    )
+    crash_at: str = pydantic.Field(
+        default="",
+        description="for tests of recovery: POINT:N, where the server is to kill itself",
     )
 
     @pydantic.model_validator(mode="after")

@@ -59,7 +59,7 @@ def methods_dir(tmp_path: pathlib.Path) -> pathlib.Path:
 def test_a_forged_record_is_its_jobs_loss_and_the_server_serves_on(
     tmp_path: pathlib.Path, methods_dir: pathlib.Path, record: object
 ) -> None:
-    with live_server.as_process(tmp_path, methods_dir) as first:
+    with live_server.as_process(tmp_path, methods_dir, max_retries=0) as first:
         with grpc.insecure_channel(first.address) as channel:
             service = calls.Service(channel)
             data = service.upload(b"the truth\n")
@@ -69,7 +69,7 @@ def test_a_forged_record_is_its_jobs_loss_and_the_server_serves_on(
         assert first.process.poll() is None
         first.stop(signal.SIGKILL)
     with (
-        live_server.as_process(tmp_path, methods_dir) as second,
+        live_server.as_process(tmp_path, methods_dir, max_retries=0) as second,
         grpc.insecure_channel(second.address) as channel,
     ):
         service = calls.Service(channel)
@@ -82,7 +82,7 @@ def test_a_record_in_the_name_of_another_job_does_not_complete_that_job(
 ) -> None:
     gate = site.Gate(tmp_path / "gate")
     with (
-        live_server.as_process(tmp_path, methods_dir) as server,
+        live_server.as_process(tmp_path, methods_dir, max_retries=0) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         service = calls.Service(channel)
@@ -107,7 +107,7 @@ def test_a_record_that_was_forged_while_no_server_was_there_does_not_hold_up_the
 ) -> None:
     gate = site.Gate(tmp_path / "gate")
     site.install(methods_dir, "forge_later", f'cat "{tmp_path}/gate" > /dev/null\n{FORGE}')
-    with live_server.as_process(tmp_path, methods_dir) as first:
+    with live_server.as_process(tmp_path, methods_dir, max_retries=0) as first:
         with grpc.insecure_channel(first.address) as channel:
             service = calls.Service(channel)
             record = json.dumps({"boot_id": processes.BOOT_ID}).encode()
@@ -119,7 +119,7 @@ def test_a_record_that_was_forged_while_no_server_was_there_does_not_hold_up_the
         forged = next((first.data_dir / "attempts").glob(f"*/{job_id}/1")) / "exit.json"
         live_server.wait_for(forged.exists, "the forged record")
         with (
-            live_server.as_process(tmp_path, methods_dir) as second,
+            live_server.as_process(tmp_path, methods_dir, max_retries=0) as second,
             grpc.insecure_channel(second.address) as channel,
         ):
             service = calls.Service(channel)
@@ -133,7 +133,7 @@ def test_a_hangup_of_everything_of_the_server_ends_no_job(
 ) -> None:
     gate = site.Gate(tmp_path / "gate")
     with (
-        live_server.as_process(tmp_path, methods_dir) as server,
+        live_server.as_process(tmp_path, methods_dir, max_retries=0) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         service = calls.Service(channel)

@@ -82,7 +82,7 @@ class Uploads:
 
     def _sending(self, number: int) -> Iterator[file_service_pb2.UploadFileRequest]:
         header = file_service_pb2.UploadHeader(
-            file_hash=site.hash_of(str(number).encode()), size_bytes=1 << 40
+            file_hash=site.hash_of(str(number).encode()), size_bytes=1 << 30
         )
         yield file_service_pb2.UploadFileRequest(header=header)
         for _ in range(self._parts):

@@ -164,7 +164,7 @@ def test_a_command_that_is_not_there(service: calls.Service, data: str) -> str:
 @SYMPTOMS.about("NODE_FAIL")
 def test_a_job_whose_runner_is_killed(tmp_path: pathlib.Path, methods_dir: pathlib.Path) -> str:
     with (
-        live_server.as_process(tmp_path, methods_dir) as server,
+        live_server.as_process(tmp_path, methods_dir, max_retries=0) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         service = calls.Service(channel)

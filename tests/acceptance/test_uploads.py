@@ -6,6 +6,7 @@ from concurrent import futures
 import grpc
 import pytest
 
+from dshpc_server.files import receipt
 from support import calls, site, uploads
 from support.uploads import CHUNK_BYTES, CHUNKS, SIZE_BYTES
 
@@ -61,7 +62,21 @@ def test_eight_uploads_of_one_file_at_a_time_all_succeed_and_store_it_once(
     assert service.download(site.hash_of(content)) == content
 
 
-def test_a_live_upload_is_taken_over_and_ends_aborted(service: calls.Service) -> None:
+def test_an_upload_that_goes_on_from_a_live_one_does_not_disturb_that(
+    service: calls.Service,
+) -> None:
+    content = uploads.content_of("both live")
+    with uploads.held(service, content, 6) as first:
+        assert not uploads.send(service, content, 6 * CHUNK_BYTES).already_existed
+        first.go_on()
+        assert first.call.result().already_existed
+    assert service.download(site.hash_of(content)) == content
+
+
+def test_an_upload_that_has_stalled_is_taken_over_and_ends_aborted(
+    service: calls.Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipt, "STALLED_SECONDS", 0.0)
     content = uploads.content_of("taken over")
     with uploads.held(service, content, 6) as first:
         answer = uploads.send(service, content, 6 * CHUNK_BYTES)

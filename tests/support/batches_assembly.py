@@ -1,34 +1,38 @@
 """The parts of a server between the edge and the engine, put together over a test's own folder.
 
-Store, committer, content store, catalog, resolver, dispatcher and reconciler are the real ones; the
-engine is the scripted one, and tells what the test says.
+Store, committer, content store, catalog, resolver, dispatcher, reconciler, membership and following
+are the real ones; the engine is the scripted one, and tells what the test says. Several of them
+over one folder and one database are the servers of a shared store.
 """
 
 import asyncio
 import contextlib
-import functools
 import itertools
 import pathlib
-import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 
-from dshpc_server import clock
+from dshpc_server import clock, presence
 from dshpc_server.batches import (
     active,
     admission,
+    cancelling,
     content,
     dispatcher,
+    following,
     intake,
     launching,
+    membership,
     reconciler,
+    reports,
     request,
     resolver,
     simulation,
     watchers,
 )
-from dshpc_server.domain import identity, lookup
+from dshpc_server.domain import identity, lookup, retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.files import content as files
+from dshpc_server.files import room
 from dshpc_server.store import committer, port
 from dshpc_server.store.sql.store import SqlStore
 from dshpc_server.transport import encoder
@@ -38,9 +42,22 @@ DEADLINE_SECONDS = 30.0
 INLINE_BYTES = 64
 FOREVER = simulation.Wait(until_finished=True, timeout_seconds=DEADLINE_SECONDS)
 RESOLVED = simulation.Wait(until_finished=False, timeout_seconds=DEADLINE_SECONDS)
+NO_RETRIES = retry.Retries(max_retries=0)
 DEFAULTS = admission.Defaults(
     cpus=1, memory_bytes=0, timeout_seconds=60.0, max_timeout_seconds=600.0
 )
+
+
+class ScriptedRoom(room.Room):
+    """Room on disk that is there as long as the test says so."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        super().__init__(folder, 0)
+        self.is_there = True
+
+    def has_room(self, needed_bytes: int = 0) -> bool:
+        del needed_bytes
+        return self.is_there
 
 
 class Assembly:
@@ -52,34 +69,59 @@ class Assembly:
         site: methods_site.Site,
         *,
         cpus: int = 2,
+        url: str = "",
+        lease_seconds: float = 15.0,
+        retries: retry.Retries = NO_RETRIES,
+        scope: str = "scripted",
     ) -> None:
+        """`url` names a database in the place of a file in the folder."""
         self.changes: list[port.Attempt] = []
-        """Every change that was committed, in order."""
+        """Every change that was committed here, in order."""
+        self.told: list[port.Attempt] = []
+        """These, and what was read because other servers changed it."""
         self.catalog = site.catalog()
         self.catalog.load()
-        if not (folder / "store.db").exists():
-            (folder / "store.db").write_bytes(_empty_store())
-        self.store = SqlStore.open(folder / "store.db")
+        self.engine = batches_engine.CheckedEngine(cpus=cpus, scope=scope)
+        self.store = (
+            SqlStore.open(url, scope=scope, lease_seconds=lease_seconds)
+            if url
+            else batches_store.opened(folder / "store.db")
+        )
         self.kept = files.ContentStore(folder / "files")
-        self.engine = batches_engine.CheckedEngine(cpus=cpus)
+        self.room = ScriptedRoom(folder)
         self.active = active.ActiveAttempts()
         self.watchers = watchers.Watchers()
         self.encoder = encoder.MultiJobResultEncoder()
         self.wavering = batches_store.WaveringStore(self.store)
-        self.committer = committer.Committer(self.wavering.as_store(), on_changes=self._publish)
+        self.committer = committer.Committer(
+            self.wavering.as_store(),
+            on_changes=self._take_changes,
+            on_doubt=self._on_doubt,
+        )
         self.library = content.Library(
-            content=self.kept, committer=self.committer, encoder=self.encoder
+            content=self.kept,
+            committer=self.committer,
+            encoder=self.encoder,
+            is_shared=self.store.is_shared,
         )
         self.launcher = launching.Launcher(
             catalog=self.catalog, library=self.library, attempts_dir=folder / "attempts"
         )
+        taking_in = intake.Intake(self.kept, inline_output_bytes=INLINE_BYTES)
         self.reconciler = reconciler.Reconciler(
             committer=self.committer,
             active=self.active,
-            intake=intake.Intake(self.kept, inline_output_bytes=INLINE_BYTES),
-            encoder=self.encoder,
+            intake=taking_in,
+            reports=reports.Reports(
+                intake=taking_in,
+                encoder=self.encoder,
+                folder=self.launcher.folder,
+                retries=retries,
+                chance=lambda: 0.0,
+            ),
             folder=self.launcher.folder,
             on_room=self._on_room,
+            on_dropped=self._on_dropped,
         )
         self.dispatcher = dispatcher.Dispatcher(
             committer=self.committer,
@@ -87,6 +129,32 @@ class Assembly:
             report=self.reconciler.take,
             active=self.active,
             launcher=self.launcher,
+            room=self.room,
+            clock=clock.SystemClock(),
+            on_fenced=self._on_fenced,
+        )
+        self.presence = presence.Presence(folder / "servers")
+        self.membership = membership.Membership(
+            store=self.wavering.as_store(),
+            committer=self.committer,
+            attempts=self.dispatcher,
+            presence=self.presence,
+            scope=scope,
+            clock=clock.SystemClock(),
+        )
+        self.following = following.Following(
+            store=self.store,
+            committer=self.committer,
+            watchers=self.watchers,
+            active=self.active,
+            attempts=self.dispatcher,
+            publish=self._publish,
+        )
+        self.cancelling = cancelling.Cancelling(
+            committer=self.committer,
+            watchers=self.watchers,
+            encoder=self.encoder,
+            stop=self.dispatcher.cancel,
             clock=clock.SystemClock(),
         )
         numbers = itertools.count(1)
@@ -115,33 +183,50 @@ class Assembly:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Recover, dispatch, take results in."""
-        async with self.storing(), self.reconciler:
-            await self.dispatcher.recover()
-            async with asyncio.TaskGroup() as tasks:
-                owned = [
-                    tasks.create_task(self.engine.run(self.reconciler.take)),
-                    tasks.create_task(self.dispatcher.run()),
-                ]
-                try:
+        """Take over, dispatch, take results in, follow others."""
+        try:
+            async with (
+                self.membership,
+                self.committer,
+                self.following,
+                self.reconciler,
+                self.cancelling,
+            ):
+                await self.membership.begin()
+                async with self._running():
                     yield
-                finally:
-                    for task in owned:
-                        task.cancel()
+        finally:
+            self.store.close()
+
+    @contextlib.asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as tasks:
+            works = (
+                self.engine.run(self.reconciler.take),
+                self._dispatch(),
+                self.membership.run(),
+                self.following.run(),
+            )
+            owned = [tasks.create_task(work) for work in works]
+            try:
+                yield
+            finally:
+                for task in owned:
+                    task.cancel()
 
     async def accept(self, *rows: request.JobRequest | request.RefusedRow) -> Sequence[port.Row]:
         """Resolve a batch of these rows."""
         asked = request.BatchRequest(rows=rows, display_name="")
-        async with self.resolver.prepared(asked) as batch:
-            return await self.resolver.accept(batch)
+        async with self.resolver.prepared(asked) as prepared:
+            return await self.resolver.accept(prepared)
 
     async def prepare(
         self, rows: Sequence[request.JobRequest | request.RefusedRow]
     ) -> port.NewBatch:
         """What a batch of these rows would have the store accept."""
         asked = request.BatchRequest(rows=rows, display_name="named")
-        async with self.resolver.prepared(asked) as batch:
-            return batch
+        async with self.resolver.prepared(asked) as prepared:
+            return prepared.batch
 
     async def until(self, is_so: Callable[[port.Reader], bool]) -> None:
         """Wait until the store says so."""
@@ -172,22 +257,30 @@ class Assembly:
         assert record.newest.ending is not None
         return record.newest.ending.reason
 
-    def _publish(self, changes: Sequence[port.Attempt]) -> None:
+    async def _dispatch(self) -> None:
+        await self.membership.begun()
+        await self.dispatcher.run()
+
+    def _on_doubt(self) -> None:
+        self.following.note()
+
+    def _on_fenced(self, server_id: str) -> None:
+        self.membership.note_fenced(server_id)
+
+    def _on_dropped(self, job_ids: Collection[str]) -> None:
+        self.following.note(job_ids)
+
+    def _take_changes(self, changes: Sequence[port.Attempt]) -> None:
         self.changes += changes
-        self.watchers.publish(changes)
-        self.dispatcher.notice(changes)
+        self._publish(changes)
+
+    def _publish(self, attempts: Sequence[port.Attempt]) -> None:
+        self.told += attempts
+        self.watchers.publish(attempts)
+        self.dispatcher.notice(attempts)
 
     def _on_room(self) -> None:
         self.dispatcher.wake()
-
-
-@functools.cache
-def _empty_store() -> bytes:
-    """A new store's file: making its tables takes ten times as long as copying them."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder, "store.db")
-        SqlStore.open(path).close()
-        return path.read_bytes()
 
 
 def site_in(folder: pathlib.Path) -> methods_site.Site:

@@ -11,8 +11,8 @@ from support import engine_scripted
 class CheckedEngine(engine_scripted.ScriptedEngine):
     """Counts what runs, and fails whoever submits more than fits or submits twice."""
 
-    def __init__(self, *, cpus: int) -> None:
-        super().__init__(capacity=port.Capacity(cpus=cpus, memory_bytes=0, gpus=0))
+    def __init__(self, *, cpus: int, scope: str = "scripted") -> None:
+        super().__init__(capacity=port.Capacity(cpus=cpus, memory_bytes=0, gpus=0), scope=scope)
         self.running: dict[AttemptKey, int] = {}
         """Cores by what was submitted and has not ended."""
 

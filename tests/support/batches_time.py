@@ -4,7 +4,7 @@ and batches whose rows are told by names."""
 import contextlib
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 
-from dshpc_server.batches import request, watchers
+from dshpc_server.batches import request, resolver, watchers
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.store import port
 from dshpc_server.store.port import Attempt
@@ -47,11 +47,12 @@ class ScriptedWatchers(watchers.Watchers):
         self._clock = clock
         self._script = script
         self.open_watches = 0
-        self.watched: list[set[str]] = []
+        self.asked: list[set[str]] = []
+        """The jobs of each watch there was."""
 
     @contextlib.contextmanager
     def watch(self, job_ids: Collection[str]) -> Iterator[watchers.Watch]:
-        self.watched.append(set(job_ids))
+        self.asked.append(set(job_ids))
         self.open_watches += 1
         try:
             yield ScriptedWatch(self._clock, self._script)
@@ -70,21 +71,26 @@ class Accepting:
     def __init__(self, *names: str, publish: watchers.Watchers | None = None) -> None:
         self._names = names
         self._publish = publish
+        self.going: list[str] = []
+        """Content that goes while the next batches are prepared, one after the other."""
 
     @contextlib.asynccontextmanager
-    async def prepared(self, asked: request.BatchRequest) -> AsyncIterator[port.NewBatch]:
-        yield store_values.batch("" if asked.validate_only else "b", *self._names)
+    async def prepared(self, asked: request.BatchRequest) -> AsyncIterator[resolver.Prepared]:
+        batch = store_values.batch("" if asked.validate_only else "b", *self._names)
+        yield resolver.Prepared(batch=batch, on_disk=[])
 
-    async def preview(self, batch: port.NewBatch) -> Sequence[port.Row]:
-        assert not batch.batch_id
+    async def preview(self, prepared: resolver.Prepared) -> Sequence[port.Row]:
+        assert not prepared.batch.batch_id
         return [self._row(index, name) for index, name in enumerate(self._names)]
 
-    async def accept(self, batch: port.NewBatch) -> Sequence[port.Row]:
+    async def accept(self, prepared: resolver.Prepared) -> Sequence[port.Row]:
+        if self.going:
+            raise port.ContentGoingError(self.going.pop())
         rows = [self._row(index, name) for index, name in enumerate(self._names)]
         if self._publish is not None:
             # Another caller's commit comes between this batch's and its first wait.
             self._publish.publish([change(name) for name in self._names])
-        assert len(batch.rows) == len(rows)
+        assert len(prepared.batch.rows) == len(rows)
         return rows
 
     def _row(self, index: int, name: str) -> port.Row:

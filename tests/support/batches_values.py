@@ -22,8 +22,13 @@ def attempt(
     started_at: datetime.datetime | None = None,
     result: bytes | None = None,
     replaced: JobStatus | None = None,
+    chain: int | None = None,
+    is_retried: bool = False,
 ) -> Attempt:
-    """An attempt as the store tells it; one that has ended brings a result."""
+    """An attempt as the store tells it; one that has ended brings a result.
+
+    It is in a chain of its own unless that is said.
+    """
     has_ended = status in job.TERMINAL
     return Attempt(
         key=AttemptKey(job_id=store_values.sha(name), number=number),
@@ -35,6 +40,8 @@ def attempt(
         started_at=started_at,
         ended_at=ENDED_AT if has_ended else None,
         result=(result or b"result") if has_ended else None,
+        chain=number if chain is None else chain,
+        is_retried=is_retried,
     )
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dshpc_server import app, config
@@ -74,10 +74,26 @@ def in_thread(of: config.Settings) -> Iterator[str]:
         raise failed[0]
 
 
+class StartError(AssertionError):
+    """A server that ended before it served."""
+
+    def __init__(self, code: int, log: pathlib.Path) -> None:
+        super().__init__(f"the server did not start (code {code}): {log.read_text()}")
+        self.code = code
+
+
 class ServerProcess:
     """`dshpc-server serve` as a process of its own."""
 
-    def __init__(self, folder: pathlib.Path, methods_dir: pathlib.Path, **flags: object) -> None:
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        methods_dir: pathlib.Path,
+        environment: Mapping[str, str] | None = None,
+        /,
+        **flags: object,
+    ) -> None:
+        """`environment` is what it has beside that of the test."""
         self.data_dir = folder / "data"
         self.log = folder / "server.log"
         given = {"listen": "127.0.0.1:0", "log-level": "info", "slots": 2} | flags
@@ -87,12 +103,18 @@ class ServerProcess:
             *(f"--{name.replace('_', '-')}={value}" for name, value in given.items()),
         ]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+            self.process = subprocess.Popen(
+                command,
+                env={**os.environ, **(environment or {})},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line.startswith("listening on "):
             self.process.communicate(timeout=STOP_SECONDS)
-            raise AssertionError(f"the server did not start: {self.log.read_text()}")
+            raise StartError(self.process.returncode, self.log)
         self.address = line.removeprefix("listening on ").strip()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -108,10 +130,14 @@ class ServerProcess:
 
 @contextlib.contextmanager
 def as_process(
-    folder: pathlib.Path, methods_dir: pathlib.Path, **flags: object
+    folder: pathlib.Path,
+    methods_dir: pathlib.Path,
+    environment: Mapping[str, str] | None = None,
+    /,
+    **flags: object,
 ) -> Iterator[ServerProcess]:
     """Run `dshpc-server serve`; jobs that still run at the end are a failure of the test."""
-    server = ServerProcess(folder, methods_dir, **flags)
+    server = ServerProcess(folder, methods_dir, environment, **flags)
     try:
         yield server
     finally:

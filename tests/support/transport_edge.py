@@ -1,7 +1,8 @@
 """A grpc.aio server around `transport.edge` whose handlers the test writes.
 
 It serves FileService of the contract, which has every kind of RPC the contract uses: DownloadFile
-is a server stream, UploadFile a client stream, FindMissingFiles unary.
+is a server stream, UploadFile a client stream, FindMissingFiles unary. Another service may be asked
+for by name.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ Ask: TypeAlias = Callable[..., Awaitable[bytes]]
 
 
 class Servicer:
-    """FileService by the handlers it is given; the others are not meant to be called."""
+    """A service by the handlers it is given; the others are not meant to be called."""
 
     def __init__(self, **behaviours: Behaviour) -> None:
         self._behaviours = behaviours
@@ -54,6 +55,7 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def serving(
+    name: str = "FileService",
     *,
     write_stall_seconds: float = DEADLINE_SECONDS,
     max_calls: int = 100,
@@ -70,7 +72,7 @@ async def serving(
         max_entries=1000,
     )
     served = grpc.aio.server(options=[("grpc.http2.bdp_probe", 0)])
-    service = server.SERVICES["FileService"]
+    service = server.SERVICES[name]
     served.add_generic_rpc_handlers((around.service(service, Servicer(**behaviours)),))
     port = served.add_insecure_port("127.0.0.1:0")
     await served.start()

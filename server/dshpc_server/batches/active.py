@@ -1,7 +1,10 @@
 """The attempts that were claimed and have not ended: who they are, what they use, what is to stop.
 
-Rebuilt from the store at start; owned by the dispatcher's loop, read by the reconciler.
+Rebuilt from the store at start; owned by the dispatcher's loop, read by the reconciler. Who is not
+here is another server's, or has ended.
 """
+
+from collections.abc import Sequence
 
 from dshpc_server.domain.job import AttemptKey, Resources
 from dshpc_server.store import port
@@ -26,11 +29,18 @@ class ActiveAttempts:
     def cancel(self, key: AttemptKey, reason: str) -> None:
         """Note that an attempt is to be stopped; the first reason counts, as in the store.
 
-        One that is not here has ended: whoever claims an attempt is told of it before anybody who
-        cancels it later, so there is none that is still to come.
+        One that is not here has ended, or is another server's: whoever claims an attempt here is
+        told of it before anybody who cancels it here later.
         """
         if key in self._claims:
             self._cancel_reasons.setdefault(key, reason)
+
+    def cancel_own(self, key: AttemptKey, reason: str) -> None:
+        """Do the same for an attempt that the store calls ours, whether it is here or not.
+
+        Another server can have cancelled it before we have the answer to the claim of it.
+        """
+        self._cancel_reasons.setdefault(key, reason)
 
     def cancel_reason(self, key: AttemptKey) -> str | None:
         """Why an attempt is to be stopped; None when it is not."""
@@ -49,6 +59,18 @@ class ActiveAttempts:
         self.release(key)
         self._claims.pop(key, None)
         self._cancel_reasons.pop(key, None)
+
+    def clear(self) -> Sequence[AttemptKey]:
+        """Forget everything; who was here."""
+        keys = self.keys
+        for each in (self._claims, self._using, self._cancel_reasons):
+            each.clear()
+        return keys
+
+    @property
+    def keys(self) -> Sequence[AttemptKey]:
+        """Who is here, in the order they came."""
+        return list(self._claims)
 
     @property
     def in_use(self) -> Resources:

@@ -12,7 +12,7 @@ from typing import Self
 
 import structlog
 
-from dshpc_server import clock, errors
+from dshpc_server import clock, crashing, errors
 from dshpc_server.batches import encoding, endings, reports, watchers
 from dshpc_server.domain import job
 from dshpc_server.domain.job import AttemptKey, JobStatus
@@ -55,7 +55,7 @@ class Cancelling:
         error: BaseException | None,
         trace: types.TracebackType | None,
     ) -> None:
-        # What is written already, the next server acts on.
+        # What is written already, whoever serves next acts on.
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -73,6 +73,7 @@ class Cancelling:
                 raise errors.NotFoundError("job", job_id)
             has_ended = attempt.status in job.TERMINAL
             while not has_ended and await watch.wait(self._left(deadline)):
+                # What is to be stopped is not retried: its end is the job's.
                 has_ended = any(
                     change.key == attempt.key and change.status in job.TERMINAL
                     for change in watch.take()
@@ -105,6 +106,7 @@ class Cancelling:
                 status=str(attempt.status),
             )
             if attempt.status not in job.TERMINAL:
+                crashing.point("cancel.recorded")
                 await self._stop([attempt.key], reason)
         return found[0] if found else None
 

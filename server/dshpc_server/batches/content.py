@@ -1,9 +1,14 @@
 """Content by hash, wherever it lies: files and long outputs on disk, short outputs in the store.
 
 Promises: a hash that the service has told anybody is found here, as bytes or as a path, until it is
-deleted, and the content hashes to its name. What is held is not deleted meanwhile; a deletion that
-is under way has ended before anybody is told what is missing. What is held and deleted is kept on
-the event loop alone.
+deleted, and the content hashes to its name. What is held is not deleted by this server meanwhile; a
+deletion that is under way here has ended before anybody is told what is missing. What is held and
+deleted is kept on the event loop alone; between servers the store keeps apart who needs content and
+who deletes it.
+
+Deleting has two steps, so that a crash between them leaves what any server can end: the store marks
+the content, from when on nobody can need it; then it is removed and forgotten, in one transaction,
+so that of several who are at it one removes it, and nobody removes what was put anew since.
 """
 
 import asyncio
@@ -14,18 +19,20 @@ import datetime
 import io
 import os
 import pathlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import BinaryIO
 
 import structlog
 
-from dshpc_server import errors
+from dshpc_server import crashing, errors
 from dshpc_server.batches import encoding
 from dshpc_server.files import content as files
 from dshpc_server.files import staying
 from dshpc_server.store import committer, port
 
 _USER = "a request that is being answered"
+GOING_PAUSES_SECONDS = (0.02, 0.1, 0.4, 0.8)
+"""How long the end of another server's deletion is waited for, each time before trying again."""
 
 _log = structlog.get_logger(__name__)
 
@@ -47,7 +54,10 @@ class Library:
         content: files.ContentStore,
         committer: committer.Committer,
         encoder: encoding.ResultEncoder,
+        is_shared: bool = False,
     ) -> None:
+        """`is_shared`: other servers delete content, too."""
+        self._is_shared = is_shared
         self._content = content
         self._committer = committer
         self._encoder = encoder
@@ -82,6 +92,44 @@ class Library:
         """Which of these outputs are not in the content store."""
         await self.settled(hashes)
         return set(await asyncio.to_thread(self._content.missing, hashes))
+
+    async def on_disk(self, hashes: Collection[str]) -> Sequence[str]:
+        """Those in the content store, if other servers may remove them; see `check_there`."""
+        if not self._is_shared:
+            return []
+        missing = set(await asyncio.to_thread(self._content.missing, hashes))
+        return [file_hash for file_hash in hashes if file_hash not in missing]
+
+    def check_there(self, hashes: Collection[str]) -> None:
+        """Raise ContentGoingError if any of these is not in the content store any more.
+
+        For a transaction that needs them: what had been deleted before it is gone by now, and
+        nothing can be deleted until its end.
+        """
+        gone = self._content.missing(hashes)
+        if gone:
+            raise port.ContentGoingError(gone[0])
+
+    async def remember(self, record: port.FileRecord) -> port.FileRecord:
+        """Store the labels of content that is stored, and held; as they are then.
+
+        Raises BeingRemovedError when another server is deleting it, or has just done so.
+        """
+        there = await self.on_disk([record.file_hash])
+
+        def put(writer: port.Writer) -> port.FileRecord:
+            kept = writer.put_file(record)
+            self.check_there(there)
+            return kept
+
+        for pause_seconds in GOING_PAUSES_SECONDS:
+            try:
+                return await self._committer.write(put)
+            except port.ContentGoingError:
+                await asyncio.sleep(pause_seconds)
+        raise errors.BeingRemovedError(
+            "file", record.file_hash, retry_after_seconds=GOING_PAUSES_SECONDS[-1]
+        )
 
     async def path(self, file_hash: str) -> pathlib.Path | None:
         """Where the content lies, for a method to read; None when it is not stored.
@@ -140,7 +188,7 @@ class Library:
         return _unlabelled(file_hash, status.st_size, stored_at)
 
     async def delete(self, file_hash: str) -> bool:
-        """Forget this content, then remove it; whether there was anything.
+        """Delete this content wherever it lies; whether there was anything.
 
         Results that hold it lose it, and their jobs run again when they are asked for. InUseError
         while it is held, or a job that has not ended has it as an input.
@@ -149,8 +197,14 @@ class Library:
         if self._held[file_hash]:
             raise errors.InUseError("file", file_hash, user=_USER)
         self._deleting[file_hash] = asyncio.Event()
-        # A deletion that a cancelled caller left half done would leave content without a record.
+        # A deletion that a cancelled caller left half done would wait for `finish_deletions`.
         return await staying.until_done(self._delete(file_hash))
+
+    async def finish_deletions(self) -> None:
+        """End what somebody has begun to delete and did not come to an end with."""
+        for file_hash in await self._committer.read(lambda store: store.find_deleting()):
+            if file_hash not in self._deleting:
+                await self._finish(file_hash)
 
     async def settled(self, hashes: Collection[str]) -> None:
         """Wait until none of these is being deleted."""
@@ -165,11 +219,25 @@ class Library:
             known = await self._committer.write(
                 lambda writer: writer.delete_file(file_hash, self._encoder.without_output)
             )
-            removed = await asyncio.to_thread(self._content.remove, file_hash)
+            removed = await self._finish(file_hash)
             _log.info("file.deleted", file_hash=file_hash, known=known, removed=removed)
         finally:
             self._deleting.pop(file_hash).set()
         return known or removed
+
+    async def _finish(self, file_hash: str) -> bool:
+        """Remove and forget what is marked; whether there was anything to remove."""
+        removed = False
+
+        def finish(writer: port.Writer) -> None:
+            nonlocal removed  # also by a run of this that had to be made again
+            if writer.forget_file(file_hash):
+                crashing.point("deletion.marked")
+                removed |= self._content.remove(file_hash)
+                crashing.point("deletion.removed")
+
+        await self._committer.write(finish)
+        return removed
 
     async def _short_output(self, output_hash: str) -> _ShortOutput | None:
         attempt = await self._committer.read(lambda store: store.find_output(output_hash))

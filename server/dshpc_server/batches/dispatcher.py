@@ -1,33 +1,36 @@
 """The dispatcher: from the queue to the engine, as fast as there is room.
 
 Promises: an attempt is claimed (CONFIGURING, durable) before the engine hears of it; what all
-running attempts declared never exceeds the engine's capacity; the queue's order is kept, also by a
-job too large for what is free; one too large for the whole engine (which had more when it was
-accepted) is not started, and holds up nobody; what is to be stopped is not handed over, or the
-engine is told to stop it, whatever it is in the middle of. It wakes when something is queued or
-ends, and polls only while the store or the disk is not available.
+running attempts declared never exceeds the engine's capacity, but for those of a dead server that
+were running already; the queue's order is kept, also by a job too large for what is free; one too
+large for the whole engine (which had more when it was accepted) is not started, and holds up
+nobody. Nothing is claimed or handed over while there is no room on disk. It wakes when something is
+queued, becomes due or ends, and polls only while the store or the disk is not available.
+
+What the store does not answer is not known: after a claim that failed it is asked what is ours
+before anything else is claimed.
 """
 
 import asyncio
-import collections
-from collections.abc import Collection, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
 
-from dshpc_server import clock, errors
-from dshpc_server.batches import active, admission, launching
+from dshpc_server import clock, crashing, errors
+from dshpc_server.batches import active, admission, handover, launching
 from dshpc_server.domain import job
-from dshpc_server.domain.job import AttemptKey, JobStatus
+from dshpc_server.domain.job import AttemptKey, JobStatus, Resources
 from dshpc_server.engine import port as engine
+from dshpc_server.files import room
 from dshpc_server.store import committer, port
 
 CLAIM_LIMIT = 256
 """Most attempts taken in one transaction."""
 RETRY_SECONDS = 1.0
 """Pause after the store or the disk was not available."""
-
-_STOPPED = "Stopped before it was started"
-"""What becomes of an attempt that is to be stopped says its own reason; see `endings`."""
+LONGEST_WAIT_SECONDS = 60.0
+"""The queue is looked at this often while a retry waits to be due, whatever the clocks do."""
 
 _log = structlog.get_logger(__name__)
 
@@ -43,21 +46,32 @@ class Dispatcher:
         report: engine.Report,
         active: active.ActiveAttempts,
         launcher: launching.Launcher,
+        room: room.Room,
         clock: clock.Clock,
+        on_fenced: Callable[[str], None],
     ) -> None:
+        """`on_fenced` is told as which server we were taken for dead."""
         self._committer = committer
         self._engine = engine
-        self._report = report
         self._active = active
-        self._launcher = launcher
+        self._room = room
         self._clock = clock
+        self._on_fenced = on_fenced
+        self._handover = handover.Handover(
+            engine=engine, report=report, active=active, launcher=launcher, clock=clock
+        )
+        self._turn = asyncio.Lock()
+        """Held by whoever changes what is claimed: between a claim and the answer nobody else."""
         self._awake = asyncio.Event()
-        self._claimed: collections.deque[port.Claim] = collections.deque()
-        """What is claimed and not handed over yet."""
+        self._due_at: float | None = None
+        """When to look at the queue though nobody wakes us, by the monotonic clock."""
+        self._is_in_doubt = False
+        """A claim has failed: some of it may be ours all the same."""
+        self._is_paused = False
 
-    def notice(self, changes: Sequence[port.Attempt]) -> None:
-        """Take note of committed changes: something was queued, or gave its room back."""
-        for attempt in changes:
+    def notice(self, attempts: Sequence[port.Attempt]) -> None:
+        """Take note how attempts stand: something was queued, or gave its room back."""
+        for attempt in attempts:
             if attempt.status in job.TERMINAL:
                 self._active.remove(attempt.key)
                 self._awake.set()
@@ -65,7 +79,7 @@ class Dispatcher:
                 self._awake.set()
 
     def wake(self) -> None:
-        """Look at the queue: a process has ended and its room is free."""
+        """Look at the queue: there may be something in it, or room for it."""
         self._awake.set()
 
     async def cancel(self, keys: Collection[AttemptKey], reason: str) -> None:
@@ -77,110 +91,108 @@ class Dispatcher:
         # or right after.
         await self._engine.cancel_many(list(keys))
 
-    async def recover(self) -> None:
-        """Take up what an earlier server had claimed; called once, before `run`.
+    async def take_up(self, found: Sequence[port.ActiveAttempt]) -> None:
+        """Go on with attempts that were another server's."""
+        async with self._turn:
+            await self._handover.take_up(found)
+        self._awake.set()
 
-        A claimed attempt without a folder was never handed over: it is handed over now, unless it
-        is to be stopped. The others are the engine's to account for, and to stop.
-        """
-        found = await self._committer.read(lambda store: store.find_active())
-        for attempt in found:
-            self._active.add(attempt.claim)
-            if attempt.cancel_reason is not None:
-                self._active.cancel(attempt.claim.key, attempt.cancel_reason)
-        folders = {a.claim.key: self._launcher.folder(a.claim.key) for a in found}
-        handed_over = await asyncio.to_thread(
-            lambda: {key for key, folder in folders.items() if folder.exists()}
-        )
-        # Whatever an engine has of these, or has not, it stops or tells to be lost.
-        handed_over |= {key for key in folders if self._is_cancelled(key)}
-        await self._engine.recover([(key, folders[key]) for key in folders if key in handed_over])
-        await self._engine.cancel_many([key for key in folders if self._is_cancelled(key)])
-        self._claimed.extend(a.claim for a in found if a.claim.key not in handed_over)
-        if found:
-            _log.info("recovered", attempts=len(found), handed_over=len(handed_over))
+    async def check(self) -> None:
+        """Compare what we know to be ours with what the store says, and go by the store."""
+        async with self._turn:
+            await self._check()
+        self._awake.set()
+
+    async def begin_anew(self, rejoin: Callable[[], Awaitable[None]]) -> None:
+        """Forget all attempts, which others have now; nothing is claimed until we have rejoined."""
+        async with self._turn:
+            await self._handover.forget(set(self._active.keys))
+            await rejoin()
+            self._is_in_doubt = False
+        self._awake.set()
 
     async def run(self) -> None:
         """Serve until cancelled."""
         self._awake.set()
         while True:
-            await self._awake.wait()
+            await self._until_awake()
             self._awake.clear()
             try:
-                await self._fill()
+                async with self._turn:
+                    await self._fill()
+            except port.FencedError as error:
+                self._on_fenced(error.server_id)
             except errors.UnavailableError as error:
                 _log.warning("dispatch.unavailable", reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 self._awake.set()
 
+    async def _until_awake(self) -> None:
+        """Wait until somebody wakes us, or something is due."""
+        due_at, self._due_at = self._due_at, None
+        seconds = None if due_at is None else max(0.0, due_at - self._clock.monotonic())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._awake.wait()
+
+    def _look_again_in(self, seconds: float | None) -> None:
+        if seconds is not None:
+            self._due_at = self._clock.monotonic() + min(seconds, LONGEST_WAIT_SECONDS)
+
     async def _fill(self) -> None:
         """Claim and submit until the engine is full or the queue is empty."""
-        await self._submit()
-        while True:
-            room = admission.Room(self._engine.capacity(), self._active.in_use)
-            if not room.most_jobs or not await self._claim(room):
+        if self._is_in_doubt:
+            await self._check()
+        await self._handover.refuse_cancelled()
+        while self._has_room():
+            await self._handover.submit()
+            if not await self._claim():
                 return
-            await self._submit()
+        self._look_again_in(RETRY_SECONDS)
 
-    async def _claim(self, room: admission.Room) -> bool:
-        limit = min(room.most_jobs, CLAIM_LIMIT)
-        capacity = self._engine.capacity()
+    def _has_room(self) -> bool:
+        """Whether there is room on disk; told when it changes."""
+        is_paused = not self._room.has_room()
+        if is_paused and not self._is_paused:
+            _log.warning("dispatch.paused", why="there is no room on disk")
+        elif self._is_paused and not is_paused:
+            _log.info("dispatch.resumed")
+        self._is_paused = is_paused
+        return not is_paused
 
-        def is_due(wanted: job.Resources) -> bool:
-            return room.take(wanted) or admission.refusal(wanted, capacity) is not None
+    async def _claim(self) -> bool:
+        """Claim what the engine has room for; whether there was anything."""
+        capacity, in_use = self._engine.capacity(), self._active.in_use
+        most_jobs = admission.Room(capacity, in_use).most_jobs
+        if not most_jobs:
+            return False
 
-        claims = await self._committer.write(lambda writer: writer.claim(is_due, limit))
-        for claim in claims:
-            self._active.add(claim)
-        self._claimed.extend(claims)
-        return bool(claims)
+        def work(writer: port.Writer) -> port.Claims:
+            left = admission.Room(capacity, in_use)  # anew each time that this is run
 
-    async def _submit(self) -> None:
-        """Hand over what is claimed. Raises UnavailableError; what is left is kept."""
-        refused = [self._not_started(claim.key, _STOPPED) for claim in self._without_cancelled()]
-        launches: list[engine.Launch] = []
-        unavailable: errors.UnavailableError | None = None
-        while self._claimed and unavailable is None:
-            claim = self._claimed[0]
-            try:
-                launches.append(await self._launch(claim))
-            except launching.NotLaunchableError as error:
-                refused.append(self._not_started(claim.key, str(error)))
-            except errors.UnavailableError as error:
-                unavailable = error
-                continue
-            self._claimed.popleft()
-        cancelled = [launch.key for launch in launches if self._is_cancelled(launch.key)]
-        refused += [self._not_started(key, _STOPPED) for key in cancelled]
-        await self._hand_over([launch for launch in launches if launch.key not in cancelled])
-        if refused:
-            await self._report(refused)
-        if unavailable is not None:
-            raise unavailable
+            def is_due(wanted: Resources) -> bool:
+                return left.take(wanted) or admission.refusal(wanted, capacity) is not None
 
-    async def _hand_over(self, launches: Sequence[engine.Launch]) -> None:
-        if not launches:
-            return
-        await self._engine.submit_many(launches)
-        cancelled = [launch.key for launch in launches if self._is_cancelled(launch.key)]
-        if cancelled:
-            await self._engine.cancel_many(cancelled)
+            return writer.claim(is_due, min(most_jobs, CLAIM_LIMIT))
 
-    def _without_cancelled(self) -> Sequence[port.Claim]:
-        """Take out what is claimed and to be stopped."""
-        claimed = list(self._claimed)
-        self._claimed.clear()
-        self._claimed.extend(claim for claim in claimed if not self._is_cancelled(claim.key))
-        return [claim for claim in claimed if self._is_cancelled(claim.key)]
+        self._is_in_doubt = True
+        claims = await self._committer.write(work)
+        if claims.taken:
+            crashing.point("claim.committed")
+        self._is_in_doubt = False
+        self._handover.add(claims.taken)
+        self._look_again_in(claims.next_due_seconds)
+        return bool(claims.taken)
 
-    def _is_cancelled(self, key: AttemptKey) -> bool:
-        return self._active.cancel_reason(key) is not None
-
-    def _not_started(self, key: AttemptKey, reason: str) -> engine.NotStarted:
-        return engine.NotStarted(key=key, at=self._clock.now(), reason=reason)
-
-    async def _launch(self, claim: port.Claim) -> engine.Launch:
-        refused = admission.refusal(claim.resources, self._engine.capacity())
-        if refused is not None:
-            raise launching.NotLaunchableError(refused.message)
-        return await self._launcher.launch(claim)
+    async def _check(self) -> None:
+        # Who is known now was ours by then: who is not ours any more has ended, or was taken over.
+        known = set(self._active.keys)
+        found = await self._committer.read(lambda store: store.find_active())
+        ours = {each.claim.key for each in found}
+        await self._handover.forget(known - ours)
+        await self._handover.take_up(found)
+        for each in found:
+            key, reason = each.claim.key, each.cancel_reason
+            if reason is not None and self._active.cancel_reason(key) is None:
+                await self.cancel([key], reason)
+        self._is_in_doubt = False

@@ -2,13 +2,12 @@
 
 import signal
 
-from dshpc_server.domain import lookup
+from dshpc_server.domain import lookup, retry
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.engine import port as engine
 
 PERMANENT_EXIT_CODE = lookup.PERMANENT_EXIT_CODE
-RETRIABLE_EXIT_CODE = 75
-"""EX_TEMPFAIL of sysexits.h: the method says that running it again may help."""
+RETRIABLE_EXIT_CODE = retry.RETRIABLE_EXIT_CODE
 
 _CAUSES = {
     engine.Cause.OVER_TIME: Event.OVER_TIME,

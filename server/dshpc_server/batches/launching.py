@@ -1,5 +1,6 @@
 """From a claimed attempt to what an engine needs to start it."""
 
+import asyncio
 import pathlib
 
 from dshpc_server import errors
@@ -36,6 +37,10 @@ class Launcher:
         """Put the launch together; raises NotLaunchableError."""
         spec = claim.spec
         version = self._catalog.version(spec.method_name, spec.function_hash)
+        if version is None:  # another server may have loaded it just now
+            version = await asyncio.to_thread(
+                self._catalog.find, spec.method_name, spec.function_hash
+            )
         if version is None:
             raise NotLaunchableError(
                 f"method '{spec.method_name}' {spec.function_hash} is not installed any more"

@@ -60,8 +60,9 @@ class Polling:
         """Wait until the watch tells of what is waited for; False when the time is over."""
         while await watch.wait(max(0.0, deadline - self._clock.monotonic())):
             for change in watch.take():
-                # What is older was there when the job was read.
-                if change.revision > known.revision and wait.is_over(change.status):
+                # What is older was there when the job was read; what is retried never showed.
+                is_new = change.revision > known.revision and not change.is_retried
+                if is_new and wait.is_over(change.status):
                     return True
         return False
 

@@ -1,21 +1,22 @@
 """The reconciler: takes an engine's facts in and publishes what they mean.
 
 Promises: an output is whole, in the content store or in the row, before the one commit that says
-COMPLETED; a fact about an attempt that has ended changes nothing; a result that the store or the
-disk does not take is offered again until it does - hours of work are not dropped for a full disk.
+COMPLETED; a fact about an attempt that has ended, or that another server has by now, changes
+nothing; a result that the store or the disk does not take is offered again until it does - hours of
+work are not dropped for a full disk.
 """
 
 import asyncio
 import contextlib
 import pathlib
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Self, TypeGuard, TypeVar
 
 import structlog
 
-from dshpc_server import errors
-from dshpc_server.batches import active, encoding, endings, intake, reports, scratch
+from dshpc_server import crashing, errors
+from dshpc_server.batches import active, endings, intake, reports, scratch
 from dshpc_server.domain import job
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.domain.lifecycle import Event
@@ -46,14 +47,19 @@ class Reconciler:
         committer: committer.Committer,
         active: active.ActiveAttempts,
         intake: intake.Intake,
-        encoder: encoding.ResultEncoder,
+        reports: reports.Reports,
         folder: Callable[[AttemptKey], pathlib.Path],
         on_room: Callable[[], None],
+        on_dropped: Callable[[Collection[str]], None],
     ) -> None:
-        """`on_room` is told when processes have ended, before their ends are recorded."""
+        """`on_room` is told when processes have ended, before their ends are recorded.
+
+        `on_dropped` is told of jobs whose end the store did not take: it has another one.
+        """
         self._folder = folder
-        self._reports = reports.Reports(intake=intake, encoder=encoder, folder=folder)
+        self._reports = reports
         self._on_room = on_room
+        self._on_dropped = on_dropped
         self._committer = committer
         self._active = active
         self._intake = intake
@@ -77,7 +83,8 @@ class Reconciler:
         error: BaseException | None,
         trace: types.TracebackType | None,
     ) -> None:
-        # What is not taken in yet has its exit on record: the next server is told it again.
+        # What is not taken in yet has its exit on record: whoever serves next is told it again.
+        self._intake.stop()
         for task in self._tasks:
             task.cancel()
         await self._group.__aexit__(kind, error, trace)
@@ -88,6 +95,7 @@ class Reconciler:
         Returning early loses nothing: what an engine told is on its record until the attempt has
         ended in the store, and a fact that comes twice changes nothing.
         """
+        crashing.point("fact.taken")
         self._release(facts)
         self._waiting += facts
         self._has_waiting.set()
@@ -173,13 +181,19 @@ class Reconciler:
         changed = await _until_available(
             lambda: self._committer.write(lambda writer: writer.record(made))
         )
-        endings = {report.key: report.ending for report in made if report.ending is not None}
+        ends = {report.key: report for report in made if report.ending is not None}
         for attempt in changed:
             if attempt.status in job.TERMINAL:
-                _tell_end(attempt, endings[attempt.key])
+                _tell_end(attempt, ends.pop(attempt.key))
+                crashing.point("end.recorded")
+        if ends:
+            self._on_dropped({key.job_id for key in ends})
 
 
-def _tell_end(attempt: port.Attempt, ending: port.Ending) -> None:
+def _tell_end(attempt: port.Attempt, report: port.Report) -> None:
+    ending = report.ending
+    if ending is None:
+        return
     ran = attempt.ended_at - attempt.started_at if attempt.ended_at and attempt.started_at else None
     _log.info(
         "attempt.ended",
@@ -190,6 +204,7 @@ def _tell_end(attempt: port.Attempt, ending: port.Ending) -> None:
         signal=ending.signal,
         seconds=None if ran is None else round(ran.total_seconds(), 3),
         output_bytes=ending.output_size_bytes,
+        retry_after_seconds=report.retry_after_seconds if attempt.is_retried else None,
     )
 
 

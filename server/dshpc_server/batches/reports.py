@@ -1,8 +1,9 @@
 """From an engine's fact to the report that the store takes: what it means, with all that is told.
 
 Promises: of an attempt that was to be stopped, what never ran and what was lost count as cancelled,
-for nothing of it runs; an exit that came before the stop keeps its own status. Synchronous; called
-in a thread, for outputs are read, hashed and stored here.
+for nothing of it runs; an exit that came before the stop keeps its own status. What may go better
+the next time asks for its retry, unless it was to be stopped. Synchronous; called in a thread, for
+outputs are read, hashed and stored here.
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ import pathlib
 from collections.abc import Callable
 
 from dshpc_server.batches import encoding, endings, intake
-from dshpc_server.domain import lifecycle
+from dshpc_server.domain import lifecycle, retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.engine import port as engine
@@ -36,10 +37,15 @@ class Reports:
         intake: intake.Intake,
         encoder: encoding.ResultEncoder,
         folder: Callable[[AttemptKey], pathlib.Path],
+        retries: retry.Retries,
+        chance: Callable[[], float],
     ) -> None:
+        """`chance` gives a number from 0 to 1, another one each time; any thread may call it."""
         self._intake = intake
         self._encoder = encoder
         self._folder = folder
+        self._retries = retries
+        self._chance = chance
 
     def of(self, news: News) -> port.Report:
         """The report of one fact. Raises errors.UnavailableError; then it can be made later."""
@@ -89,7 +95,8 @@ class Reports:
             reason=reason,
             stderr_tail=self._intake.stderr_tail(fact.stderr),
         )
-        return self._ending(ended, event, engine_job_id=fact.engine_job_id, node=fact.node)
+        after = self._retry_after(news, event, fact.exit_code)
+        return self._ending(ended, event, after, engine_job_id=fact.engine_job_id, node=fact.node)
 
     def _ended_early(
         self, fact: engine.NotStarted | engine.Lost, news: News, event: Event
@@ -111,12 +118,26 @@ class Reports:
             reason=reason,
             stderr_tail=self._intake.stderr_tail(self._folder(fact.key) / "stderr"),
         )
-        return self._ending(ended, event)
+        return self._ending(ended, event, self._retry_after(news, event))
+
+    def _retry_after(self, news: News, event: Event, exit_code: int | None = None) -> float | None:
+        """When another attempt is to be made; None: not at all."""
+        fact = news.fact
+        is_permanent = isinstance(fact, engine.NotStarted) and fact.is_permanent
+        if is_permanent or news.cancel_reason is not None:
+            return None
+        return self._retries.delay_seconds(
+            event=event,
+            exit_code=exit_code,
+            retries=news.claim.retries,
+            chance=self._chance(),
+        )
 
     def _ending(
         self,
         ended: encoding.EndedAttempt,
         event: Event,
+        retry_after_seconds: float | None,
         *,
         engine_job_id: str = "",
         node: str = "",
@@ -129,6 +150,7 @@ class Reports:
             engine_job_id=engine_job_id,
             node=node,
             ending=ending(ended, self._encoder),
+            retry_after_seconds=retry_after_seconds,
         )
 
 

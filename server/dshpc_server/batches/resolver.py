@@ -1,9 +1,9 @@
 """Resolving a batch: from what a client asks to rows the store has accepted.
 
 Promises: methods are resolved once per request, so one name is one version in all its rows; rows
-fail alone; when `accept` has returned, batch, rows and new jobs are durable. Nothing here is done
-per row that could be done per batch: one pass in one worker thread, one look at the files, one
-transaction.
+fail alone; when `accept` has returned, batch, rows and new jobs are durable, and the files they
+need are there. Nothing here is done per row that could be done per batch: one pass in one worker
+thread, one look at the files, one transaction.
 """
 
 import asyncio
@@ -28,6 +28,15 @@ class _Draft:
     index: int
     head: bytes
     plan: port.Candidate | Rejection
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A batch that can be accepted."""
+
+    batch: port.NewBatch
+    on_disk: Sequence[str]
+    """What it needs that other servers may remove before it is accepted."""
 
 
 class Resolver:
@@ -55,10 +64,10 @@ class Resolver:
         self._new_id = new_id
 
     @contextlib.asynccontextmanager
-    async def prepared(self, asked: request.BatchRequest) -> AsyncIterator[port.NewBatch]:
+    async def prepared(self, asked: request.BatchRequest) -> AsyncIterator[Prepared]:
         """Validate, canonicalise and name every row; nothing is stored yet.
 
-        Until the exit no file that the batch needs is deleted: accept it before.
+        Until the exit this server deletes no file that the batch needs: accept it before.
         """
         created_at = self._clock.now()
         drafting = _Drafting(self._catalog, self._defaults, self._capacity())
@@ -74,7 +83,7 @@ class Resolver:
             lost = await self._library.lost(outputs)
             rows = await asyncio.to_thread(self._rows, drafts, missing)
             used = [file_hash for file_hash in wanted if file_hash not in missing]
-            yield port.NewBatch(
+            batch = port.NewBatch(
                 batch_id="" if asked.validate_only else self._new_id(),
                 display_name=asked.display_name,
                 created_at=created_at,
@@ -82,14 +91,25 @@ class Resolver:
                 file_hashes=[*used, *(outputs - lost)],
                 lost_outputs=lost,
             )
+            yield Prepared(batch=batch, on_disk=await self._library.on_disk(batch.file_hashes))
 
-    async def accept(self, batch: port.NewBatch) -> Sequence[port.Row]:
-        """Store the batch and what it submits, all or none; the rows as decided."""
-        return await self._committer.write(lambda writer: writer.accept(batch))
+    async def accept(self, prepared: Prepared) -> Sequence[port.Row]:
+        """Store the batch and what it submits, all or none; the rows as decided.
 
-    async def preview(self, batch: port.NewBatch) -> Sequence[port.Row]:
+        Raises ContentGoingError when another server deletes what it needs: prepared anew it can be
+        accepted, with rows that lack a file.
+        """
+
+        def work(writer: port.Writer) -> Sequence[port.Row]:
+            rows = writer.accept(prepared.batch)
+            self._library.check_there(prepared.on_disk)
+            return rows
+
+        return await self._committer.write(work)
+
+    async def preview(self, prepared: Prepared) -> Sequence[port.Row]:
         """The rows as `accept` would decide them now; nothing is stored."""
-        return await self._committer.read(lambda store: store.preview(batch))
+        return await self._committer.read(lambda store: store.preview(prepared.batch))
 
     def _rows(self, drafts: Sequence[_Draft], missing: set[str]) -> list[port.NewRow]:
         first_index: dict[str, int] = {}
@@ -181,7 +201,8 @@ class _Drafting:
             )
         if row.function_hash in ("", newest.function_hash):
             return newest
-        pinned = self._catalog.version(row.method_name, row.function_hash)
+        # Also one that another server has just loaded: this is a worker thread, and may read it.
+        pinned = self._catalog.find(row.method_name, row.function_hash)
         if pinned is None:
             return Rejection(
                 reason=Reason.METHOD_NOT_FOUND,

@@ -49,7 +49,7 @@ async def remove(workspace: pathlib.Path) -> None:
 def _remove_small(workspace: pathlib.Path) -> bool:
     """Remove what takes no time; whether that was all."""
     if workspace.is_symlink():  # the method's doing; what it points to is not ours
-        workspace.unlink()
+        workspace.unlink(missing_ok=True)  # another server may have been here
         return True
     try:
         # Mostly the engine has taken an empty one back, or left one with an empty tmp/.

@@ -5,17 +5,18 @@ stream are `Accepted`, then results as rows end, and `Closing` last; leaving ear
 jobs; what is only validated changes nothing and is not waited for.
 """
 
+import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, Sequence
 
 import structlog
 
-from dshpc_server import clock
-from dshpc_server.batches import progress, request, resolver, watchers
+from dshpc_server import clock, crashing, errors
+from dshpc_server.batches import content, progress, request, resolver, watchers
 from dshpc_server.domain import job
 from dshpc_server.domain.statistics import Statistics
-from dshpc_server.store.port import NewBatch, Row
+from dshpc_server.store.port import ContentGoingError, NewBatch, Row
 
 _log = structlog.get_logger(__name__)
 
@@ -138,19 +139,41 @@ class Simulation:
     async def _accept(
         self, asked: request.BatchRequest, wait: Wait, watching: contextlib.ExitStack
     ) -> _Accepted:
-        """Accept a batch, or look what accepting it would do; watched from before if waited for."""
-        async with self._resolver.prepared(asked) as batch:
+        """Accept a batch, or look what accepting it would do; watched from before if waited for.
+
+        What it needs may be deleted meanwhile by another server: then it is prepared anew.
+        """
+        going = ""
+        for pause_seconds in content.GOING_PAUSES_SECONDS:
+            with contextlib.ExitStack() as watching_this:
+                try:
+                    accepted = await self._accept_once(asked, wait, watching_this)
+                except ContentGoingError as error:
+                    going = error.file_hash
+                else:
+                    watching.push(watching_this.pop_all())
+                    return accepted
+            await asyncio.sleep(pause_seconds)
+        raise errors.BeingRemovedError(
+            "file", going, retry_after_seconds=content.GOING_PAUSES_SECONDS[-1]
+        )
+
+    async def _accept_once(
+        self, asked: request.BatchRequest, wait: Wait, watching: contextlib.ExitStack
+    ) -> _Accepted:
+        async with self._resolver.prepared(asked) as prepared:
             watch = None
             if asked.validate_only:
-                rows = await self._resolver.preview(batch)
+                rows = await self._resolver.preview(prepared)
             else:
                 if wait.until_finished:
-                    watch = watching.enter_context(self._watchers.watch(_job_ids(batch)))
-                rows = await self._resolver.accept(batch)
+                    watch = watching.enter_context(self._watchers.watch(_job_ids(prepared.batch)))
+                rows = await self._resolver.accept(prepared)
         accepted = _Accepted(
-            batch_id=batch.batch_id, state=progress.BatchProgress(rows), watch=watch
+            batch_id=prepared.batch.batch_id, state=progress.BatchProgress(rows), watch=watch
         )
         if not asked.validate_only:
+            crashing.point("batch.accepted")
             _tell_acceptance(accepted)
         return accepted
 

@@ -22,7 +22,13 @@ class Watch:
         self._changed = asyncio.Event()
 
     def put(self, attempt: Attempt) -> None:
-        """Note a change; an unread older one of the same attempt is replaced."""
+        """Note a change; an unread older one of the same attempt is replaced, a newer one stays.
+
+        What was read from the store may come after what has changed since.
+        """
+        unread = self._unread.get(attempt.key)
+        if unread is not None and unread.revision > attempt.revision:
+            return
         # Taken out first, so that the table stays in the order of the changes.
         self._unread.pop(attempt.key, None)
         self._unread[attempt.key] = attempt
@@ -67,10 +73,16 @@ class Watchers:
                     del self._watches[job_id]
 
     def publish(self, changes: Sequence[Attempt]) -> None:
-        """Tell the watchers of these changes, in commit order."""
+        """Tell the watchers how these attempts stand: changes in commit order, or what was read."""
         for attempt in changes:
             for watch in self._watches.get(attempt.key.job_id, ()):
                 watch.put(attempt)
+
+    def watched(self, job_ids: Collection[str] | None = None) -> set[str]:
+        """Those of these jobs that somebody watches; None: of all."""
+        if job_ids is None:
+            return set(self._watches)
+        return {job_id for job_id in job_ids if job_id in self._watches}
 
     @property
     def watched_jobs(self) -> int:

@@ -24,7 +24,7 @@ from google.protobuf import descriptor, message
 
 from dshpc_server import errors
 from dshpc_server.files import staying
-from dshpc_server.transport import parsing, room, status
+from dshpc_server.transport import draining, parsing, room, status
 
 _log = structlog.get_logger(__name__)
 
@@ -92,7 +92,7 @@ class Edge:
         self._uploads = room.Room("max_uploads", max_uploads)
         self._checks = room.Room("max_calls", sys.maxsize)
         self._max_entries = max_entries
-        self._drained: set[asyncio.Task[Any]] = set()
+        self._draining = draining.Draining()
         self._leaving: set[asyncio.Task[Any]] = set()
 
     @property
@@ -105,16 +105,17 @@ class Edge:
             "leaving": len(self._leaving),
         }
 
-    def drain(self, *, streams_only: bool) -> None:
-        """End the open calls with UNAVAILABLE; with `streams_only` just the server streams.
+    def drain(self, *, short_too: bool) -> None:
+        """End the open calls that may last with UNAVAILABLE; with `short_too` all calls.
 
-        New ones of these classes are UNAVAILABLE from now on.
+        New calls of the contract are UNAVAILABLE from now on.
         """
-        for each in [self._streams] if streams_only else self._rooms():
+        self._draining.stop()
+        for each in (self._calls, self._uploads):
             each.close()
-            for task in each.tasks:
-                self._drained.add(task)
-                task.cancel()
+        for each in self._rooms() if short_too else ():
+            each.close()
+            self._draining.end(each.tasks)
 
     async def wait_until_ended(self, timeout_seconds: float) -> None:
         """Wait until no call is open, or until the time is over."""
@@ -140,7 +141,8 @@ class Edge:
 
         Fields that its messages do not know are ignored, as everywhere. Its unary calls are
         answered also when all places are taken: they wait for nothing, and who asks for the
-        health of a busy server is to hear that it is well.
+        health of a busy server is to hear that it is well. Its streams end by themselves when the
+        server stops, or are ended last.
         """
         return self._handlers(service, servicer, name=name, is_standard=True)
 
@@ -160,7 +162,9 @@ class Edge:
             )
             if is_standard and place is self._calls:
                 place = self._checks
-            handlers[method.name] = self._handler(method, servicer, place, parse)
+            handlers[method.name] = self._handler(
+                method, servicer, place, parse, is_standard=is_standard
+            )
         return grpc.method_handlers_generic_handler(name, handlers)
 
     def _rooms(self) -> list[room.Room]:
@@ -177,13 +181,18 @@ class Edge:
         servicer: object,
         place: room.Room,
         parse: parsing.Parse,
+        *,
+        is_standard: bool,
     ) -> "grpc.RpcMethodHandler[Any, Any]":
         behaviour = getattr(servicer, _snake_case(method.name))
+        is_long = not is_standard and (method.server_streaming or method.client_streaming)
 
         async def unary(request: bytes, context: Context) -> Encoded | None:
             async def act() -> Encoded | None:
-                answer: Encoded | None = await behaviour(parse(request), self._call(context))
-                return answer
+                asked = parse(request)
+                with self._lasting(is_long or draining.waits(asked)):
+                    answer: Encoded | None = await behaviour(asked, self._call(context))
+                    return answer
 
             return await self._ended(method.full_name, context, place, act)
 
@@ -195,8 +204,9 @@ class Edge:
 
             async def act() -> Encoded | None:
                 async with contextlib.aclosing(parsing.each(read, parse)) as parsed:
-                    answer: Encoded | None = await behaviour(parsed, self._call(context))
-                    return answer
+                    with self._lasting(is_long):
+                        answer: Encoded | None = await behaviour(parsed, self._call(context))
+                        return answer
 
             return await self._ended(method.full_name, context, place, act)
 
@@ -228,7 +238,7 @@ class Edge:
             raise asyncio.CancelledError from error
         finally:
             self._leaving.discard(task)
-            self._drained.discard(task)
+            self._draining.forget(task)
 
     async def _acted(
         self, rpc: str, task: asyncio.Task[Any], place: room.Room, act: Act
@@ -241,7 +251,7 @@ class Edge:
             # The call is ended already: by an abort, or by a client that went away during a write.
             raise
         except asyncio.CancelledError:
-            if task in self._drained:
+            if self._draining.has_ended(task):
                 task.uncancel()
                 return status.of_stopping()
             if task.cancelling():
@@ -249,6 +259,9 @@ class Edge:
             return _bug(rpc)
         except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is logged
             return status.of(error) or _bug(rpc)
+
+    def _lasting(self, is_long: bool) -> contextlib.AbstractContextManager[None]:  # noqa: FBT001 - what it says
+        return self._draining.lasting() if is_long else contextlib.nullcontext()
 
     def _call(self, context: Context) -> Call:
         return Call(context=context, write_stall_seconds=self._write_stall_seconds)

@@ -92,9 +92,7 @@ class HealthServicer:
                 told = status
                 await call.write(health_pb2.HealthCheckResponse(status=status))
             elif self._is_stopping:
-                raise errors.UnavailableError(
-                    "the server is stopping", retry_after_seconds=room.STOPPING_RETRY_SECONDS
-                )
+                raise room.stopping()
             else:
                 await changed.wait()
 

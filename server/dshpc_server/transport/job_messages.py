@@ -21,8 +21,9 @@ _JOBS = job_service_pb2.ListJobsResponse.JOBS_FIELD_NUMBER
 class JobMessages:
     """Makes messages of the jobs of one engine."""
 
-    def __init__(self, *, engine_name: str) -> None:
+    def __init__(self, *, engine_name: str, max_retries: int) -> None:
         self._engine_name = engine_name
+        self._max_retries = max_retries
 
     def whole(self, record: port.JobRecord) -> job_service_pb2.Job:
         """A job with its output and its attempts."""
@@ -30,12 +31,18 @@ class JobMessages:
         ending = record.newest.ending
         if ending is not None and ending.output_is_inline:
             message.output = types_pb2.MultiJobResult.FromString(ending.result).output
-        message.attempts.extend(attempt_message(each) for each in record.attempts[-MAX_ATTEMPTS:])
+        pairs = list(zip([None, *record.attempts], record.attempts, strict=False))
+        message.attempts.extend(
+            _attempt_message(each, self._reason(each, before))
+            for before, each in pairs[-MAX_ATTEMPTS:]
+        )
         return message
 
     def listed(self, record: port.JobRecord) -> job_service_pb2.Job:
         """A job as it is listed: without its output and its attempts."""
-        spec, newest = record.spec, attempt_message(record.newest)
+        before = record.attempts[-2] if len(record.attempts) > 1 else None
+        spec, reason = record.spec, self._reason(record.newest, before)
+        newest = _attempt_message(record.newest, reason)
         message = job_service_pb2.Job(
             job_id=spec.job_id,
             method_name=spec.method_name,
@@ -56,6 +63,23 @@ class JobMessages:
             message.error.CopyFrom(result.error)
         return message
 
+    def _reason(self, record: port.AttemptRecord, before: port.AttemptRecord | None) -> str:
+        """Why an attempt is in its status; `before` is the one before it, if that is known."""
+        attempt = record.attempt
+        if record.ending is not None:
+            return record.ending.reason
+        if record.cancel_reason is not None:
+            return f"Stopping: {record.cancel_reason}" if record.cancel_reason else "Stopping"
+        if not attempt.retries or attempt.status is not JobStatus.PENDING:
+            return ""
+        # The setting may have been larger when it was decided.
+        reason = f"Retry {attempt.retries} of {max(attempt.retries, self._max_retries)}"
+        if before is not None:
+            reason += f" after {before.attempt.status}"
+        if record.due_at is not None:
+            reason += f", not before {moments.text(record.due_at)}"
+        return reason
+
 
 def list_response(jobs: Sequence[bytes], next_page_token: str) -> bytes:
     """A page of encoded jobs."""
@@ -63,7 +87,7 @@ def list_response(jobs: Sequence[bytes], next_page_token: str) -> bytes:
     return b"".join([*(wire.field(_JOBS, each) for each in jobs), closing.SerializeToString()])
 
 
-def attempt_message(record: port.AttemptRecord) -> job_service_pb2.JobAttempt:
+def _attempt_message(record: port.AttemptRecord, reason: str) -> job_service_pb2.JobAttempt:
     """One run of a job."""
     attempt, ending = record.attempt, record.ending
     message = job_service_pb2.JobAttempt(
@@ -72,7 +96,7 @@ def attempt_message(record: port.AttemptRecord) -> job_service_pb2.JobAttempt:
         create_time=moments.timestamp(attempt.created_at),
         engine_job_id=record.engine_job_id,
         node=record.node,
-        reason=_reason(record),
+        reason=reason,
     )
     if attempt.started_at is not None:
         message.start_time.CopyFrom(moments.timestamp(attempt.started_at))
@@ -86,11 +110,3 @@ def attempt_message(record: port.AttemptRecord) -> job_service_pb2.JobAttempt:
         if ending.signal is not None:
             message.signal = ending.signal
     return message
-
-
-def _reason(record: port.AttemptRecord) -> str:
-    if record.ending is not None:
-        return record.ending.reason
-    if record.cancel_reason is None:
-        return ""
-    return f"Stopping: {record.cancel_reason}" if record.cancel_reason else "Stopping"

@@ -14,6 +14,11 @@ def timestamp(moment: datetime.datetime) -> timestamp_pb2.Timestamp:
     return timestamp_pb2.Timestamp(seconds=seconds, nanos=rest * 1000)
 
 
+def text(moment: datetime.datetime) -> str:
+    """Return a moment as people read it, exact to the millisecond: 2024-01-01T12:00:00.000Z."""
+    return moment.astimezone(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def microseconds(moment: datetime.datetime) -> int:
     """Return a moment as microseconds since 1970; `moment` is the way back."""
     return (moment - _EPOCH) // _MICROSECOND

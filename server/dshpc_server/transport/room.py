@@ -12,7 +12,15 @@ from typing import Any
 from dshpc_server import errors
 
 STOPPING_RETRY_SECONDS = 1.0
-"""Advice for a client whose call comes, or is ended, because the server stops."""
+"""Advice for a client whose call comes, or is ended, because the server stops. That takes a moment,
+or less than two seconds when somebody holds it up, and the next server is there soon after."""
+
+
+def stopping() -> errors.UnavailableError:
+    """Return what is told to who comes when the server stops."""
+    return errors.UnavailableError(
+        "the server is stopping", retry_after_seconds=STOPPING_RETRY_SECONDS
+    )
 
 
 class Room:
@@ -37,9 +45,7 @@ class Room:
     def place(self, task: asyncio.Task[Any]) -> Iterator[None]:
         """Take a place for as long as the context lasts; raises when there is none."""
         if self._is_closed:
-            raise errors.UnavailableError(
-                "the server is stopping", retry_after_seconds=STOPPING_RETRY_SECONDS
-            )
+            raise stopping()
         if len(self._tasks) >= self._maximum:
             raise errors.LimitExceededError(
                 self._limit, maximum=self._maximum, actual=len(self._tasks) + 1

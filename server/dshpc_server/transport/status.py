@@ -69,6 +69,8 @@ def of(error: Exception) -> CallStatus | None:
             code, details = grpc.StatusCode.FAILED_PRECONDITION, (_in_use(error, text),)
         case errors.SupersededError():
             code, details = grpc.StatusCode.ABORTED, (_retry(SUPERSEDED_RETRY_SECONDS),)
+        case errors.NoRoomError():
+            code, details = grpc.StatusCode.RESOURCE_EXHAUSTED, (_retry(error.retry_after_seconds),)
         case errors.UnavailableError():
             code, details = grpc.StatusCode.UNAVAILABLE, (_retry(error.retry_after_seconds),)
         case _:

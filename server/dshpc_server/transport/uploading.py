@@ -16,11 +16,10 @@ import structlog
 from dshpc.v1 import file_service_pb2
 from dshpc_server import clock, errors
 from dshpc_server.batches import content as library
-from dshpc_server.domain.rejection import Violation
 from dshpc_server.files import content, receipt, staying
 from dshpc_server.files import errors as files_errors
-from dshpc_server.store import committer, port
-from dshpc_server.transport import known, limits, options
+from dshpc_server.store import port
+from dshpc_server.transport import known, limits, options, upload_parts
 
 _log = structlog.get_logger(__name__)
 
@@ -33,75 +32,12 @@ SHORT_WORKS = 4
 ask for other things, also while the disk hangs."""
 LONG_WORK_BYTES = 64 * 1024 * 1024
 """From this size on."""
-LEAST_BYTES = 64 * 1024
-"""What has to come while a client is waited for as long as it may send nothing: 1 kB/s."""
-
-
-class StalledUploaderError(errors.LimitExceededError):
-    """The client has sent nothing, or too little, for too long."""
-
-    def __init__(self, stall_seconds: float, came_bytes: int) -> None:
-        super().__init__(
-            "upload_stall_seconds", maximum=int(stall_seconds), actual=int(stall_seconds)
-        )
-        self._stall_seconds = stall_seconds
-        self._came_bytes = came_bytes
-
-    def __str__(self) -> str:
-        amount = f"only {self._came_bytes} bytes" if self._came_bytes else "nothing"
-        return f"the client has sent {amount} for {self._stall_seconds:g} s"
-
-
-class Parts:
-    """The messages of one upload; a client that is waited for too long ends its call.
-
-    While the server is busy with what came, nobody waits for the client.
-    """
-
-    def __init__(
-        self,
-        parts: AsyncIterator[file_service_pb2.UploadFileRequest],
-        stall_seconds: float,
-        clock: clock.Clock,
-    ) -> None:
-        self._parts = parts
-        self._stall_seconds = stall_seconds
-        self._clock = clock
-        self._left_seconds = stall_seconds
-        """How long the client may be waited for until `LEAST_BYTES` have come."""
-        self._came_bytes = 0
-
-    async def header(self) -> file_service_pb2.UploadHeader:
-        """The first message; anything else is refused."""
-        first = await self._next()
-        if first is None or first.WhichOneof("part") != "header":
-            raise invalid("header", "the first message must be the header")
-        return first.header
-
-    async def chunk(self) -> bytes | None:
-        """The bytes of the next message; None at the end."""
-        part = await self._next()
-        if part is None:
-            return None
-        if part.WhichOneof("part") != "chunk":
-            raise invalid("chunk", "after the header only chunks may follow")
-        chunk = part.chunk
-        self._came_bytes += len(chunk)
-        if self._came_bytes >= LEAST_BYTES:
-            self._left_seconds, self._came_bytes = self._stall_seconds, 0
-        return chunk
-
-    async def _next(self) -> file_service_pb2.UploadFileRequest | None:
-        if self._left_seconds <= 0:
-            raise StalledUploaderError(self._stall_seconds, self._came_bytes)
-        asked_at = self._clock.monotonic()
-        try:
-            async with asyncio.timeout(self._left_seconds):
-                return await anext(self._parts, None)
-        except TimeoutError as error:
-            raise StalledUploaderError(self._stall_seconds, self._came_bytes) from error
-        finally:
-            self._left_seconds -= self._clock.monotonic() - asked_at
+REMOVING_RETRY_SECONDS = 1.0
+"""Advice for a client whose file is being removed, which takes a moment."""
+WAIT_SECONDS = 10.0
+"""How long a large upload lets another one of the same content go first: most have ended by then,
+and two at a time take each twice as long."""
+WAIT_LOOK_SECONDS = 0.1
 
 
 class Uploading:
@@ -112,13 +48,11 @@ class Uploading:
         *,
         content: content.ContentStore,
         library: library.Library,
-        committer: committer.Committer,
         limits: limits.Limits,
         clock: clock.Clock,
     ) -> None:
         self._content = content
         self._library = library
-        self._committer = committer
         self._limits = limits
         self._clock = clock
         self._long_work = asyncio.Semaphore(LONG_WORKS)
@@ -128,20 +62,29 @@ class Uploading:
         self, messages: AsyncIterator[file_service_pb2.UploadFileRequest]
     ) -> tuple[port.FileRecord, bool]:
         """Store one file, verified; its record, and whether it had been stored before."""
-        parts = Parts(messages, self._limits.upload_stall_seconds, self._clock)
+        parts = upload_parts.Parts(messages, self._limits.upload_stall_seconds, self._clock)
         header = await parts.header()
         self._check(header)
+        await self._let_another_end(header)
         found = await self._found(header)
         if found is not None:
             return found, True
         async with contextlib.AsyncExitStack() as stack:
             try:
                 coming = await self._begin(header, stack)
+                await self._write(coming, header, parts)
             except files_errors.StoredMeanwhileError:
                 return await self._found_after_all(header), True
-            await self._write(coming, header, parts)
             async with self._turn(header.size_bytes):
                 return await staying.until_done(self._commit(coming, header))
+
+    async def _let_another_end(self, header: file_service_pb2.UploadHeader) -> None:
+        """Wait for who sends the same, for a while; the client sends what fits into its buffers."""
+        if header.size_bytes >= LONG_WORK_BYTES:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WAIT_SECONDS):
+                    while self._content.is_coming(header.file_hash):  # noqa: ASYNC110 - it may stall
+                        await asyncio.sleep(WAIT_LOOK_SECONDS)
 
     async def _begin(
         self, header: file_service_pb2.UploadHeader, stack: contextlib.AsyncExitStack
@@ -177,12 +120,21 @@ class Uploading:
             yield
 
     async def _write(
-        self, coming: receipt.Receipt, header: file_service_pb2.UploadHeader, parts: Parts
+        self,
+        coming: receipt.Receipt,
+        header: file_service_pb2.UploadHeader,
+        parts: upload_parts.Parts,
     ) -> None:
-        """Take the chunks in."""
+        """Take the chunks in; StoredMeanwhileError when no more of them are needed."""
+
+        def write(chunk: bytes) -> None:
+            coming.write(chunk)
+            if self._content.find(header.file_hash) is not None:
+                raise files_errors.StoredMeanwhileError(header.file_hash)
+
         while (chunk := await parts.chunk()) is not None:
             async with self._short_work:
-                await staying.in_thread(functools.partial(coming.write, chunk))
+                await staying.in_thread(functools.partial(write, chunk))
             del chunk  # not held while the next is waited for
         if coming.received_bytes < header.size_bytes:
             # If the client is gone, this is cancelled, and what came is kept; else it is refused.
@@ -193,16 +145,18 @@ class Uploading:
         options.file_hash("header.file_hash", header.file_hash)
         for field in ("size_bytes", "write_offset"):
             if getattr(header, field) < 0:
-                raise invalid(f"header.{field}", "must not be negative")
+                raise upload_parts.invalid(f"header.{field}", "must not be negative")
         if header.size_bytes > self._limits.max_file_bytes:
             raise errors.LimitExceededError(
                 "max_file_bytes", maximum=self._limits.max_file_bytes, actual=header.size_bytes
             )
         if header.write_offset > header.size_bytes:
-            raise invalid("header.write_offset", "is beyond header.size_bytes")
+            raise upload_parts.invalid("header.write_offset", "is beyond header.size_bytes")
         for field in ("filename", "media_type"):
             if len(getattr(header, field).encode()) > limits.MAX_LABEL_BYTES:
-                raise invalid(f"header.{field}", f"is over {limits.MAX_LABEL_BYTES} bytes")
+                raise upload_parts.invalid(
+                    f"header.{field}", f"is over {limits.MAX_LABEL_BYTES} bytes"
+                )
 
     async def _found(self, header: file_service_pb2.UploadHeader) -> port.FileRecord | None:
         """The record of what is stored already; an output gets its first labels."""
@@ -215,9 +169,7 @@ class Uploading:
     async def _found_after_all(self, header: file_service_pb2.UploadHeader) -> port.FileRecord:
         found = await self._found(header)
         if found is None:
-            raise errors.UnavailableError(
-                "the file was stored and deleted at this moment", retry_after_seconds=1.0
-            )
+            raise _being_removed(header.file_hash)
         return found
 
     async def _check_size(self, header: file_service_pb2.UploadHeader) -> None:
@@ -228,7 +180,9 @@ class Uploading:
         with file:
             size = await asyncio.to_thread(file.seek, 0, 2)
         if size != header.size_bytes:
-            raise invalid("header.size_bytes", f"{header.size_bytes}, but the content has {size}")
+            raise upload_parts.invalid(
+                "header.size_bytes", f"{header.size_bytes}, but the content has {size}"
+            )
 
     async def _commit(
         self, coming: receipt.Receipt, header: file_service_pb2.UploadHeader
@@ -245,6 +199,10 @@ class Uploading:
             return await self._remember(header), already_existed
 
     async def _remember(self, header: file_service_pb2.UploadHeader) -> port.FileRecord:
+        """Store the labels; BeingRemovedError when the content goes at this moment.
+
+        Another server may be deleting it, which nobody here knows of.
+        """
         now = self._clock.now()
         record = port.FileRecord(
             file_hash=header.file_hash,
@@ -254,9 +212,11 @@ class Uploading:
             created_at=now,
             last_used_at=now,
         )
-        return await self._committer.write(lambda writer: writer.put_file(record))
+        kept = await self._library.remember(record)
+        if await self._library.missing([header.file_hash]):
+            raise _being_removed(header.file_hash)
+        return kept
 
 
-def invalid(field: str, description: str) -> errors.InvalidRequestError:
-    """What is wrong with one field."""
-    return errors.InvalidRequestError(Violation(field=field, description=description))
+def _being_removed(file_hash: str) -> errors.BeingRemovedError:
+    return errors.BeingRemovedError("file", file_hash, retry_after_seconds=REMOVING_RETRY_SECONDS)

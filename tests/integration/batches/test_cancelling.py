@@ -15,7 +15,7 @@ from dshpc_server.transport import job_messages
 from support.batches_assembly import DEADLINE_SECONDS, Assembly, job
 
 Start = Callable[..., Assembly]
-MESSAGES = job_messages.JobMessages(engine_name="scripted")
+MESSAGES = job_messages.JobMessages(engine_name="scripted", max_retries=3)
 
 
 def cancelling_of(parts: Assembly) -> cancelling.Cancelling:
@@ -305,7 +305,8 @@ async def test_a_restart_asks_for_the_stop_again(start: Start, *, was_handed_ove
     before = start()
     async with before.storing():
         await before.accept(job(n=1))
-        (claim,) = await before.committer.write(lambda writer: writer.claim(lambda _: True, 1))
+        claims = await before.committer.write(lambda writer: writer.claim(lambda _: True, 1))
+        (claim,) = claims.taken
         if was_handed_over:
             before.launcher.folder(claim.key).mkdir(parents=True)
         async with cancelling_of(before) as made:

@@ -1,19 +1,24 @@
 """From the queue to the engine: order, capacity, and what cannot be started."""
 
+import asyncio
+import dataclasses
 import random
 import shutil
 from collections.abc import Callable, Sequence
 
 import pytest
+import structlog
 
 from dshpc_server import errors
-from dshpc_server.batches import request
+from dshpc_server.batches import dispatcher, request, resolver
+from dshpc_server.domain import retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.store import port
 from support import methods_site, store_values
 from support.batches_assembly import Assembly, job
 
 Start = Callable[..., Assembly]
+RETRIES = retry.Retries(max_retries=3, first_seconds=0.05, last_seconds=0.1)
 
 
 def needing(cpus: int) -> request.RequestedResources:
@@ -96,11 +101,11 @@ async def test_one_run_serves_every_batch_that_asked_for_it(start: Start) -> Non
 async def test_a_removed_methods_version_still_runs(start: Start, site: methods_site.Site) -> None:
     parts = start()
     async with parts.serving():
-        batch = await parts.prepare([job(n=1)])
+        prepared = resolver.Prepared(batch=await parts.prepare([job(n=1)]), on_disk=[])
         site.manifest_file("hello").unlink()
         parts.catalog.load()
         assert "hello" not in parts.catalog.current()
-        (key,) = keys(await parts.resolver.accept(batch))
+        (key,) = keys(await parts.resolver.accept(prepared))
         launch = await parts.engine.launched(key)
     assert launch.script.read_text() == methods_site.HELLO
 
@@ -193,3 +198,110 @@ async def test_a_claim_whose_input_could_not_be_written_just_now_is_launched_lat
         (second,) = keys(await parts.accept(job(method="count", inputs=inputs)))
         launch = await parts.engine.launched(second)
         assert launch.inputs["input"].read_bytes() == b"short"
+
+
+async def test_without_room_on_disk_nothing_is_claimed_until_there_is_some_again(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "RETRY_SECONDS", 0.01)
+    parts = start()
+    parts.room.is_there = False
+    with structlog.testing.capture_logs() as logs:
+        async with parts.serving():
+            (key,) = keys(await parts.accept(job(n=1)))
+            await asyncio.sleep(0.05)  # it looks again some times
+            assert parts.statuses(key) == [JobStatus.PENDING]
+            parts.room.is_there = True
+            await parts.engine.launched(key)
+    told = [each["event"] for each in logs if each["event"].startswith("dispatch.")]
+    assert told == ["dispatch.paused", "dispatch.resumed"]
+
+
+async def test_what_is_claimed_waits_for_room_too_but_can_be_cancelled(start: Start) -> None:
+    before = start(cpus=4)
+    async with before.storing():
+        kept, cancelled = keys(await before.accept(job(0, n=0), job(1, n=1)))
+        await before.committer.write(lambda writer: writer.claim(lambda _: True, 2))
+    parts = start(cpus=4)
+    parts.room.is_there = False
+    async with parts.serving():
+        await parts.until(lambda _: len(parts.active.keys) == 2)
+        record = await parts.cancelling.cancel(cancelled.job_id, "no more", wait_seconds=30)
+        assert record.newest.attempt.status is JobStatus.CANCELLED
+        assert not parts.engine.launches
+        parts.room.is_there = True
+        await parts.engine.launched(kept)
+    assert list(parts.engine.launches) == [kept]
+
+
+async def test_a_retry_is_started_when_it_is_due_though_nobody_wakes_the_dispatcher(
+    start: Start,
+) -> None:
+    parts = start(retries=RETRIES)
+    async with parts.serving():
+        (first,) = keys(await parts.accept(job(n=1)))
+        await parts.engine.launched(first)
+        await parts.engine.lost(first, "the node is gone")
+        second = dataclasses.replace(first, number=2)
+        await parts.engine.launched(second)
+        await parts.engine.exited(second, stdout=b"in the end")
+        ended = await parts.until_status(second, JobStatus.COMPLETED)
+    assert (ended.chain, ended.retries) == (1, 1)
+    (lost,) = [each for each in parts.changes if each.status is JobStatus.NODE_FAIL]
+    assert lost.is_retried
+
+
+async def test_a_retry_keeps_its_place_and_holds_up_nobody_before_it_is_due(start: Start) -> None:
+    parts = start(cpus=1, retries=dataclasses.replace(RETRIES, first_seconds=600.0))
+    async with parts.serving():
+        first, second = keys(await parts.accept(job(0, n=0), job(1, n=1)))
+        await parts.engine.launched(first)
+        await parts.engine.lost(first)
+        await parts.engine.launched(second)
+    assert list(parts.engine.launches) == [first, second]
+
+
+async def test_a_claim_that_was_made_though_it_failed_is_taken_up(start: Start) -> None:
+    before = start()
+    async with before.storing():
+        (key,) = keys(await before.accept(job(n=1)))
+    parts = start()
+    parts.wavering.lose(1, after=1)  # the first is the taking over
+    async with parts.serving():
+        launch = await parts.engine.launched(key)
+        assert launch.key == key
+        await parts.engine.exited(key)
+        await parts.until_status(key, JobStatus.COMPLETED)
+    assert parts.wavering.lost == 1
+    assert list(parts.engine.launches) == [key]
+
+
+async def test_an_end_that_was_recorded_though_that_failed_gives_its_room_back(
+    start: Start,
+) -> None:
+    parts = start(cpus=1)
+    async with parts.serving():
+        first, second = keys(await parts.accept(job(0, n=0), job(1, n=1)))
+        await parts.engine.launched(first)
+        with parts.watchers.watch([first.job_id]) as watch:
+            parts.wavering.lose(1)
+            await parts.engine.exited(first)
+            async with asyncio.timeout(30):
+                while not any(each.status is JobStatus.COMPLETED for each in watch.take()):
+                    assert await watch.wait(30)
+        await parts.engine.launched(second)
+        assert parts.active.get(first) is None
+    assert parts.wavering.lost == 1
+
+
+async def test_a_work_that_is_run_twice_claims_what_fits_once(start: Start) -> None:
+    parts = start(cpus=2)
+    async with parts.storing():
+        wanted = keys(await parts.accept(*(job(n, n=n) for n in range(3))))
+    parts = start(cpus=2)
+    parts.wavering.repeat(100)
+    async with parts.serving():
+        await parts.engine.launched_count(2)
+        await parts.engine.exited(wanted[0])
+        await parts.engine.launched(wanted[2])
+    assert list(parts.engine.launches) == wanted

@@ -11,7 +11,7 @@ import pytest
 from dshpc.v1 import job_service_pb2, job_service_pb2_grpc
 from dshpc_server.batches import logs
 from dshpc_server.domain.job import AttemptKey, JobStatus
-from dshpc_server.transport import edge, server
+from dshpc_server.transport import edge, job_messages, server
 from dshpc_server.transport.servicers import job as job_servicer
 from support.batches_assembly import Assembly, job
 from support.log_reading import open_files
@@ -49,7 +49,7 @@ async def serving(parts: Assembly) -> AsyncIterator[Served]:
         ),
         committer=parts.committer,
         max_wait_seconds=60.0,
-        engine_name="scripted",
+        messages=job_messages.JobMessages(engine_name="scripted", max_retries=3),
     )
     around = edge.Edge(
         write_stall_seconds=30.0, max_calls=100, max_streams=100, max_uploads=100, max_entries=1000
@@ -100,7 +100,7 @@ async def test_followers_leave_no_task_watch_or_descriptor(start: Start, ending:
                 for follower in followers:
                     follower.cancel()
             case "drain":
-                served.edge.drain(streams_only=True)
+                served.edge.drain(short_too=False)
                 for follower in followers:
                     with pytest.raises(grpc.aio.AioRpcError, match="stopping"):
                         await follower.read()

@@ -18,7 +18,7 @@ async def claimed(parts: Assembly, count: int) -> list[AttemptKey]:
     """Claim jobs as a server does that dies before it tells its engine."""
     await parts.accept(*(job(n, n=n) for n in range(count)))
     claims = await parts.committer.write(lambda writer: writer.claim(lambda _: True, count))
-    return [claim.key for claim in claims]
+    return [claim.key for claim in claims.taken]
 
 
 async def test_what_was_claimed_and_not_handed_over_is_handed_over_once(start: Start) -> None:

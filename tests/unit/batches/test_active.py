@@ -14,6 +14,7 @@ def claim(name: object = "job") -> port.Claim:
         timeout_seconds=60.0,
         created_at=store_values.NOON,
         revision=2,
+        chain=1,
     )
 
 
@@ -41,4 +42,14 @@ def test_what_has_ended_already_is_not_remembered() -> None:
     attempts, one = active.ActiveAttempts(), claim()
     attempts.cancel(one.key, "late")
     attempts.add(one)
+    assert attempts.cancel_reason(one.key) is None
+
+
+def test_what_the_store_calls_ours_is_to_be_stopped_before_it_is_here() -> None:
+    attempts, one = active.ActiveAttempts(), claim()
+    attempts.cancel_own(one.key, "at another server")
+    attempts.cancel_own(one.key, "again")
+    attempts.add(one)
+    assert attempts.cancel_reason(one.key) == "at another server"
+    attempts.remove(one.key)
     assert attempts.cancel_reason(one.key) is None

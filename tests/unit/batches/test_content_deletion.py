@@ -12,10 +12,9 @@ from dshpc_server.batches import content
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.files import content as files
 from dshpc_server.store import committer, port
-from dshpc_server.store.sql.store import SqlStore
 from dshpc_server.transport import encoder
+from support import batches_store, store_values
 from support import batches_values as values
-from support import store_values
 
 DATA = b"a file\n"
 TEXT = "a short output\n"
@@ -30,7 +29,7 @@ def kept(tmp_path: pathlib.Path) -> files.ContentStore:
 
 @pytest.fixture
 async def writing(tmp_path: pathlib.Path) -> AsyncIterator[committer.Committer]:
-    store = SqlStore.open(tmp_path / "store.db")
+    store = batches_store.opened(tmp_path / "store.db")
     async with committer.Committer(store, on_changes=lambda _: None) as made:
         yield made
     store.close()
@@ -77,7 +76,8 @@ async def stored(kept: files.ContentStore, writing: committer.Committer) -> str:
 async def short_output(writing: committer.Committer) -> str:
     """The output of a completed job that lies in its result alone."""
     await writing.write(lambda writer: writer.accept(store_values.batch("b", "job")))
-    (claim,) = await writing.write(lambda writer: writer.claim(lambda _: True, 1))
+    claims = await writing.write(lambda writer: writer.claim(lambda _: True, 1))
+    (claim,) = claims.taken
     output = values.text_output(TEXT)
     ending = port.Ending(
         result=ENCODER.ended(values.ended(output=output)),
@@ -269,3 +269,123 @@ async def test_content_is_read_as_text_when_it_is_short_and_is_text(
 @pytest.mark.parametrize("name", ["0" * 64, "no hash", ""])
 async def test_the_text_of_what_is_nowhere_is_none(library: content.Library, name: str) -> None:
     assert library.text(name, 100) is None
+
+
+class Others:
+    """What another server does to the content, which only the store and the disk know of."""
+
+    def __init__(self, kept: files.ContentStore, writing: committer.Committer) -> None:
+        self._kept = kept
+        self._committer = writing
+
+    async def begin(self, file_hash: str) -> None:
+        await self._committer.write(
+            lambda writer: writer.delete_file(file_hash, ENCODER.without_output)
+        )
+
+    async def end(self, file_hash: str) -> None:
+        self._kept.remove(file_hash)
+        await self._committer.write(lambda writer: writer.forget_file(file_hash))
+
+
+@pytest.fixture
+def others(kept: files.ContentStore, writing: committer.Committer) -> Others:
+    return Others(kept, writing)
+
+
+@pytest.fixture
+def shared(
+    kept: files.ContentStore, writing: committer.Committer, monkeypatch: pytest.MonkeyPatch
+) -> content.Library:
+    """A library of one of several servers."""
+    monkeypatch.setattr(content, "GOING_PAUSES_SECONDS", (0.0, 0.001, 0.001))
+    return content.Library(content=kept, committer=writing, encoder=ENCODER, is_shared=True)
+
+
+def labels(file_hash: str) -> port.FileRecord:
+    return port.FileRecord(
+        file_hash=file_hash,
+        size_bytes=len(DATA),
+        filename="b.csv",
+        media_type="",
+        created_at=store_values.NOON,
+        last_used_at=store_values.NOON,
+    )
+
+
+async def test_what_a_crash_left_marked_is_ended_and_can_be_stored_again(
+    library: content.Library,
+    kept: files.ContentStore,
+    writing: committer.Committer,
+    others: Others,
+) -> None:
+    file_hash = await stored(kept, writing)
+    await others.begin(file_hash)
+    await library.finish_deletions()
+    await library.finish_deletions()
+    assert kept.find(file_hash) is None
+    assert await stored(kept, writing) == file_hash
+    assert await library.missing([file_hash]) == []
+
+
+async def test_of_two_who_delete_only_one_removes(
+    library: content.Library,
+    kept: files.ContentStore,
+    writing: committer.Committer,
+    others: Others,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file_hash = await stored(kept, writing)
+    slow = SlowRemoval(kept, monkeypatch)
+    slow.let_go.set()
+    await others.begin(file_hash)
+    deleting = [asyncio.ensure_future(library.finish_deletions()) for _ in range(3)]
+    await asyncio.gather(*deleting)
+    kept.put(DATA)
+    await library.finish_deletions()
+    assert kept.is_intact(file_hash)
+
+
+async def test_labels_of_what_another_server_deletes_are_stored_after_that_if_at_all(
+    shared: content.Library,
+    kept: files.ContentStore,
+    writing: committer.Committer,
+    others: Others,
+) -> None:
+    file_hash = await stored(kept, writing)
+    await others.begin(file_hash)
+    with pytest.raises(errors.BeingRemovedError, match="is being removed"):
+        await shared.remember(labels(file_hash))
+    await others.end(file_hash)
+    kept.put(DATA)  # the upload that was going on
+    assert (await shared.remember(labels(file_hash))).filename == "b.csv"
+    assert await shared.missing([file_hash]) == []
+
+
+async def test_labels_of_what_has_just_been_deleted_are_not_stored(
+    shared: content.Library,
+    kept: files.ContentStore,
+    writing: committer.Committer,
+    others: Others,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file_hash = await stored(kept, writing)
+    on_disk = shared.on_disk
+
+    async def deleted_after(hashes: object) -> object:
+        found = await on_disk([file_hash])
+        await others.begin(file_hash)
+        await others.end(file_hash)
+        assert hashes == found == [file_hash]
+        return found
+
+    monkeypatch.setattr(shared, "on_disk", deleted_after)
+    with pytest.raises(errors.BeingRemovedError):
+        await shared.remember(labels(file_hash))
+    assert await writing.read(lambda store: store.find_file(file_hash)) is None
+
+
+async def test_alone_nobody_looks_at_the_disk_for_what_others_did(
+    library: content.Library, kept: files.ContentStore
+) -> None:
+    assert await library.on_disk([kept.put(DATA)]) == []

@@ -124,13 +124,23 @@ def test_what_is_no_regular_file_is_not_a_log(
     assert taking.stderr_tail(stdout) == ""
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (errno.ENOSPC, errors.NoRoomError),
+        (errno.EDQUOT, errors.NoRoomError),
+        (errno.EIO, errors.NoRoomError),
+        (errno.EROFS, errors.NoRoomError),
+        (errno.EACCES, errors.UnavailableError),
+    ],
+)
 @pytest.mark.parametrize("data", [b"\xff", b"x" * 5000])
-def test_without_room_on_disk_the_output_waits_where_it_was(
+def test_what_the_disk_does_not_take_waits_where_it_was(
     taking: intake.Intake,
     stdout: pathlib.Path,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
+    error: type[errors.DshpcError],
     data: bytes,
 ) -> None:
     stdout.write_bytes(data)
@@ -140,13 +150,80 @@ def test_without_room_on_disk_the_output_waits_where_it_was(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        with pytest.raises(errors.UnavailableError):
+        with pytest.raises(errors.UnavailableError) as raised:
             taking.output(stdout)
+    assert type(raised.value) is error
+    assert str(stdout) not in str(raised.value)
     assert stdout.read_bytes() == data
     assert taking.output(stdout).output_hash == sha(data)
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+@pytest.mark.parametrize("size", [10, 5000])
+@pytest.mark.parametrize("name", ["open", "read"])
+def test_an_output_that_the_disk_does_not_give_back_is_lost_and_that_is_told_without_a_path(
+    taking: intake.Intake,
+    stdout: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    size: int,
+    number: int,
+) -> None:
+    stdout.write_bytes(b"x" * size)
+    if name == "read" and size == 10:
+        monkeypatch.setattr(os, "fdopen", _unreadable(number))
+
+    def fail(*_: object, **_options: object) -> int:
+        raise OSError(number, os.strerror(number), str(stdout))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, name, fail)
+        with pytest.raises(intake.UnreadableOutputError) as raised:
+            taking.output(stdout)
+    assert str(raised.value) == f"the output could not be read: {os.strerror(number)}"
+
+
+def _unreadable(number: int) -> Callable[[int, str], io.BytesIO]:
+    class Unreadable(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise OSError(number, os.strerror(number), str(size))
+
+    def fdopen(descriptor: int, _mode: str) -> io.BytesIO:
+        os.close(descriptor)
+        return Unreadable()
+
+    return fdopen
+
+
+def test_a_stop_ends_taking_a_long_output_in_between_two_pieces(
+    taking: intake.Intake,
+    kept: content.ContentStore,
+    stdout: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = b"x" * (4 << 20)
+    stdout.write_bytes(data)
+    read, pieces = os.read, []
+
+    def stop_while_reading(descriptor: int, size: int) -> bytes:
+        pieces.append(size)
+        taking.stop()
+        return read(descriptor, size)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "read", stop_while_reading)
+        with pytest.raises(errors.UnavailableError, match="stopping"):
+            taking.output(stdout)
+    assert len(pieces) == 1
+    with pytest.raises(errors.UnavailableError, match="stopping"):
+        taking.output(stdout)
+    assert stdout.read_bytes() == data
+    assert list(kept.walk()) == []
+    again = intake.Intake(kept, inline_output_bytes=LIMIT)
+    assert again.output(stdout).size_bytes == len(data)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE])
 def test_a_shortage_of_the_machine_is_not_the_methods_failure(
     taking: intake.Intake, stdout: pathlib.Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:

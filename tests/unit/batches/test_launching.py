@@ -25,6 +25,7 @@ def claim(parts: Assembly, method: str, inputs: dict[str, str]) -> port.Claim:
         timeout_seconds=5.0,
         created_at=store_values.NOON,
         revision=1,
+        chain=1,
     )
 
 
@@ -85,3 +86,16 @@ async def test_inputs_that_were_declared_anew_after_the_job_was_accepted_are_tol
     assert parts.catalog.current()["count"].function_hash == wanted.spec.function_hash
     with pytest.raises(launching.NotLaunchableError, match="other inputs"):
         await parts.launcher.launch(wanted)
+
+
+async def test_a_version_that_another_server_has_just_loaded_is_launched(
+    parts: Assembly, site: methods_site.Site
+) -> None:
+    site.install("hello", {"main.py": "print('newer')\n"}, inputs=[])
+    theirs = site.catalog()
+    theirs.load()
+    newer = theirs.current()["hello"]
+    wanted = claim(parts, "hello", {})
+    spec = dataclasses.replace(wanted.spec, function_hash=newer.function_hash)
+    launch = await parts.launcher.launch(dataclasses.replace(wanted, spec=spec))
+    assert launch.script.read_text() == "print('newer')\n"

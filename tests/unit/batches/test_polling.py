@@ -36,7 +36,7 @@ async def test_without_a_wait_a_job_is_read_once_and_not_watched() -> None:
     poll = Poll()
     assert await poll.job(0) is JobStatus.PENDING
     assert poll.records.reads == 1
-    assert poll.watchers.watched == []
+    assert poll.watchers.asked == []
 
 
 @pytest.mark.parametrize("seconds", [0, 5])
@@ -82,9 +82,10 @@ class Live(Poll):
 
     async def waiting(self, known: JobStatus | None = None) -> "asyncio.Task[JobStatus]":
         """A poll that has read the job and waits for a change."""
+        reads = self.records.reads
         task = asyncio.create_task(self.job(LONG, known))
         async with asyncio.timeout(30):
-            while not self.records.reads:  # noqa: ASYNC110 - a read tells nobody
+            while self.records.reads == reads:  # noqa: ASYNC110 - a read tells nobody
                 await asyncio.sleep(0)
         assert self.live.watched_jobs == 1
         return task
@@ -130,6 +131,21 @@ async def test_who_waits_for_the_end_waits_on_when_the_job_runs_again_by_then() 
     assert not waiting.done()
     poll.change(JobStatus.COMPLETED, revision=4, number=2)
     assert await waiting is JobStatus.COMPLETED
+
+
+async def test_a_failure_that_is_retried_is_neither_an_end_nor_another_status() -> None:
+    poll = Live()
+    ending, leaving = await poll.waiting(), await poll.waiting(JobStatus.PENDING)
+    lost = attempt(status=JobStatus.NODE_FAIL, revision=4, is_retried=True)
+    poll.live.publish([lost])
+    record = job_records.record(status=JobStatus.PENDING, revision=5, number=2)
+    poll.live.publish([poll.records.put(record)])
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not ending.done()
+    assert not leaving.done()
+    poll.change(JobStatus.COMPLETED, revision=8, number=2)
+    assert await ending is await leaving is JobStatus.COMPLETED
 
 
 async def test_a_change_between_the_watch_and_the_first_read_is_not_missed() -> None:

@@ -17,7 +17,8 @@ changes = st.builds(
     values.attempt,
     st.sampled_from(NAMES + "xyz"),
     st.sampled_from(JobStatus),
-    number=st.integers(1, 2),
+    number=st.integers(1, 3),
+    chain=st.integers(1, 2),
     revision=st.integers(1, 6),
 )
 rows_with_jobs = st.builds(values.row, st.sampled_from(FOUND), changes)
@@ -32,13 +33,14 @@ def recounted(rows: list[Row]) -> Statistics:
 
 
 def consistent(rows: list[Row]) -> list[Row]:
-    """Let rows with one attempt agree on how it stands, as rows of one acceptance do."""
+    """Let rows with one chain agree on how it stands, as rows of one acceptance do."""
     seen: dict[object, Attempt] = {}
+
+    def agreed(attempt: Attempt) -> Attempt:
+        return seen.setdefault((attempt.key.job_id, attempt.chain), attempt)
+
     return [
-        row
-        if row.attempt is None
-        else values.row(row.outcome, seen.setdefault(row.attempt.key, row.attempt))
-        for row in rows
+        row if row.attempt is None else values.row(row.outcome, agreed(row.attempt)) for row in rows
     ]
 
 
@@ -101,3 +103,39 @@ def test_a_change_that_was_known_already_changes_nothing() -> None:
 def test_no_rows_are_finished_rows() -> None:
     assert BatchProgress([]).is_finished
     assert BatchProgress([]).statistics() == Tally().snapshot()
+
+
+def test_a_row_goes_on_with_the_retry_of_its_attempt() -> None:
+    running = values.attempt("a", JobStatus.RUNNING, revision=3)
+    progress = BatchProgress([values.row(of=running)])
+    lost = values.attempt("a", JobStatus.NODE_FAIL, revision=4, is_retried=True)
+    assert progress.apply(lost) == ()
+    assert progress.statistics().in_progress_jobs == 1
+    waiting = values.attempt("a", JobStatus.PENDING, revision=5, number=2, chain=1)
+    (row,) = progress.apply(waiting)
+    assert row.attempt == waiting
+    assert not progress.statistics().final
+    assert progress.apply(lost) == ()
+    assert progress.apply(running) == ()
+    done = values.attempt("a", JobStatus.COMPLETED, revision=8, number=2, chain=1)
+    (row,) = progress.apply(done)
+    assert row.attempt == done
+    assert progress.is_finished
+    assert progress.statistics().completed_jobs == 1
+
+
+def test_a_retry_may_be_heard_of_first_or_alone() -> None:
+    progress = BatchProgress([values.row(of=values.attempt("a", JobStatus.RUNNING, revision=3))])
+    third = values.attempt("a", JobStatus.RUNNING, revision=11, number=3, chain=1)
+    (row,) = progress.apply(third)
+    assert row.attempt == third
+    second = values.attempt("a", JobStatus.NODE_FAIL, revision=8, number=2, chain=1)
+    assert progress.apply(second) == ()
+
+
+def test_another_chain_of_the_same_job_is_not_the_rows() -> None:
+    progress = BatchProgress([values.row(of=values.attempt("a", JobStatus.RUNNING, revision=3))])
+    refreshed = values.attempt("a", JobStatus.RUNNING, revision=9, number=2)
+    retried = values.attempt("a", JobStatus.COMPLETED, revision=12, number=3, chain=2)
+    assert progress.apply(refreshed) == progress.apply(retried) == ()
+    assert not progress.is_finished

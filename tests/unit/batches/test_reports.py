@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 from dshpc_server.batches import intake, reports
+from dshpc_server.domain import retry
 from dshpc_server.domain.job import AttemptKey, Resources
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.engine import port as engine
@@ -23,22 +24,28 @@ def making(tmp_path: pathlib.Path) -> reports.Reports:
         intake=intake.Intake(content.ContentStore(tmp_path / "files"), inline_output_bytes=LIMIT),
         encoder=encoder.MultiJobResultEncoder(),
         folder=lambda _: tmp_path,
+        retries=retry.Retries(max_retries=3, first_seconds=8.0, last_seconds=20.0),
+        chance=lambda: 0.5,
     )
 
 
-def news(fact: engine.Fact, cancel_reason: str | None = None) -> reports.News:
+def news(fact: engine.Fact, cancel_reason: str | None = None, *, number: int = 1) -> reports.News:
+    """News of an attempt in the chain that the first one began."""
     claim = port.Claim(
-        key=KEY,
+        key=AttemptKey(job_id=KEY.job_id, number=number),
         spec=store_values.spec("job"),
         resources=Resources(),
         timeout_seconds=60.0,
         created_at=store_values.NOON,
         revision=2,
+        chain=1,
     )
     return reports.News(fact=fact, claim=claim, cancel_reason=cancel_reason)
 
 
-def exited(folder: pathlib.Path, *, stdout: bytes, cause: engine.Cause) -> engine.Exited:
+def exited(
+    folder: pathlib.Path, *, stdout: bytes, cause: engine.Cause, exit_code: int = 0
+) -> engine.Exited:
     (folder / "stdout").write_bytes(stdout)
     return engine.Exited(
         key=KEY,
@@ -46,7 +53,7 @@ def exited(folder: pathlib.Path, *, stdout: bytes, cause: engine.Cause) -> engin
         started_at=store_values.NOON,
         engine_job_id="1",
         node="here",
-        exit_code=0 if cause is engine.Cause.NONE else None,
+        exit_code=exit_code if cause is engine.Cause.NONE else None,
         signal=None if cause is engine.Cause.NONE else 9,
         cause=cause,
         stdout=folder / "stdout",
@@ -54,7 +61,7 @@ def exited(folder: pathlib.Path, *, stdout: bytes, cause: engine.Cause) -> engin
     )
 
 
-UNRUN = [
+UNRUN: list[engine.Fact] = [
     engine.NotStarted(key=KEY, at=store_values.NOON, reason="no such command"),
     engine.Lost(key=KEY, at=store_values.NOON, reason="the node is gone"),
 ]
@@ -115,3 +122,41 @@ def test_an_ending_says_whether_it_holds_the_whole_output(
     assert report.ending is not None
     assert report.ending.output_is_inline is is_inline
     assert report.ending.output_size_bytes == len(stdout)
+
+
+@pytest.mark.parametrize(("number", "after_seconds"), [(1, 6.0), (2, 12.0), (3, 15.0), (4, None)])
+@pytest.mark.parametrize("fact", UNRUN)
+def test_what_never_ran_or_was_lost_is_retried_ever_later_and_not_without_end(
+    making: reports.Reports, fact: engine.Fact, number: int, after_seconds: float | None
+) -> None:
+    assert making.of(news(fact, number=number)).retry_after_seconds == after_seconds
+
+
+@pytest.mark.parametrize(("exit_code", "after_seconds"), [(0, None), (1, None), (75, 6.0)])
+def test_of_what_ended_by_itself_only_a_temporary_failure_is_retried(
+    making: reports.Reports, tmp_path: pathlib.Path, exit_code: int, after_seconds: float | None
+) -> None:
+    fact = exited(tmp_path, stdout=b"", cause=engine.Cause.NONE, exit_code=exit_code)
+    assert making.of(news(fact)).retry_after_seconds == after_seconds
+
+
+def test_what_can_never_be_started_is_not_retried(making: reports.Reports) -> None:
+    fact = engine.NotStarted(key=KEY, at=store_values.NOON, reason="gone", is_permanent=True)
+    report = making.of(news(fact))
+    assert report.event is Event.NOT_STARTED
+    assert report.retry_after_seconds is None
+
+
+@pytest.mark.parametrize("cancel_reason", ["", "enough"])
+def test_what_was_to_be_stopped_is_not_retried(
+    making: reports.Reports, tmp_path: pathlib.Path, cancel_reason: str
+) -> None:
+    for fact in UNRUN:
+        assert making.of(news(fact, cancel_reason)).retry_after_seconds is None
+    failed = exited(tmp_path, stdout=b"", cause=engine.Cause.NONE, exit_code=75)
+    assert making.of(news(failed, cancel_reason)).retry_after_seconds is None
+
+
+def test_a_start_asks_for_nothing(making: reports.Reports) -> None:
+    fact = engine.Started(key=KEY, at=store_values.NOON, engine_job_id="1", node="here")
+    assert making.of(news(fact)).retry_after_seconds is None

@@ -7,7 +7,7 @@ import pytest
 
 from dshpc.v1 import types_pb2
 from dshpc_server import errors
-from dshpc_server.batches import request
+from dshpc_server.batches import request, resolver
 from dshpc_server.batches.request import JobRequest, RefusedRow
 from dshpc_server.domain import identity, lookup
 from dshpc_server.domain.job import JobStatus, Outcome
@@ -268,7 +268,7 @@ async def test_a_reload_in_the_middle_of_a_request_does_not_change_its_version(
     (after,) = await prepare(parts, job(n=0))
     assert after.candidate is not None
     assert after.candidate.spec.function_hash != before
-    accepted = await parts.resolver.accept(batch)
+    accepted = await parts.resolver.accept(resolver.Prepared(batch=batch, on_disk=[]))
     assert {row.attempt and row.attempt.function_hash for row in accepted} == {before}
 
 
@@ -364,3 +364,39 @@ async def test_a_refused_row_keeps_its_reason(
     (row,) = await prepare(parts, RefusedRow(index=0, head=b"echo", rejection=given))
     assert row.rejection == parts.encoder.rejection(0, given)
     assert row.head == b"echo"
+
+
+async def test_a_file_that_another_server_deletes_meanwhile_is_found_missing(
+    parts: Assembly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts.library, "_is_shared", True)
+    known = parts.kept.put(b"data")
+    asked = request.BatchRequest(
+        rows=[job(method="count", inputs={"input": known})], display_name=""
+    )
+    async with parts.resolver.prepared(asked) as prepared:
+        assert prepared.on_disk == [known]
+        await parts.committer.write(
+            lambda writer: writer.delete_file(known, parts.encoder.without_output)
+        )
+        with pytest.raises(port.ContentGoingError):  # it is marked
+            await parts.resolver.accept(prepared)
+        parts.kept.remove(known)
+        await parts.committer.write(lambda writer: writer.forget_file(known))
+        with pytest.raises(port.ContentGoingError):  # it was
+            await parts.resolver.accept(prepared)
+        assert not parts.store.has_batch(prepared.batch.batch_id)
+    (row,) = await parts.accept(*asked.rows)
+    assert row.outcome is Outcome.REJECTED
+
+
+async def test_a_pinned_version_that_another_server_has_loaded_is_run(
+    parts: Assembly, site: methods_site.Site
+) -> None:
+    site.install("hello", {"main.py": "print('newer')\n"}, inputs=[])
+    theirs = site.catalog()
+    theirs.load()
+    newer = theirs.current()["hello"].function_hash
+    assert parts.catalog.version("hello", newer) is None
+    found = await candidate(parts, job(n=1, function_hash=newer))
+    assert found.spec.function_hash == newer

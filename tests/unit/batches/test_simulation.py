@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from dshpc_server.batches import request, simulation, watchers
+from dshpc_server import errors
+from dshpc_server.batches import content, request, simulation, watchers
 from dshpc_server.batches.simulation import Accepted, Bookmark, Closing, Progress, Results
 from dshpc_server.domain.job import JobStatus
 from support import batches_time, methods_site, store_values
@@ -30,8 +31,9 @@ class Following:
     def __init__(self, *names: str, script: batches_time.Script = ()) -> None:
         self.clock = methods_site.HandClock()
         self.watchers = batches_time.ScriptedWatchers(self.clock, script)
+        self.accepting = Accepting(*names)
         self.simulation = simulation.Simulation(
-            resolver=cast("Any", Accepting(*names)), watchers=self.watchers, clock=self.clock
+            resolver=cast("Any", self.accepting), watchers=self.watchers, clock=self.clock
         )
 
     async def events(
@@ -68,7 +70,7 @@ async def test_results_come_when_their_jobs_end_and_the_statistics_last() -> Non
     assert told[0][1] == Accepted(batch_id="b", total_jobs=2)
     assert closing(told).statistics.completed_jobs == 2
     assert closing(told).statistics.final
-    assert following.watchers.watched == [{store_values.sha("a"), store_values.sha("b")}]
+    assert following.watchers.asked == [{store_values.sha("a"), store_values.sha("b")}]
 
 
 async def test_what_has_an_answer_already_is_told_at_once() -> None:
@@ -217,7 +219,7 @@ async def test_an_answer_when_resolved_watches_nothing() -> None:
     following = Following("a")
     answer = await following.simulation.answer(A_REQUEST, RESOLVED)
     assert answer.statistics.in_progress_jobs == 1
-    assert following.watchers.watched == []
+    assert following.watchers.asked == []
 
 
 async def test_a_change_between_acceptance_and_the_first_wait_is_not_missed() -> None:
@@ -245,7 +247,31 @@ async def test_what_is_only_validated_is_told_at_once_and_never_accepted() -> No
     assert kinds(told) == [(0, Accepted), (0, Results), (0, Closing)]
     assert told[0][1] == Accepted(batch_id="", total_jobs=3)
     assert indexes(told) == [[0, 1, 2]]
-    assert following.watchers.watched == []
+    assert following.watchers.asked == []
     answer = await following.simulation.answer(asked, FINISHED)
     assert answer.batch_id == ""
     assert [row.index for row in answer.rows] == [0, 1, 2]
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(content, "GOING_PAUSES_SECONDS", (0.0, 0.0, 0.0))
+
+
+@pytest.mark.usefixtures("short_pauses")
+async def test_a_batch_whose_file_goes_at_this_moment_is_prepared_anew() -> None:
+    following = Following("done")
+    following.accepting.going = ["x", "y"]
+    told = await following.events()
+    assert kinds(told) == [(0, Accepted), (0, Results), (0, Closing)]
+    assert not following.accepting.going
+
+
+@pytest.mark.usefixtures("short_pauses")
+async def test_a_file_that_goes_and_goes_is_told_to_come_again_for() -> None:
+    following = Following("done")
+    following.accepting.going = list("xyz")
+    with pytest.raises(errors.BeingRemovedError) as caught:
+        await following.events()
+    assert (caught.value.kind, caught.value.name) == ("file", "x")
+    assert following.watchers.open_watches == 0

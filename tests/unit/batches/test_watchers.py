@@ -118,3 +118,20 @@ def test_what_is_taken_is_the_last_value_of_each_watched_job(
                 assert watch.take() == list(unread.values())
                 unread.clear()
         assert watch.take() == list(unread.values())
+
+
+def test_what_was_read_before_a_change_does_not_hide_it() -> None:
+    watchers = Watchers()
+    with watchers.watch(ids("a")) as watch:
+        watchers.publish([change("a", 3)])
+        watchers.publish([change("a", 2), change("a", 1, number=2)])
+        assert watch.take() == [change("a", 3), change("a", 1, number=2)]
+
+
+def test_who_is_watched_is_known() -> None:
+    watchers = Watchers()
+    assert watchers.watched() == set()
+    with watchers.watch(ids("a", "b")), watchers.watch(ids("b")):
+        assert watchers.watched() == set(ids("a", "b"))
+        assert watchers.watched(ids("b", "c")) == set(ids("b"))
+    assert watchers.watched(ids("a", "b")) == set()

@@ -3,7 +3,7 @@
 import re
 
 from dshpc_server import config
-from dshpc_server.domain import job, lifecycle, lookup
+from dshpc_server.domain import job, lifecycle, lookup, retry
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import TRANSITIONS
 from support import documents
@@ -70,6 +70,22 @@ def test_what_is_not_reported_today_is_said_twice_alike() -> None:
     lines = re.findall(r"^- (.*?):", chapter, re.MULTILINE)
     assert marked == {word for line in lines for word in re.findall(r"[A-Z_]+", line)}
     assert marked
+
+
+def test_what_is_retried_is_told_with_its_numbers() -> None:
+    told = " ".join(PAGE[PAGE.index("## Retries") : PAGE.index("## Asking again")].split())
+    for name in ("max_retries", "retry_first_seconds", "retry_last_seconds"):
+        default = config.Settings.model_fields[name].default
+        assert f"`{name}` ({default:g})" in told
+    assert f"exit code {retry.RETRIABLE_EXIT_CODE}" in told
+    retries = retry.Retries()
+    for event in lifecycle.Event:
+        target = lifecycle.target(JobStatus.RUNNING, event)
+        if target is None or target not in job.FAILED:
+            continue
+        delay = retries.delay_seconds(event=event, exit_code=None, retries=0, chance=1.0)
+        assert (delay is not None) == (str(target) in told), event
+        assert (delay is not None) == ("Retried" in section(target)), target
 
 
 def test_what_keeps_a_failure_is_told_with_its_numbers() -> None:

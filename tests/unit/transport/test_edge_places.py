@@ -139,7 +139,7 @@ async def test_a_reader_that_stopped_gives_its_place_to_others() -> None:
 @pytest.mark.parametrize("kind", ["max_calls", "max_streams", "max_uploads"])
 async def test_who_comes_after_the_draining_is_told_that_the_server_stops(kind: str) -> None:
     async with t.serving() as served:
-        served.edge.drain(streams_only=False)
+        served.edge.drain(short_too=True)
         end = await end_of(begin(served, kind))
     assert end.code() is grpc.StatusCode.UNAVAILABLE
     assert end.details() == "the server is stopping"

@@ -89,7 +89,7 @@ async def test_draining_streams_ends_them_with_advice_and_leaves_the_others() ->
         call = served.files.DownloadFile(t.download())
         assert await call.read() == t.chunk()
         await entered.wait()
-        served.edge.drain(streams_only=True)
+        served.edge.drain(short_too=False)
         error = await t.error_of(call.read())
         release.set()
         assert list((await other).missing_hashes) == ["a"]
@@ -111,7 +111,7 @@ async def test_streams_that_are_drained_in_their_first_write_are_told_so() -> No
         reading = [asyncio.ensure_future(t.error_of(t.read_all(call))) for call in calls]
         for _ in calls:
             await entered.acquire()
-        served.edge.drain(streams_only=True)
+        served.edge.drain(short_too=False)
         ends = await asyncio.gather(*reading)
         await served.all_ended()
     assert {end.details() for end in ends} == {"the server is stopping"}
@@ -130,7 +130,7 @@ async def test_draining_all_ends_unary_calls_and_uploads_too() -> None:
             served.files.UploadFile(),
         ]
         await asyncio.gather(*(entered.acquire() for _ in calls))
-        served.edge.drain(streams_only=False)
+        served.edge.drain(short_too=True)
         ends = [await t.error_of(call) for call in calls]
         await served.all_ended()
     assert {end.code() for end in ends} == {grpc.StatusCode.UNAVAILABLE}
@@ -140,7 +140,7 @@ async def test_draining_ends_a_stream_that_waits_for_its_reader() -> None:
     async with t.serving(download_file=flooding) as served:
         call = served.files.DownloadFile(t.download())
         await call.read()
-        served.edge.drain(streams_only=True)
+        served.edge.drain(short_too=False)
         error = await t.error_of(t.read_all(call))
         await served.all_ended()
     assert error.code() is grpc.StatusCode.UNAVAILABLE
@@ -153,4 +153,4 @@ async def test_draining_nothing_does_nothing() -> None:
         max_streams=1,
         max_uploads=1,
         max_entries=1000,
-    ).drain(streams_only=False)
+    ).drain(short_too=True)

@@ -11,7 +11,7 @@ from dshpc_server.transport import job_messages, moments, words
 from support import batches_values as values
 from support import job_records, store_values
 
-MESSAGES = job_messages.JobMessages(engine_name="local")
+MESSAGES = job_messages.JobMessages(engine_name="local", max_retries=3)
 
 
 def test_a_completed_job_is_told_with_its_output_and_its_attempts() -> None:
@@ -84,6 +84,39 @@ def test_what_was_asked_to_stop_says_so_until_it_has_ended(cancel_reason: str, t
     assert MESSAGES.whole(ended).reason == "Cancelled"
     in_time = job_records.record(status=JobStatus.COMPLETED, cancel_reason=cancel_reason)
     assert MESSAGES.whole(in_time).reason == ""
+
+
+def retrying(*, due: bool = True, max_retries: int = 3) -> job_service_pb2.Job:
+    """A job that waits for its second retry."""
+    earlier = [JobStatus.FAILED, JobStatus.NODE_FAIL, JobStatus.PREEMPTED]
+    record = job_records.record(earlier=earlier)
+    newest = dataclasses.replace(
+        record.newest,
+        attempt=dataclasses.replace(record.newest.attempt, chain=2),
+        due_at=store_values.later(1.5) if due else None,
+    )
+    record = dataclasses.replace(record, newest=newest, attempts=[*record.attempts[:-1], newest])
+    messages = job_messages.JobMessages(engine_name="local", max_retries=max_retries)
+    return messages.whole(record)
+
+
+def test_what_waits_for_its_retry_says_which_and_why_and_when() -> None:
+    told = retrying()
+    moment = moments.text(store_values.later(1.5))
+    assert moment == "2024-05-17T12:00:01.623Z"
+    assert told.reason == f"Retry 2 of 3 after PREEMPTED, not before {moment}"
+    assert [each.reason for each in told.attempts] == ["before"] * 3 + [told.reason]
+    assert retrying(due=False).reason == "Retry 2 of 3 after PREEMPTED"
+    # The setting may have been larger when that was decided.
+    assert retrying(due=False, max_retries=1).reason == "Retry 2 of 2 after PREEMPTED"
+
+
+@pytest.mark.parametrize("status", sorted(job.IN_PROGRESS - {JobStatus.PENDING}))
+def test_a_retry_that_was_taken_from_the_queue_has_nothing_to_explain(status: JobStatus) -> None:
+    record = job_records.record(status=status, earlier=[JobStatus.NODE_FAIL])
+    attempt = dataclasses.replace(record.newest.attempt, chain=1)
+    newest = dataclasses.replace(record.newest, attempt=attempt)
+    assert MESSAGES.listed(dataclasses.replace(record, newest=newest)).reason == ""
 
 
 def test_an_output_that_is_not_in_the_result_is_told_by_its_hash() -> None:

@@ -11,16 +11,18 @@ from google.rpc import error_details_pb2, status_pb2
 from hypothesis import strategies as st
 
 import dshpc_server
-from dshpc_server import errors
+from dshpc_server import errors, maintenance
 from dshpc_server.batches import intake, launching, regular
 from dshpc_server.domain.rejection import Violation
 from dshpc_server.files import errors as files_errors
 from dshpc_server.methods import errors as method_errors
-from dshpc_server.store import port
+from dshpc_server.store import inspection, port
 from dshpc_server.transport import listening, status
 from support import transport_errors
 
 START_UP_ONLY = {
+    inspection.UnreadableError,
+    maintenance.LivingServersError,
     method_errors.MethodsDirError,
     method_errors.ManifestError,
     method_errors.TreeError,
@@ -30,6 +32,8 @@ START_UP_ONLY = {
 }
 """Raised before anything is served, or by a reload that reports them."""
 CAUGHT_INSIDE = {
+    port.ContentGoingError,
+    port.FencedError,
     files_errors.OutputRefusedError,
     files_errors.StoredMeanwhileError,
     regular.NotRegularError,
@@ -114,6 +118,15 @@ def test_what_can_be_asked_again_says_when() -> None:
         assert retry.retry_delay.ToMilliseconds() in (1000, 2500)
 
 
+def test_a_disk_without_room_says_when_and_is_no_limit_of_the_request() -> None:
+    end = told(errors.NoRoomError("there is no room on disk", retry_after_seconds=30.0))
+    assert end.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    retry = error_details_pb2.RetryInfo()
+    (packed,) = details(end).details
+    assert packed.Unpack(retry)
+    assert retry.retry_delay.ToMilliseconds() == 30_000
+
+
 def test_a_limit_is_named_with_advice() -> None:
     quota, retry = details(told(errors.LimitExceededError("rows", maximum=1, actual=2))).details
     violation = error_details_pb2.QuotaFailure()
@@ -166,6 +179,8 @@ def test_nothing_that_a_client_sends_makes_a_trailer_too_large(one: str, other: 
         errors.NotFoundError("job", one),
         errors.LimitExceededError(one[:256], maximum=1, actual=2**63),
         errors.UnavailableError(one, retry_after_seconds=1.0),
+        errors.NoRoomError(one, retry_after_seconds=1.0),
+        errors.BeingRemovedError("file", one, retry_after_seconds=1.0),
         errors.InUseError("file", one, user=other),
         errors.SupersededError(one),
     ):

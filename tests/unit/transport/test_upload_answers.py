@@ -4,20 +4,23 @@ import asyncio
 import pathlib
 import threading
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from dshpc.v1 import file_service_pb2
 from dshpc_server import errors
-from dshpc_server.files import content
+from dshpc_server.files import content, receipt
 from dshpc_server.store import committer, port
 from dshpc_server.store.sql.store import SqlStore
 from dshpc_server.transport import uploading
 from dshpc_server.transport.servicers import file
+from support import methods_site
 from support import transport_uploads as uploads
 from support import transport_values as values
 from support.transport_uploads import CHUNK, DATA, DEADLINE_SECONDS, NO_CALL
+
+Upload: TypeAlias = "asyncio.Future[file_service_pb2.UploadFileResponse]"
 
 
 @pytest.fixture
@@ -85,9 +88,13 @@ async def test_an_upload_goes_on_in_the_middle_of_a_chunk(servicer: file.FileSer
     assert await uploads.committed_bytes(servicer) == len(DATA)
 
 
-async def test_an_upload_that_was_taken_over_is_told_at_its_next_chunk(
-    servicer: file.FileServicer,
+async def test_an_upload_that_stalled_and_was_taken_over_is_told_at_its_next_chunk(
+    tmp_path: pathlib.Path, writing: committer.Committer
 ) -> None:
+    clock = methods_site.HandClock()
+    servicer = uploads.servicer_of(
+        content.ContentStore(tmp_path / "files", clock=clock), writing, values.within()
+    )
     taken_over = asyncio.Event()
 
     async def parts() -> AsyncIterator[file_service_pb2.UploadFileRequest]:
@@ -98,6 +105,7 @@ async def test_an_upload_that_was_taken_over_is_told_at_its_next_chunk(
 
     first = asyncio.ensure_future(servicer.upload_file(parts(), NO_CALL))
     await uploads.until_committed(servicer, 9)
+    clock.advance(receipt.STALLED_SECONDS)
     await servicer.upload_file(
         uploads.sent(uploads.header(write_offset=9), uploads.chunk(DATA[9:])), NO_CALL
     )
@@ -160,6 +168,66 @@ async def test_a_client_that_sends_too_little_is_refused_and_leaves_nothing(
     with pytest.raises(errors.InvalidRequestError, match="fewer"):
         await servicer.upload_file(uploads.sent(uploads.header(), uploads.chunk(DATA[:9])), NO_CALL)
     assert uploads.incoming(tmp_path) == []
+
+
+@pytest.mark.parametrize("offset", [0, 9])
+async def test_a_large_upload_lets_one_of_the_same_content_go_first_and_is_spared_by_that(
+    servicer: file.FileServicer,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    offset: int,
+) -> None:
+    monkeypatch.setattr(uploading, "LONG_WORK_BYTES", 4)
+    monkeypatch.setattr(uploading, "WAIT_SECONDS", DEADLINE_SECONDS)
+    first, second, goes_on, asked = await _two_uploads(servicer, offset)
+    assert not second.done()
+    assert len(uploads.incoming(tmp_path)) == 1
+    goes_on.set()
+    assert not (await first).already_existed
+    assert (await second).already_existed
+    assert asked == ["header"]
+
+
+@pytest.mark.parametrize("offset", [0, 9])
+async def test_a_large_upload_waits_for_another_one_a_while_only(
+    servicer: file.FileServicer,
+    monkeypatch: pytest.MonkeyPatch,
+    offset: int,
+) -> None:
+    monkeypatch.setattr(uploading, "LONG_WORK_BYTES", 4)
+    monkeypatch.setattr(uploading, "WAIT_SECONDS", 0.01)
+    first, second, goes_on, asked = await _two_uploads(servicer, offset)
+    assert not (await second).already_existed
+    assert asked == ["header", "chunk"]
+    goes_on.set()
+    assert (await first).already_existed
+
+
+async def _two_uploads(
+    servicer: file.FileServicer, offset: int
+) -> tuple[Upload, Upload, asyncio.Event, list[str]]:
+    """An upload that waits in the middle, and one of the same content; what was asked of that."""
+    goes_on = asyncio.Event()
+    asked: list[str] = []
+
+    async def parts() -> AsyncIterator[file_service_pb2.UploadFileRequest]:
+        yield uploads.header()
+        yield uploads.chunk(DATA[:9])
+        await goes_on.wait()
+        yield uploads.chunk(DATA[9:])
+
+    async def others() -> AsyncIterator[file_service_pb2.UploadFileRequest]:
+        asked.append("header")
+        yield uploads.header(write_offset=offset)
+        asked.append("chunk")
+        yield uploads.chunk(DATA[offset:])
+
+    first = asyncio.ensure_future(servicer.upload_file(parts(), NO_CALL))
+    await uploads.until_committed(servicer, 9)
+    second = asyncio.ensure_future(servicer.upload_file(others(), NO_CALL))
+    while not asked:  # noqa: ASYNC110 - nobody announces it
+        await asyncio.sleep(0)
+    return first, second, goes_on, asked
 
 
 async def test_large_uploads_wait_for_each_other_and_small_ones_for_none(

@@ -14,7 +14,7 @@ from dshpc_server import errors
 from dshpc_server.files import content, partial, receipt
 from dshpc_server.store import committer
 from dshpc_server.store.sql.store import SqlStore
-from dshpc_server.transport import uploading
+from dshpc_server.transport import upload_parts, uploading
 from dshpc_server.transport.servicers import file
 from support import methods_site
 from support import transport_uploads as uploads
@@ -149,7 +149,7 @@ async def test_a_client_that_sends_nothing_is_let_go_and_what_came_is_kept(
         await impatient.upload_file(uploads.sent(then_wait=True), NO_CALL)
 
 
-@pytest.mark.parametrize("size", [0, 1, uploading.LEAST_BYTES // 2 - 1])
+@pytest.mark.parametrize("size", [0, 1, upload_parts.LEAST_BYTES // 2 - 1])
 async def test_a_client_that_sends_next_to_nothing_is_let_go_and_what_came_is_kept(
     kept: content.ContentStore, writing: committer.Committer, size: int
 ) -> None:
@@ -177,7 +177,7 @@ async def test_a_client_that_sends_enough_may_take_its_time(
     kept: content.ContentStore, writing: committer.Committer
 ) -> None:
     waiting = methods_site.HandClock()
-    pieces = [bytes([number]) * uploading.LEAST_BYTES for number in range(10)]
+    pieces = [bytes([number]) * upload_parts.LEAST_BYTES for number in range(10)]
 
     async def slowly() -> AsyncIterator[file_service_pb2.UploadFileRequest]:
         yield uploads.header(b"".join(pieces))

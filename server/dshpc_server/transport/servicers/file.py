@@ -10,7 +10,7 @@ from dshpc_server import clock, errors
 from dshpc_server.batches import content as library
 from dshpc_server.files import content, staying
 from dshpc_server.store import committer, port
-from dshpc_server.transport import edge, limits, moments, options, pages, uploading
+from dshpc_server.transport import edge, limits, moments, options, pages, upload_parts, uploading
 
 _LISTING = "files"
 """What a page token of ListFiles is asked of: there are no filters."""
@@ -32,7 +32,7 @@ class FileServicer:
         self._library = library
         self._committer = committer
         self._uploading = uploading.Uploading(
-            content=content, library=library, committer=committer, limits=limits, clock=clock
+            content=content, library=library, limits=limits, clock=clock
         )
 
     async def upload_file(
@@ -64,7 +64,7 @@ class FileServicer:
         file_hash = options.file_hash("file_hash", asked.file_hash)
         for field in ("offset", "limit"):
             if getattr(asked, field) < 0:
-                raise uploading.invalid(field, "must not be negative")
+                raise upload_parts.invalid(field, "must not be negative")
         file = await self._library.open(file_hash)
         if file is None:
             raise errors.NotFoundError("file", file_hash)
@@ -139,7 +139,7 @@ async def _send(
 ) -> None:
     size = await asyncio.to_thread(file.seek, 0, 2)
     if asked.offset > size:
-        raise uploading.invalid("offset", f"{asked.offset} is beyond the end, {size}")
+        raise upload_parts.invalid("offset", f"{asked.offset} is beyond the end, {size}")
     await asyncio.to_thread(file.seek, asked.offset)
     left = min(asked.limit or size, size - asked.offset)
     while left > 0:

@@ -21,7 +21,7 @@ class JobServicer:
         logs: logs.Logs,
         committer: committer.Committer,
         max_wait_seconds: float,
-        engine_name: str,
+        messages: job_messages.JobMessages,
     ) -> None:
         self._simulating = simulating
         self._polling = polling
@@ -29,7 +29,7 @@ class JobServicer:
         self._logs = logs
         self._committer = committer
         self._max_wait_seconds = max_wait_seconds
-        self._messages = job_messages.JobMessages(engine_name=engine_name)
+        self._messages = messages
 
     async def simulate_jobs(
         self, asked: job_service_pb2.SimulateJobsRequest, call: edge.Call

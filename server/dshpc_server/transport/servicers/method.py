@@ -4,6 +4,7 @@ Promise: an answer stays below what every client accepts (`limits.DEFAULT_RESPON
 one method that is larger by itself.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,7 +48,9 @@ class MethodServicer:
         name, function_hash = _read(asked)
         newest = self._catalog.current().get(name)
         active = newest.function_hash if newest else ""
-        version = self._catalog.version(name, function_hash) if function_hash else newest
+        version = newest
+        if function_hash:
+            version = await asyncio.to_thread(self._catalog.find, name, function_hash)
         if version is None:
             if function_hash:
                 raise errors.NotFoundError(f"version of method '{name}'", function_hash)

@@ -1,0 +1,141 @@
+"""Handing over: what is claimed and the engine has not been given yet.
+
+Promises: what is to be stopped is not handed over, or the engine is told to stop it, whatever this
+is in the middle of; what cannot be handed over just now is kept, in its order; what somebody else
+had claimed is taken up where they left it.
+"""
+
+import asyncio
+import collections
+from collections.abc import Collection, Sequence
+
+import structlog
+
+from dshpc_server import clock, crashing, errors
+from dshpc_server.batches import active, admission, launching
+from dshpc_server.domain.job import AttemptKey
+from dshpc_server.engine import port as engine
+from dshpc_server.store import port
+
+_STOPPED = "Stopped before it was started"
+"""What becomes of an attempt that is to be stopped says its own reason; see `endings`."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Handover:
+    """Claims on their way to the engine. One caller at a time; the dispatcher's."""
+
+    def __init__(
+        self,
+        *,
+        engine: engine.Engine,
+        report: engine.Report,
+        active: active.ActiveAttempts,
+        launcher: launching.Launcher,
+        clock: clock.Clock,
+    ) -> None:
+        self._engine = engine
+        self._report = report
+        self._active = active
+        self._launcher = launcher
+        self._clock = clock
+        self._claimed: collections.deque[port.Claim] = collections.deque()
+
+    def add(self, claims: Sequence[port.Claim]) -> None:
+        """Take these attempts, which are ours now, to be handed over."""
+        for claim in claims:
+            self._active.add(claim)
+        self._claimed.extend(claims)
+
+    async def take_up(self, found: Sequence[port.ActiveAttempt]) -> None:
+        """Go on with attempts that are ours now, however far somebody else came with them.
+
+        One without a folder was never handed over: it is now, unless it is to be stopped. The
+        others are the engine's to account for, and to stop.
+        """
+        new = [each for each in found if self._active.get(each.claim.key) is None]
+        if not new:
+            return
+        for each in new:
+            self._active.add(each.claim)
+            if each.cancel_reason is not None:
+                self._active.cancel(each.claim.key, each.cancel_reason)
+        folders = {each.claim.key: self._launcher.folder(each.claim.key) for each in new}
+        handed_over = await asyncio.to_thread(
+            lambda: {key for key, folder in folders.items() if folder.exists()}
+        )
+        # Whatever an engine has of these, or has not, it stops or tells to be lost.
+        handed_over |= {key for key in folders if self._is_cancelled(key)}
+        await self._engine.recover([(key, folders[key]) for key in folders if key in handed_over])
+        await self._engine.cancel_many([key for key in folders if self._is_cancelled(key)])
+        self._claimed.extend(each.claim for each in new if each.claim.key not in handed_over)
+        _log.info("recovered", attempts=len(new), handed_over=len(handed_over))
+
+    async def forget(self, keys: Collection[AttemptKey]) -> None:
+        """Leave these attempts to others, or to nobody; whatever runs of them is not touched."""
+        if not keys:
+            return
+        for key in keys:
+            self._active.remove(key)
+        self._keep([claim for claim in self._claimed if claim.key not in keys])
+        await self._engine.forget(list(keys))
+
+    async def refuse_cancelled(self) -> None:
+        """Tell of what is to be stopped that it was not started."""
+        refused = [claim.key for claim in self._claimed if self._is_cancelled(claim.key)]
+        if refused:
+            self._keep([claim for claim in self._claimed if claim.key not in refused])
+            await self._report([self._not_started(key, _STOPPED) for key in refused])
+
+    async def submit(self) -> None:
+        """Hand over what is claimed. Raises UnavailableError; what is left is kept."""
+        refused: list[engine.NotStarted] = []
+        launches: list[engine.Launch] = []
+        unavailable: errors.UnavailableError | None = None
+        while self._claimed and unavailable is None:
+            claim = self._claimed[0]
+            try:
+                launches.append(await self._launch(claim))
+            except launching.NotLaunchableError as error:
+                refused.append(self._not_started(claim.key, str(error), is_permanent=True))
+            except errors.UnavailableError as error:
+                unavailable = error
+                continue
+            self._claimed.popleft()
+        cancelled = [launch.key for launch in launches if self._is_cancelled(launch.key)]
+        refused += [self._not_started(key, _STOPPED) for key in cancelled]
+        await self._hand_over([launch for launch in launches if launch.key not in cancelled])
+        if refused:
+            await self._report(refused)
+        if unavailable is not None:
+            raise unavailable
+
+    async def _hand_over(self, launches: Sequence[engine.Launch]) -> None:
+        if not launches:
+            return
+        await self._engine.submit_many(launches)
+        crashing.point("launch.handed_over")
+        cancelled = [launch.key for launch in launches if self._is_cancelled(launch.key)]
+        if cancelled:
+            await self._engine.cancel_many(cancelled)
+
+    def _keep(self, claims: Sequence[port.Claim]) -> None:
+        self._claimed.clear()
+        self._claimed.extend(claims)
+
+    def _is_cancelled(self, key: AttemptKey) -> bool:
+        return self._active.cancel_reason(key) is not None
+
+    def _not_started(
+        self, key: AttemptKey, reason: str, *, is_permanent: bool = False
+    ) -> engine.NotStarted:
+        return engine.NotStarted(
+            key=key, at=self._clock.now(), reason=reason, is_permanent=is_permanent
+        )
+
+    async def _launch(self, claim: port.Claim) -> engine.Launch:
+        refused = admission.refusal(claim.resources, self._engine.capacity())
+        if refused is not None:
+            raise launching.NotLaunchableError(refused.message)
+        return await self._launcher.launch(claim)
