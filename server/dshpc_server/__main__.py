@@ -1,4 +1,4 @@
-"""The command line of the server: `dshpc-server serve`."""
+"""The command line of the server: `dshpc-server serve`, `check` and `migrate`."""
 
 import argparse
 import asyncio
@@ -8,7 +8,8 @@ import signal
 import sys
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 # Children never fork from this process (the runner does that), but a library might.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
@@ -16,47 +17,118 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 import dshpc  # noqa: E402 - see above
-from dshpc_server import app, config, errors, logs  # noqa: E402 - takes a second, see above
+from dshpc_server import config, errors, logs  # noqa: E402 - see above
 
+EXIT_PROBLEMS = 1
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits.h."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
-    parsed = vars(_parser().parse_args(arguments))
-    parsed.pop("command")
+    parser = _parser()
+    parsed = vars(parser.parse_args(arguments))
+    command = parsed.pop("command")
+    own = {name: parsed.pop(name) for name in _OWN[command]}
+    if own.get("node_is_gone") and not own["repair"]:
+        parser.error("--node-is-gone changes the store: it goes with --repair")
     try:
         settings = config.load(parsed.pop("config"), parsed)
         logs.configure(level=settings.log_level, format=settings.log_format)
-        asyncio.run(app.serve(settings))
+        return _run(command, settings, own)
     except (config.ConfigError, errors.DshpcError) as error:
         sys.stderr.write(f"dshpc-server: {error}\n")
         return EXIT_CONFIG
     except KeyboardInterrupt:
         return 130
-    return 0
+
+
+_OWN = {"serve": (), "check": ("format", "repair", "node_is_gone"), "migrate": ()}
+"""What a command is told besides the settings."""
+
+
+def _run(command: str, settings: config.Settings, own: Mapping[str, Any]) -> int:
+    # Each takes a second to load, or half of one.
+    if command == "serve":
+        from dshpc_server import app  # noqa: PLC0415 - see above
+
+        asyncio.run(app.serve(settings))
+        return 0
+    from dshpc_server import maintenance  # noqa: PLC0415 - see above
+
+    if command == "migrate":
+        maintenance.run_migrate(settings)
+        return 0
+    if own["repair"]:
+        is_right = maintenance.run_repair(settings, own["format"], own["node_is_gone"])
+    else:
+        is_right = maintenance.run_check(settings, own["format"])
+    return 0 if is_right else EXIT_PROBLEMS
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="dshpc-server", description="The dshpc server.")
     parser.add_argument("--version", action="version", version=f"dshpc-server {dshpc.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser(
+    _add_command(
+        commands,
         "serve",
-        help="serve until SIGTERM or Ctrl-C",
+        "serve until SIGTERM or Ctrl-C",
+        "Serve until SIGTERM or Ctrl-C.",
+    )
+    check = _add_command(
+        commands,
+        "check",
+        "look the data over",
+        "Look the store, the files, the attempts and the methods over, while servers use them or "
+        "not, and say what is wrong. Exit code 0: nothing, 1: something.",
+    )
+    check.add_argument(
+        "--format", choices=["text", "json"], default="text", help="lines of text, or of JSON"
+    )
+    check.add_argument(
+        "--repair",
+        action="store_true",
+        help="put right what can be put right safely; no server may use the store",
+    )
+    check.add_argument(
+        "--node-is-gone",
+        metavar="NODE",
+        action="append",
+        default=[],
+        help="with --repair: nothing runs on this node any more, so end what its servers had",
+    )
+    _add_command(
+        commands,
+        "migrate",
+        "bring the store up to date",
+        "Bring a store of an older version up to date, as a server that starts does.",
+    )
+    return parser
+
+
+def _add_command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    summary: str,
+    description: str,
+) -> argparse.ArgumentParser:
+    """Add a command that takes every setting."""
+    command = commands.add_parser(
+        name,
+        help=summary,
         allow_abbrev=False,  # a shortened name would change its meaning with the next setting
-        description="Serve until SIGTERM or Ctrl-C. Every option is also a key of the TOML file "
+        description=f"{description} Every option that is a setting is also a key of the TOML file "
         "and an environment variable DSHPC_NAME.",
     )
-    serve.add_argument("--config", type=pathlib.Path, metavar="FILE.toml", help="settings file")
-    for name, field in config.Settings.model_fields.items():
-        flag, told = f"--{name.replace('_', '-')}", (field.description or "").replace("%", "%%")
+    command.add_argument("--config", type=pathlib.Path, metavar="FILE.toml", help="settings file")
+    for key, field in config.Settings.model_fields.items():
+        flag, told = f"--{key.replace('_', '-')}", (field.description or "").replace("%", "%%")
         if field.annotation is bool:
-            serve.add_argument(flag, action=argparse.BooleanOptionalAction, help=told)
+            command.add_argument(flag, action=argparse.BooleanOptionalAction, help=told)
         else:
-            serve.add_argument(flag, metavar=_metavar(field.annotation), help=told)
-    return parser
+            command.add_argument(flag, metavar=_metavar(field.annotation), help=told)
+    return command
 
 
 def _metavar(annotation: object) -> str:

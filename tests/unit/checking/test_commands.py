@@ -1,0 +1,98 @@
+"""`check` and `migrate` as an administrator meets them: flags, refusals, nodes that are gone."""
+
+import contextlib
+
+import pytest
+
+from dshpc_server import __main__, config, errors, maintenance
+from dshpc_server.store import port
+from support.checked_site import SCOPE, Site
+
+
+def settings(made: Site, **flags: object) -> config.Settings:
+    given = {"data_dir": made.data_dir, "methods_dir": "none", **flags}
+    return config.load(None, given)
+
+
+@pytest.mark.parametrize("command", ["check", "migrate"])
+def test_the_commands_take_every_setting(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        __main__.main([command, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ended.value.code == 0
+    for name in config.Settings.model_fields:
+        assert f"--{name.replace('_', '-')} " in shown
+
+
+@pytest.mark.parametrize(
+    "words", [["--node-is-gone=n1"], ["--format=xml"], ["--rep"], ["--node-is-gone"]]
+)
+def test_flags_that_make_no_sense_are_refused(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        __main__.main(["check", *words])
+    assert ended.value.code == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_check_changes_nothing_and_a_repair_only_what_is_wrong(
+    made: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made.content(b"nobody knows of this").parent.mkdir(parents=True)
+    made.content(b"nobody knows of this").write_bytes(b"nobody knows of this")
+    assert maintenance.run_check(settings(made), "text"), "notes alone"
+    assert "note: content_is_recorded: " in capsys.readouterr().out
+    assert "content_is_recorded" in made.broken()
+    assert maintenance.run_repair(settings(made), "text", [])
+    assert "\n  repaired: recorded\n" in capsys.readouterr().out
+    assert made.broken() == {"owner_lives"}
+
+
+def test_a_problem_that_is_left_is_told_and_counted(
+    made: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with made.by_hand() as connection:
+        connection.execute("UPDATE attempts SET cpus = 0 WHERE job_id = :kept", made.job_ids())
+    assert not maintenance.run_check(settings(made), "text")
+    assert not maintenance.run_repair(settings(made), "text", [])
+    told = capsys.readouterr().out
+    assert "ck_attempts_cpus_from_1: it breaks a rule of the tables: job " in told
+    assert "\n  left: this cannot be repaired safely\n" in told
+
+
+def test_a_repair_needs_the_store_for_itself(made: Site) -> None:
+    with contextlib.closing(made.open()), pytest.raises(port.StoreInUseError):
+        maintenance.run_repair(settings(made), "text", [])
+
+
+def test_max_retries_is_the_bound_that_is_set(made: Site) -> None:
+    assert maintenance.run_check(settings(made), "text")
+    assert not maintenance.run_check(settings(made, max_retries=0), "text")
+
+
+def test_what_ran_on_a_node_that_is_gone_is_ended(
+    made: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert maintenance.run_repair(settings(made), "text", ["elsewhere"])
+    assert "no server of local/elsewhere has left anything\n" in capsys.readouterr().out
+
+
+def test_what_ran_on_the_node_of_a_store_in_a_file_is_ended(
+    made: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = SCOPE.removeprefix("local/")
+    assert maintenance.run_repair(settings(made), "text", [node])
+    job_id = made.job_id("running")
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        f"{SCOPE} is gone: job {job_id} attempt 1 is NODE_FAIL",
+        f"{SCOPE} is gone: job {job_id} attempt 2 is PENDING",
+    ]
+    assert made.broken() <= {"times_are_in_order"}
+
+
+def test_a_setting_that_names_no_store_is_told(made: Site) -> None:
+    with pytest.raises(config.ConfigError, match="store: a store of kind 'mysql' is not known"):
+        maintenance.run_check(settings(made, store="mysql://host/database"), "text")
+    with pytest.raises(errors.NotFoundError):
+        maintenance.run_migrate(settings(made, store=f"sqlite:///{made.data_dir}/other.sqlite"))
