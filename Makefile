@@ -91,6 +91,11 @@ test-unit: setup ## Run the unit tests alone: seconds.
 fuzz: setup ## Fuzz every RPC for a minute.
 	@DSHPC_FUZZ_CALLS=$${DSHPC_FUZZ_CALLS:-40000} $(BIN)/pytest tests/acceptance/test_fuzz.py $(ARGS)
 
+.PHONY: torture
+torture: setup ## Kill servers at random under load: MINUTES=5, STORE=postgres, SEED=1.
+	@PYTHONPATH=tests $(BIN)/python -m support.fault_torture --minutes $(or $(MINUTES),1) \
+	    --store $(or $(STORE),sqlite) $(addprefix --seed ,$(SEED))
+
 .PHONY: bench
 bench: setup ## Run the benchmarks, each against the floor measured in the same run.
 	@set -e; for file in benchmarks/bench_*.py; do \

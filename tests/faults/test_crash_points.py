@@ -1,0 +1,101 @@
+"""A server, or its runner, that is killed at any named moment: the next one ends everything well.
+
+The moments are those of `dshpc_server.crashing`, so a new one is tested the moment it is there.
+"""
+
+import contextlib
+import pathlib
+import signal
+
+import grpc
+import pytest
+
+from dshpc.v1 import types_pb2
+from dshpc_server import crashing
+from support import calls, fault_runner, fault_scenario, fault_verdict, live_server
+
+FLAGS: dict[str, object] = {
+    "inline_output_bytes": fault_scenario.INLINE_OUTPUT_BYTES,
+    "retry_first_seconds": 0.1,
+    "min_free_bytes": 0,
+}
+SERVER_POINTS = [name for name in crashing.POINTS if not name.startswith("runner.")]
+RUNNER_POINTS = [name for name in crashing.POINTS if name.startswith("runner.")]
+LATER_PASSES = [("store.before_commit", 5), ("store.committed", 5), ("store.committed", 9)]
+"""Of what happens again and again, a start included, the first pass is not the only one."""
+
+
+@pytest.fixture
+def scenario(tmp_path: pathlib.Path) -> fault_scenario.Scenario:
+    return fault_scenario.Scenario(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("point", "number"), [*((point, 1) for point in SERVER_POINTS), *LATER_PASSES]
+)
+def test_what_a_server_was_doing_when_it_died_is_done_once_by_the_next(
+    tmp_path: pathlib.Path, scenario: fault_scenario.Scenario, point: str, number: int
+) -> None:
+    die(tmp_path, scenario, f"{point}:{number}")
+    with (
+        live_server.as_process(tmp_path, scenario.methods_dir, **FLAGS) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        service = calls.Service(channel)
+        assert scenario.lost_uploads(service) == []
+        # What is on record is acted on, though nobody asks again.
+        if point == "cancel.recorded":
+            service.wait_for_status(scenario.stopped_job_id, types_pb2.JOB_STATUS_CANCELLED)
+        if point.startswith("deletion."):
+            scenario.wait_until_deleted(service)
+        scenario.play(service)
+        assert (
+            scenario.problems(
+                service, fault_verdict.Kills(servers=1, runners=0, attempts_at_once=2)
+            )
+            == []
+        )
+
+
+def die(folder: pathlib.Path, scenario: fault_scenario.Scenario, crash_at: str) -> None:
+    """Play on a server until it dies at this point."""
+    try:
+        server = live_server.ServerProcess(folder, scenario.methods_dir, crash_at=crash_at, **FLAGS)
+    except live_server.StartError as error:
+        if error.code != -signal.SIGKILL:
+            raise
+        return  # a start has this moment, too
+    with contextlib.ExitStack() as exits:
+        exits.callback(server.stop, signal.SIGKILL)
+        channel = exits.enter_context(grpc.insecure_channel(server.address))
+        with pytest.raises(grpc.RpcError):
+            scenario.play(calls.Service(channel))
+        assert server.process.wait(live_server.STOP_SECONDS) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("point", RUNNER_POINTS)
+def test_what_a_runner_was_doing_when_it_died_is_lost_and_retried_or_was_on_record(
+    tmp_path: pathlib.Path, scenario: fault_scenario.Scenario, point: str
+) -> None:
+    folder = fault_runner.folder_of(tmp_path / "data")
+    runner = fault_runner.start(folder, {crashing.RUNNER_VARIABLE: f"{point}:1"})
+    with (
+        live_server.as_process(tmp_path, scenario.methods_dir, **FLAGS) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        service = calls.Service(channel)
+        scenario.play(service)
+        fault_runner.wait_until_dead(runner)
+        assert (
+            scenario.problems(
+                service, fault_verdict.Kills(servers=0, runners=1, attempts_at_once=2)
+            )
+            == []
+        )
+        # Whatever the runner left, the job that works has completed.
+        row = scenario.told[0].asked[0]
+        done = service.run(row.config())
+        assert done.new_status == types_pb2.JOB_STATUS_COMPLETED
+        ran = [each.status for each in service.job(done.job_id).attempts]
+        lost = [] if point == "runner.recorded" else [types_pb2.JOB_STATUS_NODE_FAIL]
+        assert ran == [*lost, types_pb2.JOB_STATUS_COMPLETED]

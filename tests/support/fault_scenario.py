@@ -1,0 +1,108 @@
+"""A small day in a server's life, played again after whatever has happened to it.
+
+Upload, batches that complete and that fail, a job that is cancelled while it runs, content that is
+deleted. `play` raises what a call met when the server died in it; played once more on a server that
+lives, it comes to its end. What was acknowledged at any time is held against the service by
+`problems`, and every run has counted itself.
+"""
+
+import pathlib
+
+import grpc
+
+from dshpc.v1 import file_service_pb2, job_service_pb2, types_pb2
+from support import calls, fault_load, fault_tally, fault_verdict, live_server, site
+from support.fault_tally import Asked, Mode
+from support.fault_verdict import Kills, Told
+
+INLINE_OUTPUT_BYTES = 64
+"""What a server is to be told, so that one of the outputs goes to the content store."""
+SECONDS = 60.0
+_UNUSED = b"nobody needs this\n"
+
+
+class Scenario:
+    """One data folder's story."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.methods_dir = folder / "methods"
+        self.tally = fault_tally.Tally(folder / "outside")
+        self.tally.install(self.methods_dir)
+        self.told: list[Told] = []
+        """The batches that were acknowledged."""
+        self.stopped_job_id = ""
+        """The job that is to be cancelled; empty before it was accepted."""
+        self._uploaded: set[str] = set()
+        self._deleting = False
+
+    def play(self, service: calls.Service) -> None:
+        """Do all of it."""
+        short = [_asked(Mode.WORK, n=1), _asked(Mode.WORK, n=2, lines=40), _asked(Mode.FAIL, n=3)]
+        self._upload(service, short[0].content)
+        self._ask(service, short[:2])
+        self._ask(service, [*short, _asked(Mode.ONCE, n=4)], finished=True)
+        self._stop(service, _asked(Mode.STOP, n=5))
+        self._delete(service)
+
+    def lost_uploads(self, service: calls.Service) -> list[str]:
+        """Which of the uploads that were acknowledged, and not deleted, are not there."""
+        wanted = self._uploaded - ({site.hash_of(_UNUSED)} if self._deleting else set())
+        return missing(service, *sorted(wanted))
+
+    def wait_until_deleted(self, service: calls.Service) -> None:
+        """Wait until the content that was being deleted is gone, and may come again."""
+        unused = site.hash_of(_UNUSED)
+        live_server.wait_for(lambda: missing(service, unused), "what is deleted to go")
+
+        def may_come_again() -> bool:
+            try:
+                return bool(service.upload(_UNUSED))
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                return False
+
+        live_server.wait_for(may_come_again, "the deletion to end")
+
+    def problems(self, service: calls.Service, kills: Kills) -> list[str]:
+        """What was lost, doubled or wrong, now that the story has come to its end."""
+        found = fault_load.found(service, self.told)
+        return fault_verdict.problems(self.told, found, self.tally.counts(), kills)
+
+    def _upload(self, service: calls.Service, content: bytes) -> None:
+        self._uploaded.add(service.upload(content))
+
+    def _ask(
+        self, service: calls.Service, asked: list[Asked], *, finished: bool = False
+    ) -> job_service_pb2.SimulateJobsResponse:
+        answer = service.simulate(*(each.config() for each in asked), finished=finished)
+        rows = fault_load.rows(answer.results)
+        self.told.append(Told(batch_id=answer.batch_id, asked=asked, rows=rows))
+        return answer
+
+    def _stop(self, service: calls.Service, asked: Asked) -> None:
+        self.stopped_job_id = self._ask(service, [asked]).results[0].job_id
+        service.wait_for_status(self.stopped_job_id, types_pb2.JOB_STATUS_RUNNING)
+        cancelled = service.jobs.CancelJob(
+            job_service_pb2.CancelJobRequest(job_id=self.stopped_job_id), timeout=SECONDS
+        )
+        assert cancelled.job.status == fault_verdict.CANCELLED
+
+    def _delete(self, service: calls.Service) -> None:
+        self._upload(service, _UNUSED)
+        self._deleting = True
+        asked = file_service_pb2.DeleteFileRequest(file_hash=site.hash_of(_UNUSED))
+        service.files.DeleteFile(asked, timeout=SECONDS)
+        assert missing(service, asked.file_hash)
+        self._deleting = False
+        self._uploaded.remove(asked.file_hash)
+
+
+def missing(service: calls.Service, *hashes: str) -> list[str]:
+    """Which of these are not stored."""
+    asked = file_service_pb2.FindMissingFilesRequest(file_hashes=hashes)
+    return list(service.files.FindMissingFiles(asked, timeout=SECONDS).missing_hashes)
+
+
+def _asked(mode: Mode, *, n: int, lines: int = 1) -> Asked:
+    return Asked(mode=mode, x=1000, n=n, lines=lines, milliseconds=0)
