@@ -6,6 +6,7 @@ The moments are those of `dshpc_server.crashing`, so a new one is tested the mom
 import contextlib
 import pathlib
 import signal
+from collections.abc import Mapping
 
 import grpc
 import pytest
@@ -13,6 +14,9 @@ import pytest
 from dshpc.v1 import types_pb2
 from dshpc_server import crashing
 from support import calls, fault_runner, fault_scenario, fault_verdict, live_server
+from support.postgres_fixtures import postgres_server, postgres_tables, postgres_url
+
+__all__ = ["postgres_server", "postgres_tables", "postgres_url"]
 
 FLAGS: dict[str, object] = {
     "inline_output_bytes": fault_scenario.INLINE_OUTPUT_BYTES,
@@ -36,9 +40,27 @@ def scenario(tmp_path: pathlib.Path) -> fault_scenario.Scenario:
 def test_what_a_server_was_doing_when_it_died_is_done_once_by_the_next(
     tmp_path: pathlib.Path, scenario: fault_scenario.Scenario, point: str, number: int
 ) -> None:
-    die(tmp_path, scenario, f"{point}:{number}")
+    dies_and_is_followed(tmp_path, scenario, FLAGS, point, number)
+
+
+@pytest.mark.parametrize("point", SERVER_POINTS)
+def test_on_a_store_for_many_it_is_done_once_by_the_next_as_well(
+    tmp_path: pathlib.Path, scenario: fault_scenario.Scenario, point: str, postgres_url: str
+) -> None:
+    dies_and_is_followed(tmp_path, scenario, {**FLAGS, "store": postgres_url}, point, 1)
+
+
+def dies_and_is_followed(
+    folder: pathlib.Path,
+    scenario: fault_scenario.Scenario,
+    flags: Mapping[str, object],
+    point: str,
+    number: int,
+) -> None:
+    """Have a server die at a point, and see what the next one makes of that."""
+    die(folder, scenario, {**flags, "crash_at": f"{point}:{number}"})
     with (
-        live_server.as_process(tmp_path, scenario.methods_dir, **FLAGS) as server,
+        live_server.as_process(folder, scenario.methods_dir, **flags) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         service = calls.Service(channel)
@@ -57,10 +79,12 @@ def test_what_a_server_was_doing_when_it_died_is_done_once_by_the_next(
         )
 
 
-def die(folder: pathlib.Path, scenario: fault_scenario.Scenario, crash_at: str) -> None:
-    """Play on a server until it dies at this point."""
+def die(
+    folder: pathlib.Path, scenario: fault_scenario.Scenario, flags: Mapping[str, object]
+) -> None:
+    """Play on a server until it dies at the point that its flags name."""
     try:
-        server = live_server.ServerProcess(folder, scenario.methods_dir, crash_at=crash_at, **FLAGS)
+        server = live_server.ServerProcess(folder, scenario.methods_dir, **flags)
     except live_server.StartError as error:
         if error.code != -signal.SIGKILL:
             raise
