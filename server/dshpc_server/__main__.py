@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logs.configure(level=settings.log_level, format=settings.log_format)
         return _run(command, settings, own)
     except (config.ConfigError, errors.DshpcError) as error:
-        sys.stderr.write(f"dshpc-server: {error}\n")
+        # A database may say it in several lines.
+        said = " ".join(line.strip() for line in str(error).splitlines())
+        sys.stderr.write(f"dshpc-server: {said}\n")
         return EXIT_CONFIG
     except KeyboardInterrupt:
         return 130
@@ -56,13 +58,16 @@ def _run(command: str, settings: config.Settings, own: Mapping[str, Any]) -> int
         return 0
     from dshpc_server import maintenance  # noqa: PLC0415 - see above
 
-    if command == "migrate":
-        maintenance.run_migrate(settings)
-        return 0
-    if own["repair"]:
-        is_right = maintenance.run_repair(settings, own["format"], own["node_is_gone"])
-    else:
-        is_right = maintenance.run_check(settings, own["format"])
+    try:
+        if command == "migrate":
+            maintenance.run_migrate(settings)
+            return 0
+        if own["repair"]:
+            is_right = maintenance.run_repair(settings, own["format"], own["node_is_gone"])
+        else:
+            is_right = maintenance.run_check(settings, own["format"])
+    except OSError as error:  # a folder that may not be read, a disk that fails
+        raise config.ConfigError(f"{command} cannot go on: {error}") from error
     return 0 if is_right else EXIT_PROBLEMS
 
 

@@ -117,7 +117,12 @@ async def running(
         stack.push_async_callback(parts.grpc.stop, settings.stop_grace_seconds)
         if not config.is_loopback(settings.listen):
             _log.warning("serving.remote", why=config.REMOTE)
-        _log.info("serving", address=f"{host}:{port_number}", data_dir=str(data_dir))
+        _log.info(
+            "serving",
+            address=f"{host}:{port_number}",
+            data_dir=str(data_dir),
+            server=store.server_id,
+        )
         yield Running(host=host, port=port_number, parts=parts)
 
 

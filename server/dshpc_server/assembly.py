@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import pathlib
 import random
-import uuid
 from collections.abc import AsyncIterator, Collection, Sequence
 
 from dshpc_server import clock, presence
@@ -22,17 +21,12 @@ from dshpc_server.batches import (
     content,
     dispatcher,
     following,
-    inlining,
     intake,
     launching,
-    logs,
     membership,
-    polling,
     reconciler,
     reports,
-    resolver,
     retention,
-    simulation,
     watchers,
 )
 from dshpc_server.domain import retry
@@ -41,13 +35,7 @@ from dshpc_server.files import content as files
 from dshpc_server.files import expiry, room
 from dshpc_server.methods import catalog, reloading
 from dshpc_server.store import committer, port
-from dshpc_server.transport import encoder, job_messages, limits, requests, server
-from dshpc_server.transport.servicers import batch as batch_servicer
-from dshpc_server.transport.servicers import file as file_servicer
-from dshpc_server.transport.servicers import job as job_servicer
-from dshpc_server.transport.servicers import method as method_servicer
-from dshpc_server.transport.servicers import server as server_servicer
-from dshpc_server.transport.servicers import simulate
+from dshpc_server.transport import encoder, limits, server, services
 
 HEALTH_INTERVAL_SECONDS = 1.0
 """How often the engine's health is looked at."""
@@ -132,7 +120,7 @@ class Assembly:
         self._expiry = expiry.Expiry(
             self._kept, expiry_seconds=on.limits.upload_expiry_seconds, clock=on.clock
         )
-        self.grpc = server.GrpcServer(servicers=self._servicers(), limits=on.limits)
+        self.grpc = server.GrpcServer(servicers=services.servicers(self._parts()), limits=on.limits)
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -203,69 +191,24 @@ class Assembly:
             clock=self._on.clock,
         )
 
-    def _servicers(self) -> dict[str, object]:
+    def _parts(self) -> services.Parts:
         on = self._on
-        rows = inlining.Inlining(
-            encoder=self._encoder,
-            library=self._library,
-            inline_output_bytes=on.limits.inline_output_bytes,
-        )
-        return {
-            "JobService": self._job_servicer(rows),
-            "BatchService": batch_servicer.BatchServicer(committer=self._committer, inlining=rows),
-            "FileService": file_servicer.FileServicer(
-                content=self._kept,
-                library=self._library,
-                committer=self._committer,
-                limits=on.limits,
-                clock=on.clock,
-            ),
-            "MethodService": method_servicer.MethodServicer(catalog=on.catalog),
-            "ServerService": server_servicer.ServerServicer(
-                engine_name=on.engine.name,
-                store_name=on.store.name,
-                capacity=on.engine.capacity(),
-                limits=on.limits,
-            ),
-        }
-
-    def _job_servicer(self, rows: inlining.Inlining) -> job_servicer.JobServicer:
-        on = self._on
-        simulating = simulate.Simulating(
-            simulation=simulation.Simulation(
-                resolver=self._resolver(), watchers=self._watchers, clock=on.clock
-            ),
-            reader=requests.RequestReader(on.limits),
-            inlining=rows,
-            clock=on.clock,
-        )
-        return job_servicer.JobServicer(
-            simulating=simulating,
-            polling=polling.Polling(
-                committer=self._committer, watchers=self._watchers, clock=on.clock
-            ),
-            cancelling=self._cancelling,
-            logs=logs.Logs(
-                committer=self._committer, watchers=self._watchers, folder=self._launcher.folder
-            ),
-            committer=self._committer,
-            max_wait_seconds=on.limits.max_wait_seconds,
-            messages=job_messages.JobMessages(
-                engine_name=on.engine.name, max_retries=on.retries.max_retries
-            ),
-        )
-
-    def _resolver(self) -> resolver.Resolver:
-        on = self._on
-        return resolver.Resolver(
+        return services.Parts(
+            store_name=on.store.name,
+            engine_name=on.engine.name,
+            capacity=on.engine.capacity,
             catalog=on.catalog,
+            content=self._kept,
             library=self._library,
             committer=self._committer,
+            watchers=self._watchers,
+            cancelling=self._cancelling,
+            folder=self._launcher.folder,
             encoder=self._encoder,
             defaults=on.defaults,
-            capacity=on.engine.capacity,
+            max_retries=on.retries.max_retries,
+            limits=on.limits,
             clock=on.clock,
-            new_id=lambda: str(uuid.uuid4()),
         )
 
     def _publish(self, attempts: Sequence[port.Attempt]) -> None:

@@ -41,6 +41,7 @@ class LivingServersError(errors.DshpcError):
 def run_check(settings: config.Settings, format: telling.Format) -> bool:  # noqa: A002 - the flag's name
     """Look everything over and say what is wrong; whether nothing is. Nothing is changed."""
     url = _current(settings)
+    _find_content(settings)
     told = telling.Telling(sys.stdout, sys.stderr, format)
     with contextlib.closing(invariants.SqlInspection.open(url, read_only=True)) as store:
         check = _check(settings, store, told, wait_seconds=SECOND_LOOK_SECONDS)
@@ -60,6 +61,7 @@ def run_repair(
     The store is to be nobody else's meanwhile: LivingServersError, StoreInUseError.
     """
     url = _current(settings)
+    _find_content(settings)
     told = telling.Telling(sys.stdout, sys.stderr, format)
     for node in gone_nodes:
         _end_attempts_of(node, url, settings, told)
@@ -166,6 +168,20 @@ def _current(settings: config.Settings) -> str | pathlib.Path:
             "'dshpc-server migrate' brings it up to date",
         )
     return url
+
+
+def _find_content(settings: config.Settings) -> None:
+    """Raise ConfigError unless the data folder is one that a server made, and can be read.
+
+    In a folder that is mistyped, not mounted, or somebody else's, everything recorded would seem to
+    be gone, and a repair would forget it.
+    """
+    folder = settings.data_dir.absolute() / "files"
+    try:
+        with os.scandir(folder):
+            pass
+    except OSError as error:
+        raise config.ConfigError(f"data_dir: {folder}: {error.strerror}") from error
 
 
 def _existing(settings: config.Settings) -> str | pathlib.Path:

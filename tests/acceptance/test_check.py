@@ -218,6 +218,7 @@ def test_where_there_is_no_store_none_is_made(tmp_path: pathlib.Path) -> None:
 
 def test_a_store_of_an_older_version_is_brought_up_to_date(tmp_path: pathlib.Path) -> None:
     make_older(tmp_path / "dshpc.sqlite", "0001")
+    (tmp_path / "files").mkdir()
     code, told, errors = run(tmp_path)
     assert (code, told) == (78, "")
     assert "its version is 0001, " in errors

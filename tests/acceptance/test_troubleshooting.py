@@ -95,6 +95,22 @@ def test_a_data_folder_in_use(server: live_server.ServerProcess, refused: Refuse
     return refused(f"--data-dir={server.data_dir}")
 
 
+@SYMPTOMS.about("The store in PostgreSQL cannot be used")
+def test_a_database_that_is_not_there(refused: Refused) -> str:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    return refused(f"--store=postgresql://dshpc@127.0.0.1:{port}/dshpc")
+
+
+@SYMPTOMS.about("The database is not one of dshpc")
+def test_a_database_of_something_else(refused: Refused, tmp_path: pathlib.Path) -> str:
+    (tmp_path / "data").mkdir()
+    with sqlite3.connect(tmp_path / "data/dshpc.sqlite") as database:
+        database.execute("CREATE TABLE books (title TEXT)")
+    database.close()
+    return refused()
+
+
 @SYMPTOMS.about("The methods folder is not there")
 def test_a_missing_methods_folder(refused: Refused, tmp_path: pathlib.Path) -> str:
     return refused(f"--methods-dir={tmp_path}/nowhere")

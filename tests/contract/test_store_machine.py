@@ -1,8 +1,14 @@
-"""The store driven at random; and proof that the machine sees mistakes, by making some."""
+"""The store driven at random; and proof that the machine sees mistakes, by making some.
+
+DSHPC_TEST_STORE_EXAMPLES=1000 drives it so often, in another way each time.
+"""
 
 import dataclasses
+import os
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import TypeAlias
 
 import hypothesis
 import pytest
@@ -27,25 +33,50 @@ from dshpc_server.store.sql import (
     transactions,
     writer,
 )
+from dshpc_server.store.sql.store import SqlStore
+from support import store_look
 from support.store_machine import StoreMachine
 
+_EXAMPLES = int(os.environ.get("DSHPC_TEST_STORE_EXAMPLES", "0"))
 SETTINGS = hypothesis.settings(
-    max_examples=20,
+    max_examples=_EXAMPLES or 40,
     stateful_step_count=25,
     deadline=None,
     database=None,
-    derandomize=True,
+    derandomize=not _EXAMPLES,
     report_multiple_bugs=False,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 # A mistake is to be seen, not made small.
 SEEING = hypothesis.settings(
-    SETTINGS, phases=[hypothesis.Phase.generate], max_examples=200, stateful_step_count=40
+    SETTINGS,
+    phases=[hypothesis.Phase.generate],
+    max_examples=200,
+    stateful_step_count=40,
+    derandomize=True,
 )
 
+Machine: TypeAlias = type[StoreMachine]
 
-def test_the_store_keeps_its_promises() -> None:
-    stateful.run_state_machine_as_test(StoreMachine, settings=SETTINGS)
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """On one store for all examples, whose statements are put together once."""
+    path = tmp_path_factory.mktemp("machine") / "store.db"
+    path.write_bytes(store_look.empty_store())
+    with closing(SqlStore.open(path)) as store:
+        store_look.be_careless(store)
+
+        class Machine(StoreMachine):
+            def __init__(self) -> None:
+                super().__init__(store)
+
+        yield Machine
+
+
+@pytest.mark.timeout(120 + _EXAMPLES)
+def test_the_store_keeps_its_promises(machine: Machine) -> None:
+    stateful.run_state_machine_as_test(machine, settings=SETTINGS)
 
 
 def run_a_completed_job_again(patched: pytest.MonkeyPatch) -> None:
@@ -193,9 +224,11 @@ def keep_the_work_of_one_that_raised(patched: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_machine_sees_a_mistake(
-    monkeypatch: pytest.MonkeyPatch, mistake: Callable[[pytest.MonkeyPatch], None]
+    monkeypatch: pytest.MonkeyPatch,
+    mistake: Callable[[pytest.MonkeyPatch], None],
+    machine: Machine,
 ) -> None:
     mistake(monkeypatch)
     # The database may see it first.
     with pytest.raises((AssertionError, sqlalchemy.exc.IntegrityError)):
-        stateful.run_state_machine_as_test(StoreMachine, settings=SEEING)
+        stateful.run_state_machine_as_test(machine, settings=SEEING)

@@ -108,6 +108,32 @@ def test_what_one_claims_no_other_claims(stores: list[SqlStore]) -> None:
         assert {attempt.claim.key for attempt in store.find_active()} == set(keys)
 
 
+def test_who_leaves_waits_for_a_claim_that_is_under_way(stores: list[SqlStore]) -> None:
+    """As one may be whose connection was lost in the commit: it is not to be nobody's."""
+    leaving, other, looking_on = stores
+    v.accept(leaving, v.batch("b", "job"))
+    claimed, waiting = threading.Event(), threading.Event()
+
+    def claiming(writer: Writer) -> None:
+        writer.claim(lambda _: True, 1)
+        claimed.set()
+        assert waiting.wait(WAIT_SECONDS)
+
+    def leave() -> None:
+        assert claimed.wait(WAIT_SECONDS)
+        looking = threading.Thread(target=_set_when_waiting, args=(looking_on, waiting))
+        looking.start()
+        leaving.leave()
+        looking.join()
+
+    at_once(lambda: v.write(leaving, claiming), leave)
+    records = {each.server_id: each.is_expired for each in other.find_servers()}
+    assert records[leaving.server_id], (
+        "its record says whose the attempt is, until it is taken over"
+    )
+    assert [each.claim.key.job_id for each in v.take_over(other)] == [v.sha("job")]
+
+
 def test_what_one_records_the_other_sees_when_it_accepts(stores: list[SqlStore]) -> None:
     """While one writes that a job has ended, the other waits for that job and then finds it so."""
     v.accept(stores[0], v.batch("first", "job"))

@@ -28,7 +28,7 @@ __all__ = ["postgres_server", "postgres_tables", "postgres_url"]
 A_DAY = 86_400.0
 _EXAMPLES = int(os.environ.get("DSHPC_TEST_STORE_EXAMPLES", "0"))
 SETTINGS = hypothesis.settings(
-    max_examples=_EXAMPLES or 60,
+    max_examples=_EXAMPLES or 40,
     stateful_step_count=40,
     deadline=None,
     database=None,
@@ -36,7 +36,7 @@ SETTINGS = hypothesis.settings(
     report_multiple_bugs=False,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
-ON_POSTGRESQL = hypothesis.settings(SETTINGS, max_examples=_EXAMPLES or 20)
+ON_POSTGRESQL = hypothesis.settings(SETTINGS, max_examples=_EXAMPLES or 10)
 # A mistake is to be seen, not made small.
 SEEING = hypothesis.settings(
     SETTINGS, phases=[hypothesis.Phase.generate], max_examples=400, derandomize=True

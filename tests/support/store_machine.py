@@ -7,8 +7,6 @@ output that was deleted.
 """
 
 import dataclasses
-import pathlib
-import tempfile
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -22,7 +20,7 @@ from dshpc_server.domain.lifecycle import Event
 from dshpc_server.domain.lookup import CachePolicy, Policy, ResubmitPolicy
 from dshpc_server.store.port import Attempt, Ending, NewBatch, Row, Writer
 from dshpc_server.store.sql.store import SqlStore
-from support import store_look
+from support import store_look, store_servers
 from support import store_values as v
 from support.store_model import Model
 
@@ -40,27 +38,23 @@ _policies = st.builds(
     max_attempts=st.just(MAX_ATTEMPTS),
 )
 _asked = st.tuples(_names, _policies)
+_usual_events = st.sampled_from((Event.STARTED, Event.SUCCEEDED, Event.EXITED_NONZERO))
 
 
 class StoreMachine(stateful.RuleBasedStateMachine):
     """Accepts, claims, reports (late, repeated, wrong ones too), cancels, deletes, restarts."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: SqlStore) -> None:
+        """`first` is emptied before; the connections are its own throughout."""
         super().__init__()
-        self._folder = tempfile.TemporaryDirectory()
-        self._path = pathlib.Path(self._folder.name) / "store.db"
-        self._path.write_bytes(store_look.empty_store())
-        self._store = SqlStore.open(self._path)
+        store_servers.empty(first)
+        self._store = store_servers.again(first)
         self._model = Model(NAMES)
         self._rows: dict[str, list[tuple[Outcome, AttemptKey | None]]] = {}
         self._told: dict[AttemptKey, Attempt] = {}
         self._ended: dict[AttemptKey, store_look.Stored] = {}
         self._batches = 0
         self._reports = 0
-
-    def teardown(self) -> None:
-        self._store.close()
-        self._folder.cleanup()
 
     @stateful.rule(asked=st.lists(_asked, max_size=5), lose=st.booleans())
     def accept(self, asked: list[tuple[str, Policy]], *, lose: bool) -> None:
@@ -118,9 +112,18 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         self._report(reports)
 
     @stateful.rule(
-        name=_names,
-        events=st.lists(st.sampled_from((Event.STARTED, Event.SUCCEEDED, Event.EXITED_NONZERO))),
+        asked=_asked, number=st.integers(1, 3), events=st.lists(_usual_events, min_size=2)
     )
+    def report_what_is_late(
+        self, asked: tuple[str, Policy], number: int, events: list[Event]
+    ) -> None:
+        """Of another attempt than what runs, and of one that has ended."""
+        self.accept(asked=[asked], lose=False)
+        self.claim(limit=9)
+        self._report([(asked[0], number, events[0])])
+        self.report_of_the_newest(name=asked[0], events=events)
+
+    @stateful.rule(name=_names, events=st.lists(_usual_events))
     def report_of_the_newest(self, name: str, events: list[Event]) -> None:
         number = max(1, len(self._model.jobs[name].runs))
         self._report([(name, number, event) for event in events])
@@ -167,8 +170,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
 
     @stateful.rule()
     def restart(self) -> None:
-        self._store.close()
-        self._store = SqlStore.open(self._path)
+        self._store = store_servers.again(self._store)
         taken = self._write(lambda writer: writer.take_over([]))
         owned = [each.claim.key for each in self._store.find_active()]
         assert [each.claim.key for each in taken] == owned

@@ -43,6 +43,13 @@ def beside(
     return other
 
 
+def again(store: SqlStore) -> SqlStore:
+    """Start the server anew on the connections it has; it ends with the first one."""
+    next_one = SqlStore(store._database, store._clock, contextlib.ExitStack())
+    next_one.rejoin()
+    return next_one
+
+
 def empty(store: SqlStore) -> None:
     """Take out everything but the record of this server."""
     with store._writers.begin() as connection:

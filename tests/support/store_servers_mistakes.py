@@ -48,14 +48,16 @@ def replace_what_is_there(patched: pytest.MonkeyPatch) -> None:
 def begin_again_without_stopping(patched: pytest.MonkeyPatch) -> None:
     """Whoever takes over takes what ran for lost, and has it retried."""
 
-    def take_over(self: writer.SqlWriter, dead: Collection[str]) -> Sequence[ActiveAttempt]:
+    def take_over(
+        self: writer.SqlWriter, dead: Collection[str], *, also_expired: bool = True
+    ) -> Sequence[ActiveAttempt]:
         lost = [
             dataclasses.replace(
                 v.report("", Event.LOST, ending=v.an_ending(name_of(each.claim.key))),
                 key=each.claim.key,
                 retry_after_seconds=0.0,
             )
-            for each in real(self, dead)
+            for each in real(self, dead, also_expired=also_expired)
         ]
         self.record(lost)
         return []
@@ -143,12 +145,15 @@ def take_over_from_the_living(patched: pytest.MonkeyPatch) -> None:
 
 def take_over_what_runs_elsewhere(patched: pytest.MonkeyPatch) -> None:
     def take_over(
-        connection: sqlalchemy.Connection, server_id: str, dead: Collection[str], now: int
+        connection: sqlalchemy.Connection,
+        server_id: str,
+        dead: Collection[str],
+        expired_at: int | None,
     ) -> None:
         others = tables.servers.c.server_id != server_id
         everywhere = sqlalchemy.update(tables.servers).where(others).values(scope="here")
         connection.execute(everywhere)
-        real(connection, server_id, dead, now)
+        real(connection, server_id, dead, expired_at)
 
     real = servers.take_over
     patched.setattr(servers, "take_over", take_over)

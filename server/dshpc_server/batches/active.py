@@ -60,13 +60,6 @@ class ActiveAttempts:
         self._claims.pop(key, None)
         self._cancel_reasons.pop(key, None)
 
-    def clear(self) -> Sequence[AttemptKey]:
-        """Forget everything; who was here."""
-        keys = self.keys
-        for each in (self._claims, self._using, self._cancel_reasons):
-            each.clear()
-        return keys
-
     @property
     def keys(self) -> Sequence[AttemptKey]:
         """Who is here, in the order they came."""

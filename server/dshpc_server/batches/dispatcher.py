@@ -190,7 +190,9 @@ class Dispatcher:
         found = await self._committer.read(lambda store: store.find_active())
         ours = {each.claim.key for each in found}
         await self._handover.forget(known - ours)
-        await self._handover.take_up(found)
+        # Who was known and is not has ended since the store was asked.
+        ended = known.difference(self._active.keys)
+        await self._handover.take_up([each for each in found if each.claim.key not in ended])
         for each in found:
             key, reason = each.claim.key, each.cancel_reason
             if reason is not None and self._active.cancel_reason(key) is None:

@@ -136,9 +136,14 @@ class Following:
 
     async def _stop_cancelled(self) -> None:
         """Stop those of ours that somebody has cancelled at another server."""
-        for each in await self._committer.read(lambda store: store.find_active()):
+        known = set(self._active.keys)
+        found = await self._committer.read(lambda store: store.find_active())
+        # Who was known and is not has ended since.
+        ended = known.difference(self._active.keys)
+        for each in found:
             key, reason = each.claim.key, each.cancel_reason
-            if reason is not None and self._active.cancel_reason(key) is None:
+            is_news = key not in ended and self._active.cancel_reason(key) is None
+            if reason is not None and is_news:
                 self._active.cancel_own(key, reason)
                 await self._attempts.cancel([key], reason)
 

@@ -2,11 +2,13 @@
 
 Promises: what is to be stopped is not handed over, or the engine is told to stop it, whatever this
 is in the middle of; what cannot be handed over just now is kept, in its order; what somebody else
-had claimed is taken up where they left it.
+had claimed is taken up where they left it. Who had it may be slow, not dead, and hand it over yet:
+so what was taken up is not refused behind the engine's back, which accounts for it, and bars it.
 """
 
 import asyncio
 import collections
+import pathlib
 from collections.abc import Collection, Sequence
 
 import structlog
@@ -41,6 +43,8 @@ class Handover:
         self._launcher = launcher
         self._clock = clock
         self._claimed: collections.deque[port.Claim] = collections.deque()
+        self._taken_up: set[AttemptKey] = set()
+        """Those of the claimed that somebody else may hand over, too."""
 
     def add(self, claims: Sequence[port.Claim]) -> None:
         """Take these attempts, which are ours now, to be handed over."""
@@ -61,15 +65,13 @@ class Handover:
             self._active.add(each.claim)
             if each.cancel_reason is not None:
                 self._active.cancel(each.claim.key, each.cancel_reason)
-        folders = {each.claim.key: self._launcher.folder(each.claim.key) for each in new}
-        handed_over = await asyncio.to_thread(
-            lambda: {key for key, folder in folders.items() if folder.exists()}
-        )
+        keys = [each.claim.key for each in new]
+        handed_over = await asyncio.to_thread(self._with_folder, keys)
         # Whatever an engine has of these, or has not, it stops or tells to be lost.
-        handed_over |= {key for key in folders if self._is_cancelled(key)}
-        await self._engine.recover([(key, folders[key]) for key in folders if key in handed_over])
-        await self._engine.cancel_many([key for key in folders if self._is_cancelled(key)])
+        handed_over |= {key for key in keys if self._is_cancelled(key)}
+        await self._recover([key for key in keys if key in handed_over])
         self._claimed.extend(each.claim for each in new if each.claim.key not in handed_over)
+        self._taken_up.update(key for key in keys if key not in handed_over)
         _log.info("recovered", attempts=len(new), handed_over=len(handed_over))
 
     async def forget(self, keys: Collection[AttemptKey]) -> None:
@@ -79,6 +81,7 @@ class Handover:
         for key in keys:
             self._active.remove(key)
         self._keep([claim for claim in self._claimed if claim.key not in keys])
+        self._taken_up.difference_update(keys)
         await self._engine.forget(list(keys))
 
     async def refuse_cancelled(self) -> None:
@@ -86,7 +89,7 @@ class Handover:
         refused = [claim.key for claim in self._claimed if self._is_cancelled(claim.key)]
         if refused:
             self._keep([claim for claim in self._claimed if claim.key not in refused])
-            await self._report([self._not_started(key, _STOPPED) for key in refused])
+            await self._refuse([self._not_started(key, _STOPPED) for key in refused])
 
     async def submit(self) -> None:
         """Hand over what is claimed. Raises UnavailableError; what is left is kept."""
@@ -106,8 +109,7 @@ class Handover:
         cancelled = [launch.key for launch in launches if self._is_cancelled(launch.key)]
         refused += [self._not_started(key, _STOPPED) for key in cancelled]
         await self._hand_over([launch for launch in launches if launch.key not in cancelled])
-        if refused:
-            await self._report(refused)
+        await self._refuse(refused)
         if unavailable is not None:
             raise unavailable
 
@@ -115,10 +117,29 @@ class Handover:
         if not launches:
             return
         await self._engine.submit_many(launches)
+        self._taken_up.difference_update(launch.key for launch in launches)
         crashing.point("launch.handed_over")
         cancelled = [launch.key for launch in launches if self._is_cancelled(launch.key)]
         if cancelled:
             await self._engine.cancel_many(cancelled)
+
+    async def _refuse(self, refused: Sequence[engine.NotStarted]) -> None:
+        """Tell of these that they were not started; of what was taken up the engine is to tell."""
+        barred = [each.key for each in refused if each.key in self._taken_up]
+        self._taken_up.difference_update(barred)
+        told = [each for each in refused if each.key not in barred]
+        if told:
+            await self._report(told)
+        if barred:
+            await self._recover(barred)
+
+    async def _recover(self, keys: Sequence[AttemptKey]) -> None:
+        """Have the engine account for these, and stop those that are to be stopped."""
+        await self._engine.recover([(key, self._launcher.folder(key)) for key in keys])
+        await self._engine.cancel_many([key for key in keys if self._is_cancelled(key)])
+
+    def _with_folder(self, keys: Sequence[AttemptKey]) -> set[AttemptKey]:
+        return {key for key in keys if _may_be_there(self._launcher.folder(key))}
 
     def _keep(self, claims: Sequence[port.Claim]) -> None:
         self._claimed.clear()
@@ -139,3 +160,13 @@ class Handover:
         if refused is not None:
             raise launching.NotLaunchableError(refused.message)
         return await self._launcher.launch(claim)
+
+
+def _may_be_there(folder: pathlib.Path) -> bool:
+    try:
+        folder.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # what is not known to be new is the engine's to account for
+        return True
+    return True

@@ -10,6 +10,8 @@ from dshpc_server.engine import port as engine
 from dshpc_server.methods import catalog
 from dshpc_server.store import port
 
+_RETRY_SECONDS = 1.0
+
 
 class NotLaunchableError(errors.DshpcError):
     """The attempt cannot be started: its method's version, an input or the room for it is gone."""
@@ -34,7 +36,7 @@ class Launcher:
         return self._attempts_dir / key.job_id[:2] / key.job_id / str(key.number)
 
     async def launch(self, claim: port.Claim) -> engine.Launch:
-        """Put the launch together; raises NotLaunchableError."""
+        """Put the launch together; raises NotLaunchableError, or UnavailableError: later."""
         spec = claim.spec
         version = self._catalog.version(spec.method_name, spec.function_hash)
         if version is None:  # another server may have loaded it just now
@@ -51,7 +53,7 @@ class Launcher:
             )
         inputs = {}
         for name in version.inputs:
-            path = await self._library.path(spec.inputs[name])
+            path = await self._path(spec.inputs[name])
             if path is None:
                 raise NotLaunchableError(f"input '{name}' {spec.inputs[name]} is not stored")
             inputs[name] = path
@@ -67,3 +69,12 @@ class Launcher:
             resources=claim.resources,
             timeout_seconds=claim.timeout_seconds,
         )
+
+    async def _path(self, file_hash: str) -> pathlib.Path | None:
+        try:
+            return await self._library.path(file_hash)
+        except OSError as error:  # of no descriptor that is free, say; no fault of the attempt
+            raise errors.UnavailableError(
+                f"an input cannot be written now: {error.strerror}",
+                retry_after_seconds=_RETRY_SECONDS,
+            ) from error

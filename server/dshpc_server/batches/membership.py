@@ -11,7 +11,6 @@ A store that is not shared has no others: there only what an earlier server left
 
 import asyncio
 import contextlib
-import threading
 import types
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol, Self
@@ -19,9 +18,9 @@ from typing import Protocol, Self
 import structlog
 
 from dshpc_server import clock, errors
+from dshpc_server.batches import lease
 from dshpc_server.store import committer, port
 
-RENEWALS_PER_LEASE = 3
 LOOK_SECONDS = 2.0
 """How often others are looked for at the latest."""
 RETRY_SECONDS = 0.5
@@ -88,7 +87,7 @@ class Membership:
         self._presence = presence
         self._scope = scope
         self._clock = clock
-        self._lease = _Lease(store, self._from_thread, clock)
+        self._lease = lease.Lease(store, self._from_thread, clock)
         self._is_fenced = False
         self._is_away = False
         """The store did not answer the last time."""
@@ -158,7 +157,7 @@ class Membership:
     def _pause_seconds(self) -> float:
         if self._is_away:
             return RETRY_SECONDS
-        return min(self._store.lease_seconds / RENEWALS_PER_LEASE, LOOK_SECONDS)
+        return min(self._store.lease_seconds / lease.RENEWALS, LOOK_SECONDS)
 
     def _from_thread(self, server_id: str) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended, and we with it
@@ -189,10 +188,11 @@ class Membership:
         near = [each.server_id for each in others if each.scope == self._scope]
         gone = await asyncio.to_thread(self._presence.gone, near)
         expired = {each.server_id for each in others if each.is_expired}
-        dead = gone | (expired.intersection(near) if self._lease.is_steady() else set())
+        is_steady = self._lease.is_steady()
+        dead = gone | (expired.intersection(near) if is_steady else set())
         # The first time also from those of whom not even a record is left.
         if dead or not self._begun.is_set():
-            await self._take_over(gone)
+            await self._take_over(gone, also_expired=is_steady)
         if dead:
             _log.warning("servers.dead", servers=sorted(dead))
         self._tell_silent(expired.difference(near))
@@ -200,8 +200,10 @@ class Membership:
         # Also what a write has done of which we never heard.
         await self._attempts.check()
 
-    async def _take_over(self, gone: Collection[str]) -> None:
-        found = await self._committer.write(lambda writer: writer.take_over(gone))
+    async def _take_over(self, gone: Collection[str], *, also_expired: bool = True) -> None:
+        found = await self._committer.write(
+            lambda writer: writer.take_over(gone, also_expired=also_expired)
+        )
         await self._attempts.take_up(found)
 
     def _tell_silent(self, silent: Collection[str]) -> None:
@@ -219,49 +221,3 @@ class Membership:
             except errors.DshpcError as error:  # then it runs out
                 _log.warning("server.not_left", reason=str(error))
         self._presence.release()
-
-
-class _Lease:
-    """The lease and the thread that renews it."""
-
-    def __init__(
-        self, store: port.Store, on_fenced: Callable[[str], None], clock: clock.Clock
-    ) -> None:
-        self._store = store
-        self._on_fenced = on_fenced
-        self._clock = clock
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._renew_until_stopped, name="lease")
-        self._steady_from = clock.monotonic()
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread, if there is one, and wait for that."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def is_steady(self) -> bool:
-        """Whether others had time to renew theirs, too, since the store was away for us all."""
-        return self._clock.monotonic() >= self._steady_from
-
-    def _renew_until_stopped(self) -> None:
-        """Be the thread."""
-        lease_seconds = self._store.lease_seconds
-        interval_seconds = lease_seconds / RENEWALS_PER_LEASE
-        seconds = interval_seconds
-        while not self._stopping.wait(seconds):
-            try:
-                self._store.renew()
-            except port.FencedError as error:
-                self._on_fenced(error.server_id)
-            except Exception as error:  # noqa: BLE001 - whatever it is, to stop trying is worse
-                _log.warning("lease.not_renewed", reason=str(error))
-                # They cannot have renewed theirs either. Before they have had the time to, a lease
-                # that has run out says nothing.
-                self._steady_from = self._clock.monotonic() + lease_seconds
-                seconds = min(interval_seconds, RETRY_SECONDS)
-            else:
-                seconds = interval_seconds

@@ -117,13 +117,18 @@ class Retention:
         )
 
     async def _delete(self, records: Sequence[port.FileRecord]) -> Sequence[bool]:
-        """Delete these unless somebody has come to need them; which were."""
+        """Delete these unless somebody has come to need or use them; which were."""
         async with asyncio.TaskGroup() as tasks:
-            deleting = [tasks.create_task(self._delete_one(each.file_hash)) for each in records]
+            deleting = [tasks.create_task(self._delete_one(each)) for each in records]
         return [each.result() for each in deleting]
 
-    async def _delete_one(self, file_hash: str) -> bool:
+    async def _delete_one(self, listed: port.FileRecord) -> bool:
+        file_hash = listed.file_hash
         try:
+            # Its turn may come long after it was listed.
+            found = await self._committer.read(lambda store: store.find_file(file_hash))
+            if found is None or found.last_used_at > listed.last_used_at:
+                return False
             return await self._library.delete(file_hash)
         except errors.InUseError:
             return False

@@ -5,20 +5,15 @@ stream are `Accepted`, then results as rows end, and `Closing` last; leaving ear
 jobs; what is only validated changes nothing and is not waited for.
 """
 
-import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, Sequence
 
-import structlog
-
-from dshpc_server import clock, crashing, errors
-from dshpc_server.batches import content, progress, request, resolver, watchers
+from dshpc_server import clock
+from dshpc_server.batches import acceptance, progress, request, resolver, watchers
 from dshpc_server.domain import job
 from dshpc_server.domain.statistics import Statistics
-from dshpc_server.store.port import ContentGoingError, NewBatch, Row
-
-_log = structlog.get_logger(__name__)
+from dshpc_server.store.port import Row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,31 +81,22 @@ class Reporting:
     """None: no statistics on the way."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Accepted:
-    """A batch that was accepted, or only validated (then it has no name)."""
-
-    batch_id: str
-    state: progress.BatchProgress
-    watch: watchers.Watch | None
-    """None when nothing is waited for."""
-
-
 class Simulation:
     """Resolves batches and follows them."""
 
     def __init__(
         self, *, resolver: resolver.Resolver, watchers: watchers.Watchers, clock: clock.Clock
     ) -> None:
-        self._resolver = resolver
-        self._watchers = watchers
+        self._acceptance = acceptance.Acceptance(resolver=resolver, watchers=watchers)
         self._clock = clock
 
     async def answer(self, asked: request.BatchRequest, wait: Wait) -> Answer:
         """Resolve a batch and wait as asked."""
         deadline = self._deadline(wait)
         with contextlib.ExitStack() as watching:
-            accepted = await self._accept(asked, wait, watching)
+            accepted = await self._acceptance.accept(
+                asked, watching, is_watched=wait.until_finished
+            )
             state, watch = accepted.state, accepted.watch
             while watch and not state.is_finished and await watch.wait(self._left(deadline)):
                 for attempt in watch.take():
@@ -123,7 +109,9 @@ class Simulation:
         """Resolve a batch and tell its events. Close the iterator (`contextlib.aclosing`)."""
         deadline = self._deadline(wait)
         with contextlib.ExitStack() as watching:
-            accepted = await self._accept(asked, wait, watching)
+            accepted = await self._acceptance.accept(
+                asked, watching, is_watched=wait.until_finished
+            )
             state, watch = accepted.state, accepted.watch
             yield Accepted(batch_id=accepted.batch_id, total_jobs=len(state.rows))
             told = watch is None or reporting.transitions
@@ -135,47 +123,6 @@ class Simulation:
                 async for event in follower.events(deadline):
                     yield event
             yield Closing(statistics=state.statistics())
-
-    async def _accept(
-        self, asked: request.BatchRequest, wait: Wait, watching: contextlib.ExitStack
-    ) -> _Accepted:
-        """Accept a batch, or look what accepting it would do; watched from before if waited for.
-
-        What it needs may be deleted meanwhile by another server: then it is prepared anew.
-        """
-        going = ""
-        for pause_seconds in content.GOING_PAUSES_SECONDS:
-            with contextlib.ExitStack() as watching_this:
-                try:
-                    accepted = await self._accept_once(asked, wait, watching_this)
-                except ContentGoingError as error:
-                    going = error.file_hash
-                else:
-                    watching.push(watching_this.pop_all())
-                    return accepted
-            await asyncio.sleep(pause_seconds)
-        raise errors.BeingRemovedError(
-            "file", going, retry_after_seconds=content.GOING_PAUSES_SECONDS[-1]
-        )
-
-    async def _accept_once(
-        self, asked: request.BatchRequest, wait: Wait, watching: contextlib.ExitStack
-    ) -> _Accepted:
-        async with self._resolver.prepared(asked) as prepared:
-            watch = None
-            if asked.validate_only:
-                rows = await self._resolver.preview(prepared)
-            else:
-                if wait.until_finished:
-                    watch = watching.enter_context(self._watchers.watch(_job_ids(prepared.batch)))
-                rows = await self._resolver.accept(prepared)
-        accepted = _Accepted(
-            batch_id=prepared.batch.batch_id, state=progress.BatchProgress(rows), watch=watch
-        )
-        if not asked.validate_only:
-            crashing.point("batch.accepted")
-            _tell_acceptance(accepted)
-        return accepted
 
     def _deadline(self, wait: Wait) -> float | None:
         if wait.timeout_seconds is None:
@@ -251,20 +198,5 @@ class _Follower:
         return True
 
 
-def _tell_acceptance(accepted: _Accepted) -> None:
-    counts = accepted.state.statistics()
-    _log.info(
-        "batch.accepted",
-        batch_id=accepted.batch_id,
-        rows=counts.total_jobs,
-        submitted=counts.successful_submissions,
-        rejected=counts.failed_submissions,
-    )
-
-
 def _has_ended(row: Row) -> bool:
     return row.attempt is None or row.attempt.status in job.TERMINAL
-
-
-def _job_ids(batch: NewBatch) -> set[str]:
-    return {row.candidate.spec.job_id for row in batch.rows if row.candidate is not None}

@@ -1,8 +1,8 @@
 """Putting right what can be put right without guessing. The store is nobody else's meanwhile.
 
-Promises: content is never removed, only moved to the quarantine; what would have to be guessed is
-left; after each step the store is one that servers can work with. A result whose output is lost is
-forgotten, so that its job runs again when it is asked for.
+Promises: damaged content is never removed, only moved to the quarantine; what would have to be
+guessed is left; after each step the store is one that servers can work with. A result whose output
+is lost is forgotten, so that its job runs again when it is asked for.
 """
 
 import asyncio
@@ -24,6 +24,9 @@ from dshpc_server.store import inspection, port
 T = TypeVar("T")
 QUARANTINE = "quarantine"
 """Where damaged content goes, below the data folder."""
+_FORGOTTEN = (
+    "forgotten; an output is computed again when it is asked for, a file can be uploaded again"
+)
 
 
 class Repairable(port.Store, inspection.Inspection, Protocol):
@@ -107,12 +110,12 @@ class Repair:
         if is_held:
             return f"moved to {QUARANTINE}/{target.name}; it lies whole in a result"
         self._write(lambda writer: writer.forget_file(file_hash))
-        return f"moved to {QUARANTINE}/{target.name} and forgotten; who needs it runs again"
+        return f"moved to {QUARANTINE}/{target.name} and {_FORGOTTEN}"
 
     def _forget(self, finding: Finding) -> str:
         self._begin_deleting(finding.name)
         self._write(lambda writer: writer.forget_file(finding.name))
-        return "forgotten; who needs it runs again"
+        return _FORGOTTEN
 
     def _finish_deleting(self, finding: Finding) -> str:
         self._begin_deleting(finding.name)

@@ -445,12 +445,15 @@ class Writer(Protocol):
         """
         ...
 
-    def take_over(self, dead: Collection[str]) -> Sequence[ActiveAttempt]:
+    def take_over(
+        self, dead: Collection[str], *, also_expired: bool = True
+    ) -> Sequence[ActiveAttempt]:
         """Make the attempts of dead servers of this server's scope its own; return those.
 
-        Dead are those named, which the caller has proof of, those whose lease has expired, and
-        those without a record. Their records go, so they cannot claim or record any more. In a
-        store for one server that is every other one. Raises FencedError.
+        Dead are those named, which the caller has proof of, those whose lease has expired (unless
+        the store was away, and nobody could renew his), and those without a record. Their records
+        go, so they cannot claim or record any more. In a store for one server that is every other
+        one. Raises FencedError.
         """
         ...
 

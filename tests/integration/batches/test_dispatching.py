@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import errno
 import random
 import shutil
 from collections.abc import Callable, Sequence
@@ -176,8 +177,15 @@ async def test_dispatch_resumes_when_the_store_answers_again(start: Start) -> No
     assert parts.wavering.refused == 3
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        errors.UnavailableError("no room", retry_after_seconds=0.01),
+        OSError(errno.EMFILE, "too many open files"),
+    ],
+)
 async def test_a_claim_whose_input_could_not_be_written_just_now_is_launched_later(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, monkeypatch: pytest.MonkeyPatch, refusal: Exception
 ) -> None:
     """The input is a short output, which goes to disk when a method is to read it."""
     parts = start(cpus=1)
@@ -190,7 +198,7 @@ async def test_a_claim_whose_input_could_not_be_written_just_now_is_launched_lat
 
         def without_room(data: bytes) -> str:
             if next(refusals, False):
-                raise errors.UnavailableError("no room", retry_after_seconds=0.01)
+                raise refusal
             return put(data)
 
         monkeypatch.setattr(parts.kept, "put", without_room)
@@ -226,7 +234,12 @@ async def test_what_is_claimed_waits_for_room_too_but_can_be_cancelled(start: St
     parts.room.is_there = False
     async with parts.serving():
         await parts.until(lambda _: len(parts.active.keys) == 2)
-        record = await parts.cancelling.cancel(cancelled.job_id, "no more", wait_seconds=30)
+        cancelling = asyncio.create_task(
+            parts.cancelling.cancel(cancelled.job_id, "no more", wait_seconds=30)
+        )
+        await parts.engine.cancel_asked(cancelled)
+        await parts.engine.lost(cancelled)
+        record = await cancelling
         assert record.newest.attempt.status is JobStatus.CANCELLED
         assert not parts.engine.launches
         parts.room.is_there = True

@@ -1,13 +1,17 @@
 """A restarted server takes up what an earlier one had claimed, and loses and repeats nothing."""
 
+import dataclasses
 import errno
 import hashlib
 import os
-from collections.abc import Callable
+import pathlib
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from dshpc_server.domain import retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
+from dshpc_server.store import port
 from support.batches_assembly import Assembly, job
 
 Start = Callable[..., Assembly]
@@ -112,3 +116,75 @@ async def test_an_end_of_an_earlier_attempt_does_not_end_the_next_one(start: Sta
     assert parts.engine.left_behind(first) != parts.engine.left_behind(second)
     assert ended.result is not None
     assert b"in time" in ended.result
+
+
+async def test_what_was_taken_up_and_cannot_be_launched_is_barred_by_the_engine(
+    start: Start,
+) -> None:
+    """Its first server may be slow, not dead, and hand it over after it was refused."""
+    before = start()
+    async with before.storing():
+        file_hash = before.kept.put(b"data")
+        await before.accept(job(method="count", inputs={"input": file_hash}))
+        claims = await before.committer.write(lambda writer: writer.claim(lambda _: True, 1))
+        (key,) = [claim.key for claim in claims.taken]
+        stored = before.kept.find(file_hash)
+        assert stored is not None
+        stored.unlink()
+    parts = start(retries=retry.Retries(max_retries=3, first_seconds=0.01, last_seconds=0.01))
+    async with parts.serving():
+        await parts.until(lambda _: key in parts.engine.recovered)
+        assert not parts.statuses(key)
+        await parts.engine.lost(key, "it was never started")
+        await parts.until_status(key, JobStatus.NODE_FAIL)
+        again = dataclasses.replace(key, number=2)
+        await parts.until_status(again, JobStatus.BOOT_FAIL)
+        assert "is not stored" in parts.reason(again)
+    assert again not in parts.engine.recovered
+    assert not parts.engine.launches
+
+
+async def test_a_folder_that_cannot_be_looked_at_is_the_engines_to_account_for(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = start()
+    async with before.storing():
+        (key,) = await claimed(before, 1)
+    parts = start()
+    folder, stat = parts.launcher.folder(key), os.stat
+
+    def failing(path: pathlib.Path, **options: bool) -> os.stat_result:
+        if path == folder:
+            raise OSError(errno.EIO, "the disk fails")
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", failing)
+    monkeypatch.setattr(os, "lstat", failing)
+    async with parts.serving():
+        assert parts.engine.recovered == {key: folder}
+        await parts.engine.lost(key)
+        await parts.until_status(key, JobStatus.NODE_FAIL)
+
+
+async def test_what_ends_while_the_store_is_asked_what_is_ours_is_not_taken_up(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = start()
+    async with parts.serving():
+        (row,) = await parts.accept(job(n=1))
+        assert row.attempt is not None
+        key = row.attempt.key
+        await parts.engine.launched(key)
+        read = parts.committer.read
+
+        async def slow(question: Callable[[port.Reader], Sequence[object]]) -> Sequence[object]:
+            found = await read(question)
+            await parts.engine.exited(key)
+            await parts.until(lambda _: parts.active.get(key) is None)
+            return found
+
+        with monkeypatch.context() as reading:
+            reading.setattr(parts.committer, "read", slow)
+            await parts.dispatcher.check()
+        assert not parts.active.keys
+        assert not parts.engine.recovered

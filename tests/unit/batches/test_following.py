@@ -46,6 +46,8 @@ class World:
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.found: list[port.ActiveAttempt] = []
+        self.has_looked = False
+        """Whether it was asked what is ours."""
         self.published: list[port.Attempt] = []
         self.did: list[Any] = []
         self.watchers = watchers.Watchers()
@@ -77,6 +79,7 @@ class World:
         return [values.attempt(status=JobStatus.RUNNING, revision=len(self.asked)) for _ in job_ids]
 
     def find_active(self) -> Sequence[port.ActiveAttempt]:
+        self.has_looked = True
         return self.found
 
     def wake(self) -> None:
@@ -186,3 +189,23 @@ async def test_ours_that_was_cancelled_at_another_server_is_stopped_once(world: 
     # The answer to this claim is still on its way to us.
     world.active.add(coming)
     assert world.active.cancel_reason(coming.key) == "enough"
+
+
+async def test_ours_that_ends_while_the_store_is_asked_is_not_remembered(world: World) -> None:
+    one, other = claim("a"), claim("b")
+    world.active.add(one)
+    world.active.add(other)
+    world.found = [
+        port.ActiveAttempt(
+            claim=each, status=JobStatus.RUNNING, started_at=None, cancel_reason="enough"
+        )
+        for each in (one, other)
+    ]
+    world.may_answer.clear()
+    world.following.note([])
+    await world.until(lambda: world.has_looked)
+    world.active.remove(one.key)
+    world.may_answer.set()
+    await world.until(lambda: len(world.did) == 1)
+    assert world.did == [([other.key], "enough")]
+    assert world.active.cancel_reason(one.key) is None

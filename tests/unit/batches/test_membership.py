@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from dshpc_server import errors
-from dshpc_server.batches import membership
+from dshpc_server.batches import lease, membership
 from dshpc_server.store import port
 from support import methods_site, store_values
 
@@ -70,12 +70,15 @@ class World:
     def find_servers(self) -> Sequence[port.ServerRecord]:
         return [server(self.server_id), *self.servers]
 
-    def take_over(self, dead: Collection[str]) -> Sequence[port.ActiveAttempt]:
+    def take_over(
+        self, dead: Collection[str], *, also_expired: bool = True
+    ) -> Sequence[port.ActiveAttempt]:
         self.did.append(("took over", set(dead)))
         self.servers = [
             each
             for each in self.servers
-            if each.scope != HERE or not (each.is_expired or each.server_id in dead)
+            if each.scope != HERE
+            or not ((each.is_expired and also_expired) or each.server_id in dead)
         ]
         return []
 
@@ -139,6 +142,7 @@ async def until(is_so: Callable[[], object]) -> None:
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(membership, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(lease, "RETRY_SECONDS", 0.001)
     monkeypatch.setattr(membership, "LOOK_SECONDS", 0.005)
 
 
@@ -160,9 +164,14 @@ async def test_alone_a_server_takes_up_what_was_left_once_and_renews_nothing() -
 async def test_whose_lease_has_run_out_is_dead_and_so_is_whose_lock_can_be_taken() -> None:
     world = World([server("expired", expired=True), server("killed"), server("alive")])
     world.dead = {"killed"}
-    async with member(world) as made:
+    clock = methods_site.HandClock()
+    async with member(world, clock) as made:
         await made.begin()
         assert world.did[1:] == [("took over", {"killed"}), "took up 0"]
+        # The store may have been away for all: others are given the time to renew theirs.
+        assert [each.server_id for each in world.servers] == ["expired", "alive"]
+        clock.advance(world.lease_seconds / lease.RENEWALS)
+        await made.begin()
         assert [each.server_id for each in world.servers] == ["alive"]
 
 
@@ -246,6 +255,7 @@ async def test_after_the_store_was_away_for_all_a_lease_says_nothing_for_its_len
         world.dead = {"killed"}  # which is proof at any time
         await made.begin()
         assert world.did == [("took over", {"killed"}), "took up 0"]
+        assert [each.server_id for each in world.servers] == ["as away as we"]
         world.servers = [server("silent since", expired=True)]
         clock.advance(0.01)
         await made.begin()
@@ -285,10 +295,12 @@ async def test_a_start_that_took_longer_than_the_lease_is_begun_anew() -> None:
     world = World()
     take_over, refusals = world.take_over, [port.FencedError("me-1")]
 
-    def taken_for_dead(dead: Collection[str]) -> Sequence[port.ActiveAttempt]:
+    def taken_for_dead(
+        dead: Collection[str], *, also_expired: bool = True
+    ) -> Sequence[port.ActiveAttempt]:
         if refusals:
             raise refusals.pop()
-        return take_over(dead)
+        return take_over(dead, also_expired=also_expired)
 
     world.take_over = taken_for_dead  # type: ignore[method-assign]  # by another server
     async with running(world) as made:

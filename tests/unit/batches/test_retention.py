@@ -218,3 +218,21 @@ async def test_unused_outputs_go_as_by_a_client(parts: Parts) -> None:
     await parts.retention(file_retention_seconds=3600.0).pass_once()
     assert parts.there(output_hash) == [False]
     assert parts.store.find_kept_outputs([v.sha("job")]) == set()  # it has no answer any more
+
+
+async def test_what_is_used_again_before_its_turn_comes_stays(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again, unused = [await parts.stored(text, hours_ago=100) for text in ("again", "unused")]
+    delete = parts.library.delete
+
+    async def slow(file_hash: str) -> bool:
+        if file_hash == first:
+            await parts.stored("again", hours_ago=0)
+        return await delete(file_hash)
+
+    monkeypatch.setattr(parts.library, "delete", slow)
+    monkeypatch.setattr(retention, "FILES_AT_ONE_TIME", 1)
+    first = await parts.stored("the first", hours_ago=200)
+    await parts.retention(file_retention_seconds=3600.0).pass_once()
+    assert parts.there(first, again, unused) == [False, True, False]

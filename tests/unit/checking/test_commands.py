@@ -1,6 +1,8 @@
 """`check` and `migrate` as an administrator meets them: flags, refusals, nodes that are gone."""
 
 import contextlib
+import errno
+from collections.abc import Callable
 
 import pytest
 
@@ -64,6 +66,41 @@ def test_a_problem_that_is_left_is_told_and_counted(
 def test_a_repair_needs_the_store_for_itself(made: Site) -> None:
     with contextlib.closing(made.open()), pytest.raises(port.StoreInUseError):
         maintenance.run_repair(settings(made), "text", [])
+
+
+@pytest.mark.parametrize("run", [maintenance.run_check, maintenance.run_repair])
+def test_a_data_folder_that_is_not_there_is_not_taken_for_one_that_lost_everything(
+    made: Site, run: Callable[..., bool]
+) -> None:
+    elsewhere = settings(made, store=f"sqlite:///{made.store}", data_dir=made.data_dir / "mistyped")
+    more: list[list[str]] = [[]] if run is maintenance.run_repair else []
+    with pytest.raises(config.ConfigError, match="mistyped/files: No such file or directory"):
+        run(elsewhere, "text", *more)
+    assert "content_is_there" not in made.broken()
+
+
+def test_what_may_not_be_read_is_told_and_is_no_problem_of_the_data(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "data/files/ab")
+
+    monkeypatch.setattr(maintenance, "run_check", refuse)
+    assert __main__.main(["check"]) == 78
+    assert "Permission denied: 'data/files/ab'\n" in capsys.readouterr().err
+
+
+def test_what_stands_in_the_way_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(_: config.Settings) -> None:
+        raise errors.DshpcError("connection failed: refused\n\tIs the server running?\n")
+
+    monkeypatch.setattr(maintenance, "run_migrate", refuse)
+    assert __main__.main(["migrate"]) == 78
+    assert capsys.readouterr().err == (
+        "dshpc-server: connection failed: refused Is the server running?\n"
+    )
 
 
 def test_max_retries_is_the_bound_that_is_set(made: Site) -> None:

@@ -69,18 +69,19 @@ class Batches(connection.Connection):
         call = self._stub(request).StreamSimulateJobs(request)
         try:
             with failures.translated(self.target):
+                # To its end: a call that is left before keeps its connection.
                 for event in call:
                     state.take(event)
                     yield event
-                    if state.is_complete:
-                        return
         except errors.CallError as cause:
             if not state.is_accepted:
                 raise
-            raise state.incomplete(str(cause)) from cause
+            if not state.is_complete:
+                raise state.incomplete(str(cause)) from cause
         finally:
             call.cancel()
-        raise state.incomplete("the server ended it")
+        if not state.is_complete:
+            raise state.incomplete("the server ended it")
 
     def run_each(
         self,

@@ -72,7 +72,9 @@ def parse(url: str | pathlib.Path) -> sqlalchemy.URL:
     try:
         parsed = sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise ValueError("it is not the URL of a store, as in sqlite:////PATH") from None
+        raise ValueError(
+            "it is not the URL of a store, as in postgresql://USER@HOST/DATABASE"
+        ) from None
     if parsed.drivername not in _SQLITE + _POSTGRES:
         raise ValueError(f"a store of kind '{parsed.drivername}' is not known")
     if parsed.drivername in _POSTGRES:

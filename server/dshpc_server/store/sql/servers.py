@@ -86,15 +86,21 @@ def found(connection: sqlalchemy.Connection, now: int) -> Sequence[ServerRecord]
 
 
 def take_over(
-    connection: sqlalchemy.Connection, server_id: str, dead: Collection[str], now: int
+    connection: sqlalchemy.Connection,
+    server_id: str,
+    dead: Collection[str],
+    expired_at: int | None,
 ) -> None:
-    """Make the attempts of dead servers this server's own, and end those servers' records."""
+    """Make the attempts of dead servers this server's own, and end those servers' records.
+
+    A lease that ended by `expired_at` is proof enough; None: none is.
+    """
     (scope,) = hold(connection, server_id)
-    is_dead = _servers.lease_expires_at.is_not(None) & (_servers.lease_expires_at <= now)
+    is_dead: sqlalchemy.ColumnElement[bool] = _servers.server_id.in_(sorted(dead))
+    if expired_at is not None:
+        is_dead = is_dead | (_servers.lease_expires_at <= expired_at)
     gone = sqlalchemy.delete(tables.servers).where(
-        _servers.scope == scope,
-        _servers.server_id != server_id,
-        is_dead | _servers.server_id.in_(sorted(dead)),
+        _servers.scope == scope, _servers.server_id != server_id, is_dead
     )
     connection.execute(gone)
     # Those of whom there is a record have their attempts still, whatever their scope.
@@ -115,7 +121,8 @@ def leave(connection: sqlalchemy.Connection, server_id: str, now: int) -> None:
     """Let others take over at once. Who leaves nothing behind needs no record any more."""
     mine = _servers.server_id == server_id
     owned = sqlalchemy.select(_attempts.job_id).where(joins.NOT_ENDED, _attempts.owner == server_id)
-    # First this, which waits for a claim that is under way: what it takes is seen by the next.
+    # Waits for a claim that is under way, as the update would not: what it takes is seen then.
+    connection.execute(sqlalchemy.select(_servers.server_id).where(mine).with_for_update())
     connection.execute(sqlalchemy.update(tables.servers).where(mine).values(lease_expires_at=now))
     connection.execute(sqlalchemy.delete(tables.servers).where(mine, ~owned.exists()))
 

@@ -63,10 +63,13 @@ class SqlWriter:
         self.changes += changes
         return changes
 
-    def take_over(self, dead: Collection[str]) -> Sequence[ActiveAttempt]:
+    def take_over(
+        self, dead: Collection[str], *, also_expired: bool = True
+    ) -> Sequence[ActiveAttempt]:
         """See the port."""
+        expired_at = self._now() if also_expired else None
         before = reader.active_attempts(self._connection, self._server_id)
-        servers.take_over(self._connection, self._server_id, dead, self._now())
+        servers.take_over(self._connection, self._server_id, dead, expired_at)
         own = {attempt.claim.key for attempt in before}
         now = reader.active_attempts(self._connection, self._server_id)
         return [attempt for attempt in now if attempt.claim.key not in own]

@@ -1,0 +1,91 @@
+"""Accepting a batch: prepared, watched, stored; again, if what it needs goes meanwhile.
+
+Promise: the watch is set before the batch is accepted, so no change of it is missed.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+
+import structlog
+
+from dshpc_server import crashing, errors
+from dshpc_server.batches import content, progress, request, resolver, watchers
+from dshpc_server.store.port import ContentGoingError, NewBatch
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """A batch that was accepted, or only validated (then it has no name)."""
+
+    batch_id: str
+    state: progress.BatchProgress
+    watch: watchers.Watch | None
+    """None when nothing is waited for."""
+
+
+class Acceptance:
+    """Accepts batches."""
+
+    def __init__(self, *, resolver: resolver.Resolver, watchers: watchers.Watchers) -> None:
+        self._resolver = resolver
+        self._watchers = watchers
+
+    async def accept(
+        self, asked: request.BatchRequest, watching: contextlib.ExitStack, *, is_watched: bool
+    ) -> Accepted:
+        """Accept a batch, or look what accepting it would do; watched until `watching` is left.
+
+        What it needs may be deleted meanwhile by another server: then it is prepared anew. Raises
+        BeingRemovedError when that comes to no end.
+        """
+        going = ""
+        for pause_seconds in content.GOING_PAUSES_SECONDS:
+            with contextlib.ExitStack() as watching_this:
+                try:
+                    accepted = await self._accept(asked, watching_this, is_watched=is_watched)
+                except ContentGoingError as error:
+                    going = error.file_hash
+                else:
+                    watching.push(watching_this.pop_all())
+                    return accepted
+            await asyncio.sleep(pause_seconds)
+        raise errors.BeingRemovedError(
+            "file", going, retry_after_seconds=content.GOING_PAUSES_SECONDS[-1]
+        )
+
+    async def _accept(
+        self, asked: request.BatchRequest, watching: contextlib.ExitStack, *, is_watched: bool
+    ) -> Accepted:
+        async with self._resolver.prepared(asked) as prepared:
+            watch = None
+            if asked.validate_only:
+                rows = await self._resolver.preview(prepared)
+            else:
+                if is_watched:
+                    watch = watching.enter_context(self._watchers.watch(_job_ids(prepared.batch)))
+                rows = await self._resolver.accept(prepared)
+        accepted = Accepted(
+            batch_id=prepared.batch.batch_id, state=progress.BatchProgress(rows), watch=watch
+        )
+        if not asked.validate_only:
+            crashing.point("batch.accepted")
+            _tell(accepted)
+        return accepted
+
+
+def _tell(accepted: Accepted) -> None:
+    counts = accepted.state.statistics()
+    _log.info(
+        "batch.accepted",
+        batch_id=accepted.batch_id,
+        rows=counts.total_jobs,
+        submitted=counts.successful_submissions,
+        rejected=counts.failed_submissions,
+    )
+
+
+def _job_ids(batch: NewBatch) -> set[str]:
+    return {row.candidate.spec.job_id for row in batch.rows if row.candidate is not None}

@@ -1,0 +1,107 @@
+"""All services of the contract, made of the parts of one server."""
+
+import dataclasses
+import pathlib
+import uuid
+from collections.abc import Callable, Mapping
+
+from dshpc_server import clock
+from dshpc_server.batches import (
+    admission,
+    cancelling,
+    inlining,
+    logs,
+    polling,
+    resolver,
+    simulation,
+    watchers,
+)
+from dshpc_server.batches import content as library
+from dshpc_server.domain.job import AttemptKey
+from dshpc_server.engine.port import Capacity
+from dshpc_server.files import content
+from dshpc_server.methods import catalog
+from dshpc_server.store import committer
+from dshpc_server.transport import encoder, job_messages, limits, requests
+from dshpc_server.transport.servicers import batch, file, job, method, server, simulate
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What calls are answered with."""
+
+    store_name: str
+    engine_name: str
+    capacity: Callable[[], Capacity]
+    catalog: catalog.Catalog
+    content: content.ContentStore
+    library: library.Library
+    committer: committer.Committer
+    watchers: watchers.Watchers
+    cancelling: cancelling.Cancelling
+    folder: Callable[[AttemptKey], pathlib.Path]
+    """Where an attempt's logs are."""
+    encoder: encoder.MultiJobResultEncoder
+    defaults: admission.Defaults
+    max_retries: int
+    limits: limits.Limits
+    clock: clock.Clock
+
+
+def servicers(of: Parts) -> Mapping[str, object]:
+    """Return what serves each service, by its short name."""
+    rows = inlining.Inlining(
+        encoder=of.encoder,
+        library=of.library,
+        inline_output_bytes=of.limits.inline_output_bytes,
+    )
+    return {
+        "JobService": _job(of, rows),
+        "BatchService": batch.BatchServicer(committer=of.committer, inlining=rows),
+        "FileService": file.FileServicer(
+            content=of.content,
+            library=of.library,
+            committer=of.committer,
+            limits=of.limits,
+            clock=of.clock,
+        ),
+        "MethodService": method.MethodServicer(catalog=of.catalog),
+        "ServerService": server.ServerServicer(
+            engine_name=of.engine_name,
+            store_name=of.store_name,
+            capacity=of.capacity(),
+            limits=of.limits,
+        ),
+    }
+
+
+def _job(of: Parts, rows: inlining.Inlining) -> job.JobServicer:
+    return job.JobServicer(
+        simulating=simulate.Simulating(
+            simulation=simulation.Simulation(
+                resolver=_resolver(of), watchers=of.watchers, clock=of.clock
+            ),
+            reader=requests.RequestReader(of.limits),
+            inlining=rows,
+            clock=of.clock,
+        ),
+        polling=polling.Polling(committer=of.committer, watchers=of.watchers, clock=of.clock),
+        cancelling=of.cancelling,
+        logs=logs.Logs(committer=of.committer, watchers=of.watchers, folder=of.folder),
+        committer=of.committer,
+        max_wait_seconds=of.limits.max_wait_seconds,
+        messages=job_messages.JobMessages(engine_name=of.engine_name, max_retries=of.max_retries),
+    )
+
+
+def _resolver(of: Parts) -> resolver.Resolver:
+    return resolver.Resolver(
+        catalog=of.catalog,
+        library=of.library,
+        committer=of.committer,
+        encoder=of.encoder,
+        defaults=of.defaults,
+        capacity=of.capacity,
+        clock=of.clock,
+        new_id=lambda: str(uuid.uuid4()),
+    )
