@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dshpc_server import __main__, config, errors, maintenance
+from dshpc_server import __main__, config, errors, logs, maintenance
 from dshpc_server.store import port
 from support.checked_site import SCOPE, Site
 
@@ -14,6 +14,12 @@ from support.checked_site import SCOPE, Site
 def settings(made: Site, **flags: object) -> config.Settings:
     given = {"data_dir": made.data_dir, "methods_dir": "none", **flags}
     return config.load(None, given)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loggers keep where they write to: not to what a test takes for its standard error."""
+    monkeypatch.setattr(logs, "configure", lambda **_: None)
 
 
 @pytest.mark.parametrize("command", ["check", "migrate"])
