@@ -109,4 +109,4 @@ class _Asking:
         return Claims(taken=[], next_due_seconds=None)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        return lambda *_: []
+        return lambda *_, **__: []

@@ -29,6 +29,7 @@ def settings(folder: pathlib.Path, methods_dir: pathlib.Path, **changed: object)
         "methods_dir": methods_dir,
         "slots": 2,
         "stop_grace_seconds": 1.0,
+        "retry_first_seconds": 0.05,
         "log_level": "error",
     }
     return config.load(None, flags | changed)

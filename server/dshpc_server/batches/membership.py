@@ -189,7 +189,8 @@ class Membership:
         gone = await asyncio.to_thread(self._presence.gone, near)
         expired = {each.server_id for each in others if each.is_expired}
         is_steady = self._lease.is_steady()
-        dead = gone | (expired.intersection(near) if is_steady else set())
+        left = {each.server_id for each in others if each.has_left}
+        dead = gone | (expired if is_steady else left).intersection(near)
         # The first time also from those of whom not even a record is left.
         if dead or not self._begun.is_set():
             await self._take_over(gone, also_expired=is_steady)

@@ -155,7 +155,9 @@ class ServerRecord:
     """Where the attempts of its engine can be accounted for."""
     joined_at: datetime.datetime
     is_expired: bool
-    """It has not renewed its lease: it is dead, or stopped, or cut off."""
+    """It has not renewed its lease: it is dead, or stopped, or cut off; or it has left."""
+    has_left: bool = False
+    """It ended its lease itself, and is gone."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -450,10 +452,10 @@ class Writer(Protocol):
     ) -> Sequence[ActiveAttempt]:
         """Make the attempts of dead servers of this server's scope its own; return those.
 
-        Dead are those named, which the caller has proof of, those whose lease has expired (unless
-        the store was away, and nobody could renew his), and those without a record. Their records
-        go, so they cannot claim or record any more. In a store for one server that is every other
-        one. Raises FencedError.
+        Dead are those named, which the caller has proof of, those who have left, those whose lease
+        has expired (unless the store was away, and nobody could renew his), and those without a
+        record. Their records go, so they cannot claim or record any more. In a store for one server
+        that is every other one. Raises FencedError.
         """
         ...
 

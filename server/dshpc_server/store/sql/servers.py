@@ -16,6 +16,8 @@ from dshpc_server.store.sql import columns, joins, tables
 
 _servers = tables.servers.c
 _attempts = tables.attempts.c
+# Who ends his lease himself ends it at no moment that a clock has told.
+_LEFT = 0
 
 
 def join(
@@ -80,6 +82,7 @@ def found(connection: sqlalchemy.Connection, now: int) -> Sequence[ServerRecord]
             scope=scope,
             joined_at=columns.at(joined_at),
             is_expired=expires_at is not None and expires_at <= now,
+            has_left=expires_at == _LEFT,
         )
         for server_id, scope, joined_at, expires_at in rows
     ]
@@ -96,7 +99,7 @@ def take_over(
     A lease that ended by `expired_at` is proof enough; None: none is.
     """
     (scope,) = hold(connection, server_id)
-    is_dead: sqlalchemy.ColumnElement[bool] = _servers.server_id.in_(sorted(dead))
+    is_dead = _servers.server_id.in_(sorted(dead)) | (_servers.lease_expires_at == _LEFT)
     if expired_at is not None:
         is_dead = is_dead | (_servers.lease_expires_at <= expired_at)
     gone = sqlalchemy.delete(tables.servers).where(
@@ -117,13 +120,13 @@ def clear(connection: sqlalchemy.Connection) -> None:
     connection.execute(sqlalchemy.delete(tables.servers))
 
 
-def leave(connection: sqlalchemy.Connection, server_id: str, now: int) -> None:
+def leave(connection: sqlalchemy.Connection, server_id: str) -> None:
     """Let others take over at once. Who leaves nothing behind needs no record any more."""
     mine = _servers.server_id == server_id
     owned = sqlalchemy.select(_attempts.job_id).where(joins.NOT_ENDED, _attempts.owner == server_id)
     # Waits for a claim that is under way, as the update would not: what it takes is seen then.
     connection.execute(sqlalchemy.select(_servers.server_id).where(mine).with_for_update())
-    connection.execute(sqlalchemy.update(tables.servers).where(mine).values(lease_expires_at=now))
+    connection.execute(sqlalchemy.update(tables.servers).where(mine).values(lease_expires_at=_LEFT))
     connection.execute(sqlalchemy.delete(tables.servers).where(mine, ~owned.exists()))
 
 

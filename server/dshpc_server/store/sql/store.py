@@ -116,7 +116,7 @@ class SqlStore(reader.SqlReader):
     def leave(self) -> None:
         """See the port."""
         with database.operating(), self._writers.begin() as connection:
-            servers.leave(connection, self._server_id, self._now(connection))
+            servers.leave(connection, self._server_id)
 
     def follow(
         self, tell: Callable[[Collection[str] | None], None]
