@@ -105,12 +105,13 @@ class Postgres:
     def start(self) -> None:
         """Start it, on the port it had before if any; returns when it takes connections."""
         assert self._process is None, "it is running"
+        had = self.port
         for _ in range(_STARTS):
-            self.port = self.port or _free_port()
+            # A port that nobody knows yet is tried once: somebody else may be quicker.
+            self.port = had or _free_port()
             if self._started():
                 self._left_memory = False
                 return
-            self.port = 0  # somebody else was quicker
         raise AssertionError(f"PostgreSQL does not start:\n{self.log()}")
 
     def stop(self) -> None:
@@ -147,12 +148,13 @@ class Postgres:
         words = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [postgres_programs.path("postgres"), "-D", self._folder / "data", *words],
+                self._account.command(
+                    postgres_programs.path("postgres"), "-D", self._folder / "data", *words
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
-                **self._account.as_arguments(),
             )
         if not until(lambda: self._is_ready() or self._has_ended()):
             self.kill()

@@ -7,7 +7,6 @@ import pathlib
 import pwd
 import shutil
 import subprocess
-from typing import Any
 
 _DEBIAN = pathlib.Path("/usr/lib/postgresql")
 
@@ -19,11 +18,16 @@ class Account:
     uid: int | None
     gid: int | None
 
-    def as_arguments(self) -> dict[str, Any]:
-        """How subprocess is told."""
+    def command(self, *words: object) -> list[str]:
+        """Say how one of the programs is run as them.
+
+        Not by subprocess's `user`: that makes it fork where it would vfork, and the fork handlers
+        of gRPC now and then kill the child of a process whose other threads are in gRPC.
+        """
+        own = [str(word) for word in words]
         if self.uid is None:
-            return {}
-        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+            return own
+        return ["setpriv", f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups", *own]
 
 
 def initialise(folder: pathlib.Path, account: Account, *, user: str, password: str) -> None:
@@ -32,18 +36,17 @@ def initialise(folder: pathlib.Path, account: Account, *, user: str, password: s
     told.write_text(password)
     told.chmod(0o644)  # in a folder that the server's user alone can enter
     made = subprocess.run(
-        [
+        account.command(
             path("initdb"),
             *("--pgdata", folder / "data", "--username", user, "--pwfile", told),
             *("--auth-local", "trust", "--auth-host", "scram-sha-256"),
             *("--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
-        ],
+        ),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         cwd=folder,
         check=False,
-        **account.as_arguments(),
     )
     assert made.returncode == 0, f"initdb: {made.stdout}{made.stderr}"
 
