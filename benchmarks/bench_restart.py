@@ -25,7 +25,8 @@ from dshpc.v1 import job_service_pb2, job_service_pb2_grpc, types_pb2
 from dshpc_server.batches import encoding, reports
 from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Resources
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import Candidate, NewBatch, NewRow, Report, Writer
+from dshpc_server.store.port import Writer
+from dshpc_server.store.records import Candidate, NewBatch, NewRow, Report
 from dshpc_server.store.sql.store import SqlStore
 from dshpc_server.transport import encoder
 

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator
 
 from dshpc_server.domain.job import JobSpec, Resources
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import Candidate, Claims, Ending, NewBatch, NewRow, Report, Writer
+from dshpc_server.store.port import Writer
+from dshpc_server.store.records import Candidate, Claims, Ending, NewBatch, NewRow, Report
 from dshpc_server.store.sql.store import SqlStore
 
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)

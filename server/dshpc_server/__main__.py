@@ -16,8 +16,8 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # Means "read the methods again", which the start does anyway: it must not end it.
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-import dshpc  # noqa: E402 - see above
-from dshpc_server import config, errors, logs  # noqa: E402 - see above
+import dshpc  # noqa: E402 - it brings gRPC, which reads the variable as it loads
+from dshpc_server import config, errors, logs  # noqa: E402 - after the signal, too
 
 EXIT_PROBLEMS = 1
 EXIT_CONFIG = 78

@@ -34,7 +34,7 @@ from dshpc_server.engine import port as engine_port
 from dshpc_server.files import content as files
 from dshpc_server.files import expiry, room
 from dshpc_server.methods import catalog, reloading
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, port, records
 from dshpc_server.transport import encoder, limits, server, services
 
 HEALTH_INTERVAL_SECONDS = 1.0
@@ -211,7 +211,7 @@ class Assembly:
             clock=on.clock,
         )
 
-    def _publish(self, attempts: Sequence[port.Attempt]) -> None:
+    def _publish(self, attempts: Sequence[records.Attempt]) -> None:
         self._watchers.publish(attempts)
         self._dispatcher.notice(attempts)
 

@@ -17,7 +17,7 @@ from dshpc_server.checking import check as checks
 from dshpc_server.checking import nodes, repair, telling
 from dshpc_server.domain import retry
 from dshpc_server.engine.local import processes
-from dshpc_server.store import port
+from dshpc_server.store import port, records
 from dshpc_server.store.sql import database, invariants, migrate
 from dshpc_server.transport import encoder, reading
 
@@ -30,7 +30,7 @@ _ENCODER = encoder.MultiJobResultEncoder()
 class LivingServersError(errors.DshpcError):
     """The store is to be one's own, and servers use it."""
 
-    def __init__(self, store: str, servers: Sequence[port.ServerRecord]) -> None:
+    def __init__(self, store: str, servers: Sequence[records.ServerRecord]) -> None:
         scopes = ", ".join(sorted({server.scope or "of no scope" for server in servers}))
         super().__init__(
             f"{store} is in use by {len(servers)} other server(s) ({scopes}); stop them. One that "

@@ -24,7 +24,8 @@ from contract import (
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store import committer
-from dshpc_server.store.port import Attempt, NewBatch, Row, Store, Writer
+from dshpc_server.store.port import Store, Writer
+from dshpc_server.store.records import Attempt, NewBatch, Row
 from support import store_values as v
 
 OpenStore = store_suite_opening.OpenStore

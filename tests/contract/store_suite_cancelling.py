@@ -2,7 +2,8 @@
 
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import Attempt, Ending, Store
+from dshpc_server.store.port import Store
+from dshpc_server.store.records import Attempt, Ending
 from support import store_values as v
 
 

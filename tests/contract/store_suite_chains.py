@@ -3,7 +3,8 @@
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.domain.lookup import Kept, Policy
-from dshpc_server.store.port import Row, Store
+from dshpc_server.store.port import Store
+from dshpc_server.store.records import Row
 from dshpc_server.store.sql.store import SqlStore
 from support import store_servers
 from support import store_values as v

@@ -10,7 +10,8 @@ from contract.store_suite_opening import OpenStore
 from dshpc_server import errors
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import ContentGoingError, FileRecord, Store, Writer
+from dshpc_server.store.port import ContentGoingError, Store, Writer
+from dshpc_server.store.records import FileRecord
 from support import store_values as v
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import JobRecord, ListPosition, Store
+from dshpc_server.store.port import Store
+from dshpc_server.store.records import JobRecord, ListPosition
 from support import store_values as v
 
 

@@ -6,7 +6,8 @@ from dshpc_server.domain import lookup
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.domain.lookup import Kept, Policy, ResubmitPolicy
-from dshpc_server.store.port import Row, Store
+from dshpc_server.store.port import Store
+from dshpc_server.store.records import Row
 from support import store_values as v
 
 _A_DAY = lookup.ATTEMPT_WINDOW.total_seconds()

@@ -7,7 +7,8 @@ import pytest
 from contract.store_suite_opening import OpenServer
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import Claim, Claims, Row, Store
+from dshpc_server.store.port import Store
+from dshpc_server.store.records import Claim, Claims, Row
 from dshpc_server.store.sql.store import SqlStore
 from support import store_servers
 from support import store_values as v

@@ -6,7 +6,8 @@ import pytest
 
 from dshpc_server.domain.job import JobStatus, Resources
 from dshpc_server.domain.lifecycle import TRANSITIONS, Event
-from dshpc_server.store.port import Ending, Report, Store
+from dshpc_server.store.port import Store
+from dshpc_server.store.records import Ending, Report
 from support import store_values as v
 
 

@@ -5,7 +5,8 @@ import pytest
 from contract.store_suite_opening import OpenServer, OpenStore
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import FencedError, ServerRecord, Store
+from dshpc_server.store.port import FencedError, Store
+from dshpc_server.store.records import ServerRecord
 from support import store_servers
 from support import store_values as v
 

@@ -18,7 +18,8 @@ from hypothesis import stateful
 from dshpc_server.domain import lifecycle, lookup
 from dshpc_server.domain.job import JobStatus, Resources
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import Attempt, Claim, Claims, Report, Writer
+from dshpc_server.store.port import Writer
+from dshpc_server.store.records import Attempt, Claim, Claims, Report
 from dshpc_server.store.sql import (
     cancelling,
     claiming,

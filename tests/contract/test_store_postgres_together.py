@@ -13,7 +13,8 @@ import structlog
 from dshpc_server import errors
 from dshpc_server.domain.job import AttemptKey, Outcome
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import Row, Writer
+from dshpc_server.store.port import Writer
+from dshpc_server.store.records import Row
 from dshpc_server.store.sql import transactions
 from dshpc_server.store.sql.store import SqlStore
 from support import postgres

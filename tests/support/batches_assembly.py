@@ -33,7 +33,7 @@ from dshpc_server.domain import identity, lookup, retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.files import content as files
 from dshpc_server.files import room
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, port, records
 from dshpc_server.store.sql.store import SqlStore
 from dshpc_server.transport import encoder
 from support import batches_engine, batches_store, methods_site
@@ -75,9 +75,9 @@ class Assembly:
         scope: str = "scripted",
     ) -> None:
         """`url` names a database in the place of a file in the folder."""
-        self.changes: list[port.Attempt] = []
+        self.changes: list[records.Attempt] = []
         """Every change that was committed here, in order."""
-        self.told: list[port.Attempt] = []
+        self.told: list[records.Attempt] = []
         """These, and what was read because other servers changed it."""
         self.catalog = site.catalog()
         self.catalog.load()
@@ -214,7 +214,7 @@ class Assembly:
                 for task in owned:
                     task.cancel()
 
-    async def accept(self, *rows: request.JobRequest | request.RefusedRow) -> Sequence[port.Row]:
+    async def accept(self, *rows: request.JobRequest | request.RefusedRow) -> Sequence[records.Row]:
         """Resolve a batch of these rows."""
         asked = request.BatchRequest(rows=rows, display_name="")
         async with self.resolver.prepared(asked) as prepared:
@@ -222,7 +222,7 @@ class Assembly:
 
     async def prepare(
         self, rows: Sequence[request.JobRequest | request.RefusedRow]
-    ) -> port.NewBatch:
+    ) -> records.NewBatch:
         """What a batch of these rows would have the store accept."""
         asked = request.BatchRequest(rows=rows, display_name="named")
         async with self.resolver.prepared(asked) as prepared:
@@ -234,9 +234,9 @@ class Assembly:
             while not is_so(self.store):  # noqa: ASYNC110 - also what nobody announces
                 await asyncio.sleep(0.005)
 
-    async def until_status(self, key: AttemptKey, status: JobStatus) -> port.Attempt:
+    async def until_status(self, key: AttemptKey, status: JobStatus) -> records.Attempt:
         """Wait until this attempt was seen in this status, also when it has moved on since."""
-        seen: list[port.Attempt] = []
+        seen: list[records.Attempt] = []
 
         def was_seen(_: port.Reader) -> bool:
             seen[:] = [a for a in self.changes if (a.key, a.status) == (key, status)]
@@ -270,11 +270,11 @@ class Assembly:
     def _on_dropped(self, job_ids: Collection[str]) -> None:
         self.following.note(job_ids)
 
-    def _take_changes(self, changes: Sequence[port.Attempt]) -> None:
+    def _take_changes(self, changes: Sequence[records.Attempt]) -> None:
         self.changes += changes
         self._publish(changes)
 
-    def _publish(self, attempts: Sequence[port.Attempt]) -> None:
+    def _publish(self, attempts: Sequence[records.Attempt]) -> None:
         self.told += attempts
         self.watchers.publish(attempts)
         self.dispatcher.notice(attempts)

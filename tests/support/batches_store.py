@@ -9,7 +9,8 @@ from typing import Any, cast
 
 from dshpc_server import errors
 from dshpc_server.domain.job import Resources
-from dshpc_server.store.port import Claims, Commit, Store, Writer
+from dshpc_server.store.port import Store, Writer
+from dshpc_server.store.records import Claims, Commit
 from dshpc_server.store.sql.store import SqlStore
 
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 
 from dshpc_server.batches import request, resolver, watchers
 from dshpc_server.domain.job import JobStatus, Outcome
-from dshpc_server.store import port
-from dshpc_server.store.port import Attempt
+from dshpc_server.store import port, records
+from dshpc_server.store.records import Attempt
 from support import batches_values as values
 from support import methods_site, store_values
 
@@ -79,11 +79,11 @@ class Accepting:
         batch = store_values.batch("" if asked.validate_only else "b", *self._names)
         yield resolver.Prepared(batch=batch, on_disk=[])
 
-    async def preview(self, prepared: resolver.Prepared) -> Sequence[port.Row]:
+    async def preview(self, prepared: resolver.Prepared) -> Sequence[records.Row]:
         assert not prepared.batch.batch_id
         return [self._row(index, name) for index, name in enumerate(self._names)]
 
-    async def accept(self, prepared: resolver.Prepared) -> Sequence[port.Row]:
+    async def accept(self, prepared: resolver.Prepared) -> Sequence[records.Row]:
         if self.going:
             raise port.ContentGoingError(self.going.pop())
         rows = [self._row(index, name) for index, name in enumerate(self._names)]
@@ -93,7 +93,7 @@ class Accepting:
         assert len(prepared.batch.rows) == len(rows)
         return rows
 
-    def _row(self, index: int, name: str) -> port.Row:
+    def _row(self, index: int, name: str) -> records.Row:
         if name == "done":
             found = change(name, JobStatus.COMPLETED)
             return values.row(Outcome.FOUND_COMPLETED, found, index=index)

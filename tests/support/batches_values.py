@@ -6,7 +6,7 @@ from dshpc_server.batches import encoding
 from dshpc_server.domain import job
 from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.domain.lookup import Kept
-from dshpc_server.store.port import Attempt, Row
+from dshpc_server.store.records import Attempt, Row
 from support import store_values
 
 ENDED_AT = store_values.later(8)

@@ -22,7 +22,7 @@ from dshpc_server.domain.lifecycle import Event
 from dshpc_server.domain.lookup import CachePolicy, ResubmitPolicy
 from dshpc_server.files import content
 from dshpc_server.methods import catalog
-from dshpc_server.store import port
+from dshpc_server.store import port, records
 from dshpc_server.store.sql import invariants
 from dshpc_server.transport import encoder, reading
 from support import methods_site, site
@@ -146,7 +146,7 @@ def fill(made: Site, folder: pathlib.Path) -> None:
     catalog.Catalog(folder / "site", made.data_dir / "methods", clock.SystemClock()).load()
     made.files.put(INPUT)
     with contextlib.closing(made.open()) as store:
-        record = port.FileRecord(
+        record = records.FileRecord(
             file_hash=site.hash_of(INPUT),
             size_bytes=len(INPUT),
             filename="a.csv",
@@ -203,14 +203,14 @@ class _Filling:
             rows.append(v.rejected(len(rows)))
         v.accept(self._store, v.batch(batch_id, rows=rows, at=self._moment()))
 
-    def _row(self, index: int, name: str, policy: lookup.Policy) -> port.NewRow:
-        candidate = port.Candidate(
+    def _row(self, index: int, name: str, policy: lookup.Policy) -> records.NewRow:
+        candidate = records.Candidate(
             spec=self._made.spec(name),
             resources=Resources(),
             timeout_seconds=60.0,
             policy=policy,
         )
-        return port.NewRow(index=index, head=b"head", candidate=candidate, rejection=None)
+        return records.NewRow(index=index, head=b"head", candidate=candidate, rejection=None)
 
     def _claim(self, limit: int) -> None:
         claims = v.write(self._store, lambda writer: writer.claim(lambda _: True, limit))
@@ -219,11 +219,11 @@ class _Filling:
     def _start(self, name: str) -> None:
         key = AttemptKey(job_id=self._made.job_id(name), number=1)
         self._made.folder(name)
-        report = port.Report(key=key, event=Event.STARTED, at=self._moment(), node="somewhere")
+        report = records.Report(key=key, event=Event.STARTED, at=self._moment(), node="somewhere")
         assert v.record(self._store, report)
 
     def _cancel(self, name: str) -> None:
-        def end(attempt: port.Attempt) -> port.Ending:
+        def end(attempt: records.Attempt) -> records.Ending:
             assert attempt.ended_at is not None
             return self._ending(attempt, attempt.ended_at, JobStatus.CANCELLED, None)
 
@@ -251,7 +251,7 @@ class _Filling:
                 size_bytes=len(data),
                 text=data.decode() if is_inline else None,
             )
-        report = port.Report(
+        report = records.Report(
             key=attempt.key,
             event=event,
             at=at,
@@ -263,11 +263,11 @@ class _Filling:
 
     def _ending(
         self,
-        attempt: port.Attempt,
+        attempt: records.Attempt,
         at: datetime.datetime,
         status: JobStatus,
         told: encoding.Output | None,
-    ) -> port.Ending:
+    ) -> records.Ending:
         ended = encoding.EndedAttempt(
             key=attempt.key,
             status=status,

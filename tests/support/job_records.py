@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 from dshpc_server.batches import reports
 from dshpc_server.domain import job
 from dshpc_server.domain.job import JobStatus
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, port, records
 from dshpc_server.transport import encoder
 from support import batches_values as values
 from support import store_values
@@ -26,7 +26,7 @@ def record(
     reason: str = "",
     earlier: Sequence[JobStatus] = (),
     parameters_json: str = '{"n":1}',
-) -> port.JobRecord:
+) -> records.JobRecord:
     """A job whose newest attempt is in this status, after so many that ended in others."""
     newest = _attempt(name, status, number + len(earlier), revision, cancel_reason, reason)
     newest = dataclasses.replace(newest, index=index)
@@ -34,10 +34,10 @@ def record(
         _attempt(name, status, at, revision, None, "before") for at, status in enumerate(earlier, 1)
     ]
     spec = dataclasses.replace(store_values.spec(name), parameters_json=parameters_json)
-    return port.JobRecord(spec=spec, newest=newest, attempts=[*before, newest])
+    return records.JobRecord(spec=spec, newest=newest, attempts=[*before, newest])
 
 
-def never_started(record: port.JobRecord) -> port.JobRecord:
+def never_started(record: records.JobRecord) -> records.JobRecord:
     """The same job, but that its newest attempt ended in the queue."""
     attempt = dataclasses.replace(record.newest.attempt, started_at=None)
     newest = dataclasses.replace(record.newest, attempt=attempt)
@@ -51,14 +51,14 @@ def _attempt(
     revision: int,
     cancel_reason: str | None,
     reason: str,
-) -> port.AttemptRecord:
+) -> records.AttemptRecord:
     was_started = status not in (JobStatus.PENDING, JobStatus.CONFIGURING)
     ending = None
     if status in job.TERMINAL:
         failed = status is not JobStatus.COMPLETED
         ended = values.ended(status, name, number=number, exit_code=int(failed), reason=reason)
         ending = reports.ending(ended, encoder.MultiJobResultEncoder())
-    return port.AttemptRecord(
+    return records.AttemptRecord(
         attempt=values.attempt(
             name,
             status,
@@ -76,14 +76,14 @@ def _attempt(
 class Records:
     """A store's reader, and a committer that asks it, whose jobs the test sets."""
 
-    def __init__(self, *records: port.JobRecord) -> None:
-        self.jobs = {record.spec.job_id: record for record in records}
+    def __init__(self, *jobs: records.JobRecord) -> None:
+        self.jobs = {record.spec.job_id: record for record in jobs}
         self.reads = 0
         self.asked: list[int] = []
         """The limits of what was listed."""
         self.before_read: Callable[[], object] = lambda: None
 
-    def put(self, changed: port.JobRecord) -> port.Attempt:
+    def put(self, changed: records.JobRecord) -> records.Attempt:
         """Commit a change; the attempt as watchers are told of it."""
         self.jobs[changed.spec.job_id] = changed
         return changed.newest.attempt
@@ -94,17 +94,17 @@ class Records:
         self.before_read()
         return answer
 
-    def find_job(self, job_id: str) -> port.JobRecord | None:
+    def find_job(self, job_id: str) -> records.JobRecord | None:
         return self.jobs.get(job_id)
 
     def find_jobs(
         self,
         *,
-        after: port.ListPosition | None,
+        after: records.ListPosition | None,
         limit: int,
         statuses: Collection[JobStatus] = (),
         method_name: str = "",
-    ) -> Sequence[port.JobRecord]:
+    ) -> Sequence[records.JobRecord]:
         self.asked.append(limit)
         found = [
             each
@@ -122,6 +122,6 @@ class Records:
         return cast("port.Reader", self)
 
 
-def place(each: port.JobRecord) -> tuple[Any, int, str]:
+def place(each: records.JobRecord) -> tuple[Any, int, str]:
     """Where a job stands among all, the oldest first."""
     return each.newest.attempt.created_at, each.newest.index, each.spec.job_id

@@ -18,7 +18,8 @@ from dshpc_server.domain import job
 from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.domain.lookup import CachePolicy, Policy, ResubmitPolicy
-from dshpc_server.store.port import Attempt, Ending, NewBatch, Row, Writer
+from dshpc_server.store.port import Writer
+from dshpc_server.store.records import Attempt, Ending, NewBatch, Row
 from dshpc_server.store.sql.store import SqlStore
 from support import store_look, store_servers
 from support import store_values as v

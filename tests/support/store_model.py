@@ -9,7 +9,7 @@ from dshpc_server.domain import job, lifecycle
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.domain.lookup import CachePolicy, Policy, ResubmitPolicy
-from dshpc_server.store.port import Ending
+from dshpc_server.store.records import Ending
 from support import store_values as v
 
 _ANEW = (CachePolicy.REFRESH, CachePolicy.BYPASS)

@@ -8,7 +8,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from dshpc_server.store.port import Attempt, Commit, Store, Writer
+from dshpc_server.store.port import Store, Writer
+from dshpc_server.store.records import Attempt, Commit
 
 
 @dataclasses.dataclass

@@ -11,7 +11,8 @@ from hypothesis import stateful
 
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import Attempt, FencedError, Writer
+from dshpc_server.store.port import FencedError, Writer
+from dshpc_server.store.records import Attempt
 from dshpc_server.store.sql.store import SqlStore
 from support import store_servers
 from support.store_servers_look import Look

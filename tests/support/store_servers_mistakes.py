@@ -13,7 +13,7 @@ import sqlalchemy
 
 from dshpc_server.domain import retry
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import ActiveAttempt, Attempt, Claim, Report
+from dshpc_server.store.records import ActiveAttempt, Attempt, Claim, Report
 from dshpc_server.store.sql import (
     bulk,
     claiming,

@@ -11,14 +11,8 @@ from typing import TypeVar
 from dshpc_server.domain import retry
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import (
-    ActiveAttempt,
-    Attempt,
-    ContentGoingError,
-    FencedError,
-    Report,
-    Writer,
-)
+from dshpc_server.store.port import ContentGoingError, FencedError, Writer
+from dshpc_server.store.records import ActiveAttempt, Attempt, Report
 from dshpc_server.store.sql.store import SqlStore
 from support import store_values as v
 from support.store_servers_world import Exit, World

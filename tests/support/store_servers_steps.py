@@ -12,7 +12,8 @@ from dshpc_server import errors
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.domain.lookup import CachePolicy, Policy
-from dshpc_server.store.port import ContentGoingError, NewBatch, Report, Row, Writer
+from dshpc_server.store.port import ContentGoingError, Writer
+from dshpc_server.store.records import NewBatch, Report, Row
 from dshpc_server.store.sql.store import SqlStore
 from support import store_values as v
 from support.store_servers_base import LONG_SECONDS, SCOPES, ServersBase

@@ -9,7 +9,8 @@ from typing import TypeVar
 from dshpc_server.domain import job, lookup
 from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Resources
 from dshpc_server.domain.lifecycle import TRANSITIONS, Event
-from dshpc_server.store.port import (
+from dshpc_server.store.port import Store, Writer
+from dshpc_server.store.records import (
     ActiveAttempt,
     Attempt,
     Candidate,
@@ -19,8 +20,6 @@ from dshpc_server.store.port import (
     NewRow,
     Report,
     Row,
-    Store,
-    Writer,
 )
 
 T = TypeVar("T")

@@ -11,7 +11,8 @@ import structlog
 
 from dshpc_server import crashing, errors
 from dshpc_server.batches import content, progress, request, resolver, watchers
-from dshpc_server.store.port import ContentGoingError, NewBatch
+from dshpc_server.store.port import ContentGoingError
+from dshpc_server.store.records import NewBatch
 
 _log = structlog.get_logger(__name__)
 

@@ -7,7 +7,7 @@ here is another server's, or has ended.
 from collections.abc import Sequence
 
 from dshpc_server.domain.job import AttemptKey, Resources
-from dshpc_server.store import port
+from dshpc_server.store import records
 
 
 class ActiveAttempts:
@@ -17,11 +17,11 @@ class ActiveAttempts:
     """
 
     def __init__(self) -> None:
-        self._claims: dict[AttemptKey, port.Claim] = {}
+        self._claims: dict[AttemptKey, records.Claim] = {}
         self._using: dict[AttemptKey, Resources] = {}
         self._cancel_reasons: dict[AttemptKey, str] = {}
 
-    def add(self, claim: port.Claim) -> None:
+    def add(self, claim: records.Claim) -> None:
         """Count this attempt as using its resources."""
         self._claims[claim.key] = claim
         self._using[claim.key] = claim.resources
@@ -46,7 +46,7 @@ class ActiveAttempts:
         """Why an attempt is to be stopped; None when it is not."""
         return self._cancel_reasons.get(key)
 
-    def get(self, key: AttemptKey) -> port.Claim | None:
+    def get(self, key: AttemptKey) -> records.Claim | None:
         """The claim of an attempt that has not ended."""
         return self._claims.get(key)
 

@@ -21,7 +21,7 @@ import structlog
 from dshpc_server.batches import scratch
 from dshpc_server.domain import identity
 from dshpc_server.domain.job import AttemptKey
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, port, records
 
 JOBS_PER_QUESTION = 100
 """Their results come along, and may hold an output each."""
@@ -103,7 +103,7 @@ class AttemptFolders:
         return ended
 
 
-def _attempts(store: port.Reader, job_ids: Sequence[str]) -> Sequence[port.Attempt]:
+def _attempts(store: port.Reader, job_ids: Sequence[str]) -> Sequence[records.Attempt]:
     return store.find_all_attempts(job_ids)
 
 

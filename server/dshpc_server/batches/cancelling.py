@@ -16,7 +16,7 @@ from dshpc_server import clock, crashing, errors
 from dshpc_server.batches import encoding, endings, reports, watchers
 from dshpc_server.domain import job
 from dshpc_server.domain.job import AttemptKey, JobStatus
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, records
 
 WAIT_SECONDS = 5.0
 """How long the end of what is told to stop is waited for at most."""
@@ -44,7 +44,7 @@ class Cancelling:
         self._encoder = encoder
         self._stop = stop
         self._clock = clock
-        self._tasks: set[asyncio.Task[port.Attempt | None]] = set()
+        self._tasks: set[asyncio.Task[records.Attempt | None]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -61,7 +61,7 @@ class Cancelling:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def cancel(self, job_id: str, reason: str, *, wait_seconds: float) -> port.JobRecord:
+    async def cancel(self, job_id: str, reason: str, *, wait_seconds: float) -> records.JobRecord:
         """Have a job stopped, wait a little for its end, and tell how it stands then.
 
         Raises NotFoundError for an unknown job.
@@ -86,15 +86,15 @@ class Cancelling:
     def _left(self, deadline: float) -> float:
         return max(0.0, deadline - self._clock.monotonic())
 
-    async def _told_to_stop(self, job_id: str, reason: str) -> port.Attempt | None:
+    async def _told_to_stop(self, job_id: str, reason: str) -> records.Attempt | None:
         """Act in a task of its own: between the write and the engine no caller may go away."""
         task = asyncio.create_task(self._tell(job_id, reason))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
 
-    async def _tell(self, job_id: str, reason: str) -> port.Attempt | None:
-        def end(attempt: port.Attempt) -> port.Ending:
+    async def _tell(self, job_id: str, reason: str) -> records.Attempt | None:
+        def end(attempt: records.Attempt) -> records.Ending:
             return self._ending(attempt, reason)
 
         found = await self._committer.write(lambda writer: writer.cancel([job_id], reason, end))
@@ -110,7 +110,7 @@ class Cancelling:
                 await self._stop([attempt.key], reason)
         return found[0] if found else None
 
-    def _ending(self, attempt: port.Attempt, reason: str) -> port.Ending:
+    def _ending(self, attempt: records.Attempt, reason: str) -> records.Ending:
         """The end of an attempt that never left the queue."""
         ended = encoding.EndedAttempt(
             key=attempt.key,

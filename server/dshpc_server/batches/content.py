@@ -28,7 +28,7 @@ from dshpc_server import crashing, errors
 from dshpc_server.batches import encoding
 from dshpc_server.files import content as files
 from dshpc_server.files import staying
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, port, records
 
 _USER = "a request that is being answered"
 GOING_PAUSES_SECONDS = (0.02, 0.1, 0.4, 0.8)
@@ -110,14 +110,14 @@ class Library:
         if gone:
             raise port.ContentGoingError(gone[0])
 
-    async def remember(self, record: port.FileRecord) -> port.FileRecord:
+    async def remember(self, record: records.FileRecord) -> records.FileRecord:
         """Store the labels of content that is stored, and held; as they are then.
 
         Raises BeingRemovedError when another server is deleting it, or has just done so.
         """
         there = await self.on_disk([record.file_hash])
 
-        def put(writer: port.Writer) -> port.FileRecord:
+        def put(writer: port.Writer) -> records.FileRecord:
             kept = writer.put_file(record)
             self.check_there(there)
             return kept
@@ -165,7 +165,7 @@ class Library:
         except (errors.NotFoundError, errors.InvalidRequestError, UnicodeDecodeError):
             return None
 
-    async def record(self, file_hash: str) -> port.FileRecord | None:
+    async def record(self, file_hash: str) -> records.FileRecord | None:
         """What is known of stored content; None when it is not stored."""
         if await self.missing([file_hash]):
             return None
@@ -178,7 +178,7 @@ class Library:
         # Stored, and its record was not written: a crash came between.
         return await asyncio.to_thread(self._recordless, file_hash)
 
-    def _recordless(self, file_hash: str) -> port.FileRecord | None:
+    def _recordless(self, file_hash: str) -> records.FileRecord | None:
         try:
             with self._content.open(file_hash) as file:
                 status = os.fstat(file.fileno())
@@ -247,8 +247,10 @@ class Library:
         return None if data is None else _ShortOutput(data=data, ended_at=attempt.ended_at)
 
 
-def _unlabelled(file_hash: str, size_bytes: int, stored_at: datetime.datetime) -> port.FileRecord:
-    return port.FileRecord(
+def _unlabelled(
+    file_hash: str, size_bytes: int, stored_at: datetime.datetime
+) -> records.FileRecord:
+    return records.FileRecord(
         file_hash=file_hash,
         size_bytes=size_bytes,
         filename="",

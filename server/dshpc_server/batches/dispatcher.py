@@ -23,7 +23,7 @@ from dshpc_server.domain import job
 from dshpc_server.domain.job import AttemptKey, JobStatus, Resources
 from dshpc_server.engine import port as engine
 from dshpc_server.files import room
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, port, records
 
 CLAIM_LIMIT = 256
 """Most attempts taken in one transaction."""
@@ -69,7 +69,7 @@ class Dispatcher:
         """A claim has failed: some of it may be ours all the same."""
         self._is_paused = False
 
-    def notice(self, attempts: Sequence[port.Attempt]) -> None:
+    def notice(self, attempts: Sequence[records.Attempt]) -> None:
         """Take note how attempts stand: something was queued, or gave its room back."""
         for attempt in attempts:
             if attempt.status in job.TERMINAL:
@@ -91,7 +91,7 @@ class Dispatcher:
         # or right after.
         await self._engine.cancel_many(list(keys))
 
-    async def take_up(self, found: Sequence[port.ActiveAttempt]) -> None:
+    async def take_up(self, found: Sequence[records.ActiveAttempt]) -> None:
         """Go on with attempts that were another server's."""
         async with self._turn:
             await self._handover.take_up(found)
@@ -167,7 +167,7 @@ class Dispatcher:
         if not most_jobs:
             return False
 
-        def work(writer: port.Writer) -> port.Claims:
+        def work(writer: port.Writer) -> records.Claims:
             left = admission.Room(capacity, in_use)  # anew each time that this is run
 
             def is_due(wanted: Resources) -> bool:

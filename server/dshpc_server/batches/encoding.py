@@ -14,7 +14,7 @@ from typing import Protocol
 from dshpc_server.domain import lookup
 from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.domain.rejection import Rejection
-from dshpc_server.store import port
+from dshpc_server.store import records
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +71,7 @@ class ResultEncoder(Protocol):
         """That the decision is what would happen, and did not; stands last."""
         ...
 
-    def in_progress(self, attempt: port.Attempt) -> bytes:
+    def in_progress(self, attempt: records.Attempt) -> bytes:
         """An attempt that has not ended."""
         ...
 
@@ -99,7 +99,7 @@ class ResultEncoder(Protocol):
 
 
 def encoded_row(
-    row: port.Row,
+    row: records.Row,
     encoder: ResultEncoder,
     change: Callable[[bytes], bytes] | None = None,
 ) -> bytes:

@@ -19,7 +19,7 @@ import structlog
 from dshpc_server import errors
 from dshpc_server.batches import active, watchers
 from dshpc_server.domain.job import AttemptKey
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, port, records
 
 JOBS_PER_READING = 500
 """Each reading is a transaction; others that ask are not to wait long for it."""
@@ -30,7 +30,7 @@ RETRY_SECONDS = 0.5
 
 _log = structlog.get_logger(__name__)
 
-Publish = Callable[[Sequence[port.Attempt]], None]
+Publish = Callable[[Sequence[records.Attempt]], None]
 
 
 class Attempts(Protocol):
@@ -148,7 +148,7 @@ class Following:
                 await self._attempts.cancel([key], reason)
 
 
-def _attempts(store: port.Reader, job_ids: Sequence[str]) -> Sequence[port.Attempt]:
+def _attempts(store: port.Reader, job_ids: Sequence[str]) -> Sequence[records.Attempt]:
     return store.find_all_attempts(job_ids)
 
 

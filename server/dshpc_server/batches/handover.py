@@ -17,7 +17,7 @@ from dshpc_server import clock, crashing, errors
 from dshpc_server.batches import active, admission, launching
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.engine import port as engine
-from dshpc_server.store import port
+from dshpc_server.store import records
 
 _STOPPED = "Stopped before it was started"
 """What becomes of an attempt that is to be stopped says its own reason; see `endings`."""
@@ -42,17 +42,17 @@ class Handover:
         self._active = active
         self._launcher = launcher
         self._clock = clock
-        self._claimed: collections.deque[port.Claim] = collections.deque()
+        self._claimed: collections.deque[records.Claim] = collections.deque()
         self._taken_up: set[AttemptKey] = set()
         """Those of the claimed that somebody else may hand over, too."""
 
-    def add(self, claims: Sequence[port.Claim]) -> None:
+    def add(self, claims: Sequence[records.Claim]) -> None:
         """Take these attempts, which are ours now, to be handed over."""
         for claim in claims:
             self._active.add(claim)
         self._claimed.extend(claims)
 
-    async def take_up(self, found: Sequence[port.ActiveAttempt]) -> None:
+    async def take_up(self, found: Sequence[records.ActiveAttempt]) -> None:
         """Go on with attempts that are ours now, however far somebody else came with them.
 
         One without a folder was never handed over: it is now, unless it is to be stopped. The
@@ -141,7 +141,7 @@ class Handover:
     def _with_folder(self, keys: Sequence[AttemptKey]) -> set[AttemptKey]:
         return {key for key in keys if _may_be_there(self._launcher.folder(key))}
 
-    def _keep(self, claims: Sequence[port.Claim]) -> None:
+    def _keep(self, claims: Sequence[records.Claim]) -> None:
         self._claimed.clear()
         self._claimed.extend(claims)
 
@@ -155,7 +155,7 @@ class Handover:
             key=key, at=self._clock.now(), reason=reason, is_permanent=is_permanent
         )
 
-    async def _launch(self, claim: port.Claim) -> engine.Launch:
+    async def _launch(self, claim: records.Claim) -> engine.Launch:
         refused = admission.refusal(claim.resources, self._engine.capacity())
         if refused is not None:
             raise launching.NotLaunchableError(refused.message)

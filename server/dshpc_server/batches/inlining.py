@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from dshpc_server.batches import content, encoding
 from dshpc_server.domain.job import JobStatus
-from dshpc_server.store import port
+from dshpc_server.store import records
 
 
 class Inlining:
@@ -33,7 +33,7 @@ class Inlining:
 
     def encoder(
         self, max_bytes: int | None, *, validates: bool = False
-    ) -> Callable[[port.Row], bytes]:
+    ) -> Callable[[records.Row], bytes]:
         """Return what encodes a row with its output inline up to `max_bytes`.
 
         None is the server's own limit. `validates` marks rows as what would happen.
@@ -45,7 +45,7 @@ class Inlining:
                 read = functools.partial(self._library.text, max_bytes=max_bytes)
             change = functools.partial(self._encoder.with_output, max_bytes=max_bytes, read=read)
 
-        def encode(row: port.Row) -> bytes:
+        def encode(row: records.Row) -> bytes:
             attempt = row.attempt
             completed = attempt is not None and attempt.status is JobStatus.COMPLETED
             encoded = encoding.encoded_row(row, self._encoder, change if completed else None)

@@ -8,7 +8,7 @@ from dshpc_server.batches import content
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.engine import port as engine
 from dshpc_server.methods import catalog
-from dshpc_server.store import port
+from dshpc_server.store import records
 
 _RETRY_SECONDS = 1.0
 
@@ -35,7 +35,7 @@ class Launcher:
         """The attempt's own directory; two levels keep the folders small."""
         return self._attempts_dir / key.job_id[:2] / key.job_id / str(key.number)
 
-    async def launch(self, claim: port.Claim) -> engine.Launch:
+    async def launch(self, claim: records.Claim) -> engine.Launch:
         """Put the launch together; raises NotLaunchableError, or UnavailableError: later."""
         spec = claim.spec
         version = self._catalog.version(spec.method_name, spec.function_hash)

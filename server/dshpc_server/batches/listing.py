@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from dshpc_server.batches import results
 from dshpc_server.domain.job import JobStatus
-from dshpc_server.store import port
+from dshpc_server.store import port, records
 
 _FIRST_PIECE = 16
 """Jobs read first: a page of large ones is cut by bytes, so few are read in vain."""
@@ -26,15 +26,15 @@ class Page:
     """Some jobs, encoded."""
 
     jobs: Sequence[bytes]
-    last: port.ListPosition | None
+    last: records.ListPosition | None
     """What to go on after; None when these were the last."""
 
 
 def read_page(
     store: port.Reader,
-    encode: Callable[[port.JobRecord], bytes],
+    encode: Callable[[records.JobRecord], bytes],
     *,
-    after: port.ListPosition | None,
+    after: records.ListPosition | None,
     max_jobs: int,
     max_bytes: int,
     wanted: Filter,
@@ -60,8 +60,8 @@ def read_page(
         piece_size = min(2 * piece_size, _LARGEST_PIECE)
 
 
-def _position(record: port.JobRecord) -> port.ListPosition:
+def _position(record: records.JobRecord) -> records.ListPosition:
     newest = record.newest
-    return port.ListPosition(
+    return records.ListPosition(
         at=newest.attempt.created_at, name=record.spec.job_id, index=newest.index
     )

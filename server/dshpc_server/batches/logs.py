@@ -19,7 +19,7 @@ from dshpc_server.batches import regular, watchers
 from dshpc_server.domain import job
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.domain.rejection import Violation
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, records
 
 READ_LOG_BYTES = 256 * 1024
 """The longest part."""
@@ -92,7 +92,7 @@ class Logs:
             async for part in reader.parts():
                 yield part
 
-    async def _attempt(self, job_id: str, number: int) -> port.Attempt:
+    async def _attempt(self, job_id: str, number: int) -> records.Attempt:
         record = await self._committer.read(lambda store: store.find_job(job_id))
         if record is None:
             raise errors.NotFoundError("job", job_id)
@@ -107,7 +107,7 @@ class Logs:
 class _Progress:
     """How one attempt goes on, as far as its watch has told."""
 
-    def __init__(self, attempt: port.Attempt, watch: watchers.Watch) -> None:
+    def __init__(self, attempt: records.Attempt, watch: watchers.Watch) -> None:
         self.attempt = attempt
         self._watch = watch
 

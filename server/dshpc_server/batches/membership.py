@@ -19,7 +19,7 @@ import structlog
 
 from dshpc_server import clock, errors
 from dshpc_server.batches import lease
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, port, records
 
 LOOK_SECONDS = 2.0
 """How often others are looked for at the latest."""
@@ -32,7 +32,7 @@ _log = structlog.get_logger(__name__)
 class Attempts(Protocol):
     """What has the attempts of this server; the dispatcher."""
 
-    async def take_up(self, found: Sequence[port.ActiveAttempt]) -> None:
+    async def take_up(self, found: Sequence[records.ActiveAttempt]) -> None:
         """Go on with these, too."""
         ...
 

@@ -10,7 +10,7 @@ from dshpc_server import clock, errors
 from dshpc_server.batches import watchers
 from dshpc_server.domain import job
 from dshpc_server.domain.job import JobStatus
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, records
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +39,7 @@ class Polling:
         self._watchers = watchers
         self._clock = clock
 
-    async def job(self, job_id: str, wait: Wait) -> port.JobRecord:
+    async def job(self, job_id: str, wait: Wait) -> records.JobRecord:
         """Read a job when the wait is over; raises NotFoundError."""
         if wait.seconds <= 0:
             return await self._read(job_id)
@@ -55,7 +55,7 @@ class Polling:
             return record
 
     async def _changed(
-        self, watch: watchers.Watch, known: port.Attempt, wait: Wait, deadline: float
+        self, watch: watchers.Watch, known: records.Attempt, wait: Wait, deadline: float
     ) -> bool:
         """Wait until the watch tells of what is waited for; False when the time is over."""
         while await watch.wait(max(0.0, deadline - self._clock.monotonic())):
@@ -66,7 +66,7 @@ class Polling:
                     return True
         return False
 
-    async def _read(self, job_id: str) -> port.JobRecord:
+    async def _read(self, job_id: str) -> records.JobRecord:
         record = await self._committer.read(lambda store: store.find_job(job_id))
         if record is None:
             raise errors.NotFoundError("job", job_id)

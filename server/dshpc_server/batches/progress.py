@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from dshpc_server.domain import job, statistics
-from dshpc_server.store.port import Attempt, Row
+from dshpc_server.store.records import Attempt, Row
 
 _Chain = tuple[str, int]
 """A job and the number of the first attempt of a chain."""

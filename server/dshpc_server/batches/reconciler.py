@@ -21,7 +21,7 @@ from dshpc_server.domain import job
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.engine import port as engine
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, records
 
 RETRY_SECONDS = 1.0
 """Pause before a result that could not be stored is offered again."""
@@ -34,7 +34,7 @@ LONG_OUTPUTS = 4
 that hangs; the other threads are left to those who ask for other things."""
 
 T = TypeVar("T")
-Make = Callable[[Sequence[reports.News]], Awaitable[Sequence[port.Report]]]
+Make = Callable[[Sequence[reports.News]], Awaitable[Sequence[records.Report]]]
 _log = structlog.get_logger(__name__)
 
 
@@ -144,13 +144,13 @@ class Reconciler:
             and self._intake.is_long(fact.stdout)
         )
 
-    def _news(self, fact: engine.Fact, claim: port.Claim) -> reports.News:
+    def _news(self, fact: engine.Fact, claim: records.Claim) -> reports.News:
         return reports.News(
             fact=fact, claim=claim, cancel_reason=self._active.cancel_reason(fact.key)
         )
 
-    async def _take_long(self, fact: engine.Exited, claim: port.Claim) -> None:
-        completing = port.Report(
+    async def _take_long(self, fact: engine.Exited, claim: records.Claim) -> None:
+        completing = records.Report(
             key=fact.key,
             event=Event.ENDED,
             at=fact.at,
@@ -169,15 +169,15 @@ class Reconciler:
             self._folder(fact.key) for fact in facts if not isinstance(fact, engine.Started)
         )
 
-    async def _made(self, known: Sequence[reports.News]) -> Sequence[port.Report]:
+    async def _made(self, known: Sequence[reports.News]) -> Sequence[records.Report]:
         # One hop to a thread for all of them: outputs are read, hashed and encoded there.
         return await asyncio.to_thread(lambda: [self._reports.of(news) for news in known])
 
-    async def _made_in_turn(self, known: Sequence[reports.News]) -> Sequence[port.Report]:
+    async def _made_in_turn(self, known: Sequence[reports.News]) -> Sequence[records.Report]:
         async with self._long_outputs:
             return await self._made(known)
 
-    async def _record(self, made: Sequence[port.Report]) -> None:
+    async def _record(self, made: Sequence[records.Report]) -> None:
         changed = await _until_available(
             lambda: self._committer.write(lambda writer: writer.record(made))
         )
@@ -190,7 +190,7 @@ class Reconciler:
             self._on_dropped({key.job_id for key in ends})
 
 
-def _tell_end(attempt: port.Attempt, report: port.Report) -> None:
+def _tell_end(attempt: records.Attempt, report: records.Report) -> None:
     ending = report.ending
     if ending is None:
         return

@@ -15,7 +15,7 @@ from dshpc_server.domain import lifecycle, retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.engine import port as engine
-from dshpc_server.store import port
+from dshpc_server.store import records
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +23,7 @@ class News:
     """A fact about an attempt that has not ended, and what is known of that."""
 
     fact: engine.Fact
-    claim: port.Claim
+    claim: records.Claim
     cancel_reason: str | None
     """Why the attempt is to be stopped; None when it is not."""
 
@@ -47,12 +47,12 @@ class Reports:
         self._retries = retries
         self._chance = chance
 
-    def of(self, news: News) -> port.Report:
+    def of(self, news: News) -> records.Report:
         """The report of one fact. Raises errors.UnavailableError; then it can be made later."""
         fact = news.fact
         match fact:
             case engine.Started():
-                return port.Report(
+                return records.Report(
                     key=fact.key,
                     event=Event.STARTED,
                     at=fact.at,
@@ -67,7 +67,7 @@ class Reports:
             case engine.Exited():
                 return self._exited(fact, news)
 
-    def _exited(self, fact: engine.Exited, news: News) -> port.Report:
+    def _exited(self, fact: engine.Exited, news: News) -> records.Report:
         claim = news.claim
         event = endings.event(fact)
         reason = endings.reason(
@@ -100,7 +100,7 @@ class Reports:
 
     def _ended_early(
         self, fact: engine.NotStarted | engine.Lost, news: News, event: Event
-    ) -> port.Report:
+    ) -> records.Report:
         # A path in it may hold bytes that are no text.
         reason = fact.reason.encode(errors="replace").decode()
         if news.cancel_reason is not None:
@@ -141,8 +141,8 @@ class Reports:
         *,
         engine_job_id: str = "",
         node: str = "",
-    ) -> port.Report:
-        return port.Report(
+    ) -> records.Report:
+        return records.Report(
             key=ended.key,
             event=event,
             at=ended.ended_at,
@@ -154,10 +154,10 @@ class Reports:
         )
 
 
-def ending(ended: encoding.EndedAttempt, encoder: encoding.ResultEncoder) -> port.Ending:
+def ending(ended: encoding.EndedAttempt, encoder: encoding.ResultEncoder) -> records.Ending:
     """What the store keeps of an attempt that has ended."""
     output = ended.output
-    return port.Ending(
+    return records.Ending(
         result=encoder.ended(ended),
         exit_code=ended.exit_code,
         signal=ended.signal,

@@ -18,7 +18,7 @@ from dshpc_server.domain.rejection import Reason, Rejection, Violation
 from dshpc_server.engine.port import Capacity
 from dshpc_server.methods import catalog, method
 from dshpc_server.methods import errors as method_errors
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, port, records
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,14 +27,14 @@ class _Draft:
 
     index: int
     head: bytes
-    plan: port.Candidate | Rejection
+    plan: records.Candidate | Rejection
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
     """A batch that can be accepted."""
 
-    batch: port.NewBatch
+    batch: records.NewBatch
     on_disk: Sequence[str]
     """What it needs that other servers may remove before it is accepted."""
 
@@ -72,7 +72,7 @@ class Resolver:
         created_at = self._clock.now()
         drafting = _Drafting(self._catalog, self._defaults, self._capacity())
         drafts = await asyncio.to_thread(drafting.all, asked.rows)
-        plans = [draft.plan for draft in drafts if isinstance(draft.plan, port.Candidate)]
+        plans = [draft.plan for draft in drafts if isinstance(draft.plan, records.Candidate)]
         wanted = dict.fromkeys(
             file_hash for plan in plans for file_hash in plan.spec.inputs.values()
         )
@@ -83,7 +83,7 @@ class Resolver:
             lost = await self._library.lost(outputs)
             rows = await asyncio.to_thread(self._rows, drafts, missing)
             used = [file_hash for file_hash in wanted if file_hash not in missing]
-            batch = port.NewBatch(
+            batch = records.NewBatch(
                 batch_id="" if asked.validate_only else self._new_id(),
                 display_name=asked.display_name,
                 created_at=created_at,
@@ -93,25 +93,25 @@ class Resolver:
             )
             yield Prepared(batch=batch, on_disk=await self._library.on_disk(batch.file_hashes))
 
-    async def accept(self, prepared: Prepared) -> Sequence[port.Row]:
+    async def accept(self, prepared: Prepared) -> Sequence[records.Row]:
         """Store the batch and what it submits, all or none; the rows as decided.
 
         Raises ContentGoingError when another server deletes what it needs: prepared anew it can be
         accepted, with rows that lack a file.
         """
 
-        def work(writer: port.Writer) -> Sequence[port.Row]:
+        def work(writer: port.Writer) -> Sequence[records.Row]:
             rows = writer.accept(prepared.batch)
             self._library.check_there(prepared.on_disk)
             return rows
 
         return await self._committer.write(work)
 
-    async def preview(self, prepared: Prepared) -> Sequence[port.Row]:
+    async def preview(self, prepared: Prepared) -> Sequence[records.Row]:
         """The rows as `accept` would decide them now; nothing is stored."""
         return await self._committer.read(lambda store: store.preview(prepared.batch))
 
-    def _rows(self, drafts: Sequence[_Draft], missing: set[str]) -> list[port.NewRow]:
+    def _rows(self, drafts: Sequence[_Draft], missing: set[str]) -> list[records.NewRow]:
         first_index: dict[str, int] = {}
         rows = []
         for draft in drafts:
@@ -130,10 +130,10 @@ class Resolver:
         return rows
 
     def _row(
-        self, index: int, head: bytes, plan: port.Candidate | None, refused: Rejection | None
-    ) -> port.NewRow:
+        self, index: int, head: bytes, plan: records.Candidate | None, refused: Rejection | None
+    ) -> records.NewRow:
         encoded = None if refused is None else self._encoder.rejection(index, refused)
-        return port.NewRow(index=index, head=head, candidate=plan, rejection=encoded)
+        return records.NewRow(index=index, head=head, candidate=plan, rejection=encoded)
 
 
 class _Drafting:
@@ -163,7 +163,7 @@ class _Drafting:
             for row in rows
         ]
 
-    def _plan(self, row: request.JobRequest) -> port.Candidate | Rejection:
+    def _plan(self, row: request.JobRequest) -> records.Candidate | Rejection:
         version = self._version(row)
         if isinstance(version, Rejection):
             return version
@@ -179,7 +179,7 @@ class _Drafting:
         job_id = identity.job_id(
             function_hash=version.function_hash, inputs=row.inputs, parameters_json=completed
         )
-        return port.Candidate(
+        return records.Candidate(
             spec=job.JobSpec(
                 job_id=job_id,
                 method_name=row.method_name,
@@ -265,7 +265,7 @@ def _refused_for_inputs(
     )
 
 
-def _refused_for_missing(plan: port.Candidate, missing: set[str]) -> Rejection | None:
+def _refused_for_missing(plan: records.Candidate, missing: set[str]) -> Rejection | None:
     absent = [
         (name, file_hash) for name, file_hash in plan.spec.inputs.items() if file_hash in missing
     ]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from dshpc_server import errors
 from dshpc_server.domain.job import JobStatus, Outcome
-from dshpc_server.store import port
+from dshpc_server.store import port, records
 
 _FIRST_PIECE = 16
 """Rows read first: a page of large rows is cut by bytes, so few of 1 MiB are read in vain."""
@@ -49,7 +49,7 @@ def fitting(rows: Iterable[bytes], max_bytes: int) -> list[bytes]:
 
 def read_page(
     store: port.Reader,
-    encode: Callable[[port.Row], bytes],
+    encode: Callable[[records.Row], bytes],
     batch_id: str,
     *,
     first_index: int,

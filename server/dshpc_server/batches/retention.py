@@ -16,7 +16,7 @@ import structlog
 from dshpc_server import clock, errors
 from dshpc_server.batches import attempt_folders, content
 from dshpc_server.files import content as files
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, records
 
 FIRST_SECONDS = 1.0
 """Before the first pass: those who start a server want answers, not tidiness."""
@@ -111,18 +111,18 @@ class Retention:
         before = self._ago(self._limits.attempt_retention_seconds)
         _tell("attempts.old", await self._folders.clear_old(before, most=MOST_FOLDERS))
 
-    async def _unused(self, before: datetime.datetime) -> Sequence[port.FileRecord]:
+    async def _unused(self, before: datetime.datetime) -> Sequence[records.FileRecord]:
         return await self._committer.read(
             lambda store: store.find_unused_files(before=before, limit=MOST_FILES)
         )
 
-    async def _delete(self, records: Sequence[port.FileRecord]) -> Sequence[bool]:
+    async def _delete(self, files: Sequence[records.FileRecord]) -> Sequence[bool]:
         """Delete these unless somebody has come to need or use them; which were."""
         async with asyncio.TaskGroup() as tasks:
-            deleting = [tasks.create_task(self._delete_one(each)) for each in records]
+            deleting = [tasks.create_task(self._delete_one(each)) for each in files]
         return [each.result() for each in deleting]
 
-    async def _delete_one(self, listed: port.FileRecord) -> bool:
+    async def _delete_one(self, listed: records.FileRecord) -> bool:
         file_hash = listed.file_hash
         try:
             # Its turn may come long after it was listed.
@@ -140,9 +140,9 @@ class Retention:
         return self._clock.now() - datetime.timedelta(seconds=seconds)
 
 
-def _pieces(records: Sequence[port.FileRecord]) -> Sequence[Sequence[port.FileRecord]]:
+def _pieces(files: Sequence[records.FileRecord]) -> Sequence[Sequence[records.FileRecord]]:
     step = FILES_AT_ONE_TIME
-    return [records[start : start + step] for start in range(0, len(records), step)]
+    return [files[start : start + step] for start in range(0, len(files), step)]
 
 
 def _tell(what: str, removed: int) -> None:

@@ -13,7 +13,7 @@ from dshpc_server import clock
 from dshpc_server.batches import acceptance, progress, request, resolver, watchers
 from dshpc_server.domain import job
 from dshpc_server.domain.statistics import Statistics
-from dshpc_server.store.port import Row
+from dshpc_server.store.records import Row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Collection, Iterator, Sequence
 
 from dshpc_server.domain.job import AttemptKey
-from dshpc_server.store.port import Attempt
+from dshpc_server.store.records import Attempt
 
 
 class Watch:

@@ -13,7 +13,7 @@ from dshpc_server.batches import encoding, endings, reports
 from dshpc_server.domain import retry
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store import port
+from dshpc_server.store import port, records
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,13 +33,13 @@ def end_attempts(
     *,
     encoder: encoding.ResultEncoder,
     policy: Policy,
-) -> Sequence[port.Attempt]:
+) -> Sequence[records.Attempt]:
     """End what the dead servers of this node had; return the attempts as they are then.
 
     The store is open as a server of that node's scope.
     """
 
-    def work(writer: port.Writer) -> Sequence[port.Attempt]:
+    def work(writer: port.Writer) -> Sequence[records.Attempt]:
         taken = writer.take_over(dead)
         return writer.record([_report(attempt, node, encoder, policy) for attempt in taken])
 
@@ -50,8 +50,8 @@ def end_attempts(
 
 
 def _report(
-    attempt: port.ActiveAttempt, node: str, encoder: encoding.ResultEncoder, policy: Policy
-) -> port.Report:
+    attempt: records.ActiveAttempt, node: str, encoder: encoding.ResultEncoder, policy: Policy
+) -> records.Report:
     claim, at = attempt.claim, policy.clock.now()
     is_cancelled = attempt.cancel_reason is not None
     event = Event.CANCELLED if is_cancelled else Event.LOST
@@ -73,7 +73,7 @@ def _report(
     delay_seconds = policy.retries.delay_seconds(
         event=event, exit_code=None, retries=claim.retries, chance=policy.chance()
     )
-    return port.Report(
+    return records.Report(
         key=claim.key,
         event=event,
         at=at,

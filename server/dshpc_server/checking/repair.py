@@ -19,7 +19,7 @@ from dshpc_server.checking import contents, folders
 from dshpc_server.checking.findings import Finding
 from dshpc_server.files import folders as lasting
 from dshpc_server.files import partial, stored
-from dshpc_server.store import inspection, port
+from dshpc_server.store import inspection, port, records
 
 T = TypeVar("T")
 QUARANTINE = "quarantine"
@@ -176,7 +176,7 @@ class Repair:
     def _put_record(self, file_hash: str) -> None:
         status = self._stored.path(file_hash).stat()
         stored_at = datetime.datetime.fromtimestamp(status.st_mtime, datetime.UTC)
-        record = port.FileRecord(
+        record = records.FileRecord(
             file_hash=file_hash,
             size_bytes=status.st_size,
             filename="",

@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from dshpc_server import errors
-from dshpc_server.store.port import Attempt, Reader, Store, Writer
+from dshpc_server.store.port import Reader, Store, Writer
+from dshpc_server.store.records import Attempt
 
 T = TypeVar("T")
 OnChanges = Callable[[Sequence[Attempt]], None]

@@ -14,7 +14,7 @@ from dshpc_server.batches import encoding
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lookup import Kept
 from dshpc_server.domain.rejection import Reason, Rejection
-from dshpc_server.store import port
+from dshpc_server.store import records
 from dshpc_server.transport import moments, words
 
 ERROR_DOMAIN = "dshpc"
@@ -114,7 +114,7 @@ class MultiJobResultEncoder:
             return b""
         return types_pb2.MultiJobResult(message=VALIDATION_MESSAGES[outcome]).SerializeToString()
 
-    def in_progress(self, attempt: port.Attempt) -> bytes:
+    def in_progress(self, attempt: records.Attempt) -> bytes:
         """An attempt that has not ended."""
         result = types_pb2.MultiJobResult(
             job_id=attempt.key.job_id,

@@ -10,7 +10,7 @@ from google.protobuf import json_format
 
 from dshpc.v1 import job_service_pb2, types_pb2
 from dshpc_server.domain.job import JobStatus
-from dshpc_server.store import port
+from dshpc_server.store import records
 from dshpc_server.transport import moments, wire, words
 
 MAX_ATTEMPTS = 1000
@@ -25,7 +25,7 @@ class JobMessages:
         self._engine_name = engine_name
         self._max_retries = max_retries
 
-    def whole(self, record: port.JobRecord) -> job_service_pb2.Job:
+    def whole(self, record: records.JobRecord) -> job_service_pb2.Job:
         """A job with its output and its attempts."""
         message = self.listed(record)
         ending = record.newest.ending
@@ -38,7 +38,7 @@ class JobMessages:
         )
         return message
 
-    def listed(self, record: port.JobRecord) -> job_service_pb2.Job:
+    def listed(self, record: records.JobRecord) -> job_service_pb2.Job:
         """A job as it is listed: without its output and its attempts."""
         before = record.attempts[-2] if len(record.attempts) > 1 else None
         spec, reason = record.spec, self._reason(record.newest, before)
@@ -63,7 +63,7 @@ class JobMessages:
             message.error.CopyFrom(result.error)
         return message
 
-    def _reason(self, record: port.AttemptRecord, before: port.AttemptRecord | None) -> str:
+    def _reason(self, record: records.AttemptRecord, before: records.AttemptRecord | None) -> str:
         """Why an attempt is in its status; `before` is the one before it, if that is known."""
         attempt = record.attempt
         if record.ending is not None:
@@ -87,7 +87,7 @@ def list_response(jobs: Sequence[bytes], next_page_token: str) -> bytes:
     return b"".join([*(wire.field(_JOBS, each) for each in jobs), closing.SerializeToString()])
 
 
-def _attempt_message(record: port.AttemptRecord, reason: str) -> job_service_pb2.JobAttempt:
+def _attempt_message(record: records.AttemptRecord, reason: str) -> job_service_pb2.JobAttempt:
     """One run of a job."""
     attempt, ending = record.attempt, record.ending
     message = job_service_pb2.JobAttempt(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dshpc_server import errors
 from dshpc_server.domain import identity
 from dshpc_server.domain.rejection import Violation
-from dshpc_server.store import port
+from dshpc_server.store import records
 from dshpc_server.transport import moments
 
 _CHECKSUM_LENGTH = 16
@@ -21,10 +21,10 @@ _MAX_INDEX = 2**31 - 1
 """The contract's type of a row's index."""
 
 
-def token(position: int | str | port.ListPosition, *asked: object) -> str:
+def token(position: int | str | records.ListPosition, *asked: object) -> str:
     """Return the token for going on at (or after) `position` of what was `asked`."""
     told: object = position
-    if isinstance(position, port.ListPosition):
+    if isinstance(position, records.ListPosition):
         told = [moments.microseconds(position.at), position.name, position.index]
     text = json.dumps([told, _checksum(asked)], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
@@ -51,7 +51,7 @@ def name(token: str, *asked: object) -> str:
     return found
 
 
-def place(token: str, *asked: object) -> port.ListPosition | None:
+def place(token: str, *asked: object) -> records.ListPosition | None:
     """Return the place in a listing that a token goes on after; None without a token."""
     if not token:
         return None
@@ -60,7 +60,7 @@ def place(token: str, *asked: object) -> port.ListPosition | None:
             identity.is_hash(name) and 0 <= index <= _MAX_INDEX
         ):
             with contextlib.suppress(OverflowError):
-                return port.ListPosition(at=moments.moment(at), name=name, index=index)
+                return records.ListPosition(at=moments.moment(at), name=name, index=index)
     raise _foreign()
 
 

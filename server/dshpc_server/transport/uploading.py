@@ -18,7 +18,7 @@ from dshpc_server import clock, errors
 from dshpc_server.batches import content as library
 from dshpc_server.files import content, receipt, staying
 from dshpc_server.files import errors as files_errors
-from dshpc_server.store import port
+from dshpc_server.store import records
 from dshpc_server.transport import known, limits, options, upload_parts
 
 _log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ class Uploading:
 
     async def take(
         self, messages: AsyncIterator[file_service_pb2.UploadFileRequest]
-    ) -> tuple[port.FileRecord, bool]:
+    ) -> tuple[records.FileRecord, bool]:
         """Store one file, verified; its record, and whether it had been stored before."""
         parts = upload_parts.Parts(messages, self._limits.upload_stall_seconds, self._clock)
         header = await parts.header()
@@ -158,7 +158,7 @@ class Uploading:
                     f"header.{field}", f"is over {limits.MAX_LABEL_BYTES} bytes"
                 )
 
-    async def _found(self, header: file_service_pb2.UploadHeader) -> port.FileRecord | None:
+    async def _found(self, header: file_service_pb2.UploadHeader) -> records.FileRecord | None:
         """The record of what is stored already; an output gets its first labels."""
         with self._library.held([header.file_hash]):
             if await self._library.missing([header.file_hash]):
@@ -166,7 +166,7 @@ class Uploading:
             await self._check_size(header)
             return await self._remember(header)
 
-    async def _found_after_all(self, header: file_service_pb2.UploadHeader) -> port.FileRecord:
+    async def _found_after_all(self, header: file_service_pb2.UploadHeader) -> records.FileRecord:
         found = await self._found(header)
         if found is None:
             raise _being_removed(header.file_hash)
@@ -186,7 +186,7 @@ class Uploading:
 
     async def _commit(
         self, coming: receipt.Receipt, header: file_service_pb2.UploadHeader
-    ) -> tuple[port.FileRecord, bool]:
+    ) -> tuple[records.FileRecord, bool]:
         with self._library.held([header.file_hash]):
             await self._library.settled([header.file_hash])
             already_existed = await asyncio.to_thread(coming.commit)
@@ -198,13 +198,13 @@ class Uploading:
             )
             return await self._remember(header), already_existed
 
-    async def _remember(self, header: file_service_pb2.UploadHeader) -> port.FileRecord:
+    async def _remember(self, header: file_service_pb2.UploadHeader) -> records.FileRecord:
         """Store the labels; BeingRemovedError when the content goes at this moment.
 
         Another server may be deleting it, which nobody here knows of.
         """
         now = self._clock.now()
-        record = port.FileRecord(
+        record = records.FileRecord(
             file_hash=header.file_hash,
             size_bytes=header.size_bytes,
             filename=header.filename,

@@ -10,7 +10,7 @@ from dshpc_server import clock, errors
 from dshpc_server.batches import cancelling
 from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.engine import port as engine
-from dshpc_server.store import port
+from dshpc_server.store import records
 from dshpc_server.transport import job_messages
 from support.batches_assembly import DEADLINE_SECONDS, Assembly, job
 
@@ -48,7 +48,7 @@ async def launched(parts: Assembly, n: int = 0) -> AttemptKey:
 
 async def cancel(
     made: cancelling.Cancelling, key: AttemptKey, reason: str = "enough", wait_seconds: float = 0
-) -> port.JobRecord:
+) -> records.JobRecord:
     async with asyncio.timeout(DEADLINE_SECONDS):
         return await made.cancel(key.job_id, reason, wait_seconds=wait_seconds)
 
@@ -107,8 +107,8 @@ async def test_the_first_reason_counts_however_often_and_at_once_it_is_asked(sta
     async with serving(parts) as made:
         key = await launched(parts)
         await cancel(made, key, "first")
-        records = await asyncio.gather(*(cancel(made, key, f"later {n}") for n in range(5)))
-        assert {MESSAGES.whole(record).reason for record in records} == {"Stopping: first"}
+        told = await asyncio.gather(*(cancel(made, key, f"later {n}") for n in range(5)))
+        assert {MESSAGES.whole(record).reason for record in told} == {"Stopping: first"}
         await parts.engine.exited(key, signal=9, cause=engine.Cause.CANCELLED)
         await parts.until_status(key, JobStatus.CANCELLED)
         assert parts.reason(key) == "Cancelled: first"
@@ -171,7 +171,7 @@ async def test_what_is_claimed_and_not_handed_over_is_not_handed_over(
     reached, released = asyncio.Event(), asyncio.Event()
     launch = parts.launcher.launch
 
-    async def held(claim: port.Claim) -> engine.Launch:
+    async def held(claim: records.Claim) -> engine.Launch:
         made = await launch(claim)
         reached.set()
         await released.wait()
@@ -197,7 +197,7 @@ async def test_what_waits_behind_a_disk_that_is_full_is_cancelled_all_the_same(
     is_full = True
     launch = parts.launcher.launch
 
-    async def without_room(claim: port.Claim) -> engine.Launch:
+    async def without_room(claim: records.Claim) -> engine.Launch:
         if is_full:
             raise errors.UnavailableError("no room", retry_after_seconds=0.01)
         return await launch(claim)

@@ -14,7 +14,7 @@ from dshpc_server import errors
 from dshpc_server.batches import dispatcher, request, resolver
 from dshpc_server.domain import retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
-from dshpc_server.store import port
+from dshpc_server.store import port, records
 from support import methods_site, store_values
 from support.batches_assembly import Assembly, job
 
@@ -26,7 +26,7 @@ def needing(cpus: int) -> request.RequestedResources:
     return request.RequestedResources(cpus=cpus)
 
 
-def keys(rows: Sequence[port.Row]) -> list[AttemptKey]:
+def keys(rows: Sequence[records.Row]) -> list[AttemptKey]:
     return [row.attempt.key for row in rows if row.attempt is not None]
 
 

@@ -2,12 +2,12 @@
 
 from dshpc_server.batches import active
 from dshpc_server.domain.job import AttemptKey, Resources
-from dshpc_server.store import port
+from dshpc_server.store import records
 from support import store_values
 
 
-def claim(name: object = "job") -> port.Claim:
-    return port.Claim(
+def claim(name: object = "job") -> records.Claim:
+    return records.Claim(
         key=AttemptKey(job_id=store_values.sha(name), number=1),
         spec=store_values.spec(name),
         resources=Resources(cpus=2),

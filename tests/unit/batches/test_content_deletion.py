@@ -11,7 +11,7 @@ from dshpc_server import errors
 from dshpc_server.batches import content
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.files import content as files
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, records
 from dshpc_server.transport import encoder
 from support import batches_store, store_values
 from support import batches_values as values
@@ -61,7 +61,7 @@ class SlowRemoval:
 async def stored(kept: files.ContentStore, writing: committer.Committer) -> str:
     """A file with its labels."""
     file_hash = kept.put(DATA)
-    record = port.FileRecord(
+    record = records.FileRecord(
         file_hash=file_hash,
         size_bytes=len(DATA),
         filename="a.csv",
@@ -79,7 +79,7 @@ async def short_output(writing: committer.Committer) -> str:
     claims = await writing.write(lambda writer: writer.claim(lambda _: True, 1))
     (claim,) = claims.taken
     output = values.text_output(TEXT)
-    ending = port.Ending(
+    ending = records.Ending(
         result=ENCODER.ended(values.ended(output=output)),
         exit_code=0,
         signal=None,
@@ -89,7 +89,7 @@ async def short_output(writing: committer.Committer) -> str:
         reason="",
         stderr_tail="",
     )
-    report = port.Report(
+    report = records.Report(
         key=claim.key, event=Event.SUCCEEDED, at=store_values.later(8), ending=ending
     )
     await writing.write(lambda writer: writer.record([report]))
@@ -302,8 +302,8 @@ def shared(
     return content.Library(content=kept, committer=writing, encoder=ENCODER, is_shared=True)
 
 
-def labels(file_hash: str) -> port.FileRecord:
-    return port.FileRecord(
+def labels(file_hash: str) -> records.FileRecord:
+    return records.FileRecord(
         file_hash=file_hash,
         size_bytes=len(DATA),
         filename="b.csv",

@@ -10,7 +10,7 @@ import pytest
 from dshpc_server import errors
 from dshpc_server.batches import active, following, watchers
 from dshpc_server.domain.job import AttemptKey, JobStatus, Resources
-from dshpc_server.store import port
+from dshpc_server.store import port, records
 from support import batches_values as values
 from support import store_values
 
@@ -22,8 +22,8 @@ def sha(*names: str) -> list[str]:
     return [store_values.sha(name) for name in names]
 
 
-def claim(name: str) -> port.Claim:
-    return port.Claim(
+def claim(name: str) -> records.Claim:
+    return records.Claim(
         key=AttemptKey(job_id=store_values.sha(name), number=1),
         spec=store_values.spec(name),
         resources=Resources(),
@@ -45,10 +45,10 @@ class World:
         self.failures: list[Exception] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
-        self.found: list[port.ActiveAttempt] = []
+        self.found: list[records.ActiveAttempt] = []
         self.has_looked = False
         """Whether it was asked what is ours."""
-        self.published: list[port.Attempt] = []
+        self.published: list[records.Attempt] = []
         self.did: list[Any] = []
         self.watchers = watchers.Watchers()
         self.active = active.ActiveAttempts()
@@ -74,11 +74,11 @@ class World:
             raise self.failures.pop(0)
         return answer
 
-    def find_all_attempts(self, job_ids: Collection[str]) -> Sequence[port.Attempt]:
+    def find_all_attempts(self, job_ids: Collection[str]) -> Sequence[records.Attempt]:
         self.asked.append(sorted(job_ids))
         return [values.attempt(status=JobStatus.RUNNING, revision=len(self.asked)) for _ in job_ids]
 
-    def find_active(self) -> Sequence[port.ActiveAttempt]:
+    def find_active(self) -> Sequence[records.ActiveAttempt]:
         self.has_looked = True
         return self.found
 
@@ -174,7 +174,7 @@ async def test_ours_that_was_cancelled_at_another_server_is_stopped_once(world: 
     one, coming = claim("a"), claim("b")
     world.active.add(one)
     world.found = [
-        port.ActiveAttempt(
+        records.ActiveAttempt(
             claim=each, status=JobStatus.RUNNING, started_at=None, cancel_reason="enough"
         )
         for each in (one, coming)
@@ -196,7 +196,7 @@ async def test_ours_that_ends_while_the_store_is_asked_is_not_remembered(world: 
     world.active.add(one)
     world.active.add(other)
     world.found = [
-        port.ActiveAttempt(
+        records.ActiveAttempt(
             claim=each, status=JobStatus.RUNNING, started_at=None, cancel_reason="enough"
         )
         for each in (one, other)

@@ -7,7 +7,7 @@ import pytest
 from dshpc.v1 import types_pb2
 from dshpc_server.batches import encoding, inlining
 from dshpc_server.domain.job import JobStatus, Outcome
-from dshpc_server.store import port
+from dshpc_server.store import records
 from dshpc_server.transport import encoder
 from support import batches_values as values
 
@@ -36,7 +36,7 @@ def inliner(texts: Texts | None = None) -> inlining.Inlining:
     )
 
 
-def completed(text: str, *, is_text: bool = True) -> port.Row:
+def completed(text: str, *, is_text: bool = True) -> records.Row:
     """A row whose output lies where the server puts one of its length, and one that is no text."""
     output = values.text_output(text)
     if output.size_bytes > INLINE_BYTES or not is_text:

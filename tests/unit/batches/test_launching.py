@@ -6,19 +6,19 @@ import pytest
 
 from dshpc_server.batches import launching
 from dshpc_server.domain.job import AttemptKey, Resources
-from dshpc_server.store import port
+from dshpc_server.store import records
 from support import methods_site, store_values
 from support.batches_assembly import Assembly
 
 
-def claim(parts: Assembly, method: str, inputs: dict[str, str]) -> port.Claim:
+def claim(parts: Assembly, method: str, inputs: dict[str, str]) -> records.Claim:
     version = parts.catalog.current()[method]
     spec = dataclasses.replace(
         store_values.spec("job", method_name=method),
         function_hash=version.function_hash,
         inputs=inputs,
     )
-    return port.Claim(
+    return records.Claim(
         key=AttemptKey(job_id=spec.job_id, number=3),
         spec=spec,
         resources=Resources(cpus=2),

@@ -3,7 +3,7 @@
 import pytest
 
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store import port
+from dshpc_server.store import records
 from support import batches_values as values
 from support import store_values
 from support.batches_assembly import Assembly, job
@@ -17,7 +17,7 @@ async def output_hash(parts: Assembly) -> str:
     (row,) = await parts.accept(job())
     assert row.attempt is not None
     output = values.text_output(TEXT)
-    ending = port.Ending(
+    ending = records.Ending(
         result=parts.encoder.ended(values.ended(output=output)),
         exit_code=0,
         signal=None,
@@ -27,7 +27,7 @@ async def output_hash(parts: Assembly) -> str:
         reason="",
         stderr_tail="",
     )
-    report = port.Report(
+    report = records.Report(
         key=row.attempt.key, event=Event.SUCCEEDED, at=store_values.NOON, ending=ending
     )
     await parts.committer.write(lambda writer: writer.claim(lambda _: True, 1))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dshpc_server.batches import listing
 from dshpc_server.domain.job import JobStatus
-from dshpc_server.store import port
+from dshpc_server.store import records
 from support import job_records
 
 ALL = listing.Filter()
@@ -23,11 +23,11 @@ def read_all(
 ) -> list[list[bytes]]:
     """Every page; a job is encoded as its index, filled up to a size."""
 
-    def encode(record: port.JobRecord) -> bytes:
+    def encode(record: records.JobRecord) -> bytes:
         return str(record.newest.index).encode().ljust(size)
 
     pages: list[list[bytes]] = []
-    last: port.ListPosition | None = None
+    last: records.ListPosition | None = None
     while True:
         page = listing.read_page(
             store.as_reader(),

@@ -12,7 +12,7 @@ import structlog
 
 from dshpc_server import errors
 from dshpc_server.batches import lease, membership
-from dshpc_server.store import port
+from dshpc_server.store import port, records
 from support import methods_site, store_values
 
 DEADLINE_SECONDS = 30.0
@@ -20,8 +20,8 @@ NOTHING_TAKEN: list[Any] = [("took over", set()), "took up 0"]
 HERE = "local/here"
 
 
-def server(name: str, *, scope: str = HERE, expired: bool = False) -> port.ServerRecord:
-    return port.ServerRecord(
+def server(name: str, *, scope: str = HERE, expired: bool = False) -> records.ServerRecord:
+    return records.ServerRecord(
         server_id=name, scope=scope, joined_at=store_values.NOON, is_expired=expired
     )
 
@@ -34,7 +34,7 @@ def away() -> errors.UnavailableError:
 class World:
     """A store with servers, the committer on it, the locks, and who has the attempts."""
 
-    servers: list[port.ServerRecord] = dataclasses.field(default_factory=list)
+    servers: list[records.ServerRecord] = dataclasses.field(default_factory=list)
     is_shared: bool = True
     lease_seconds: float = 3600.0
     server_id: str = "me-1"
@@ -67,12 +67,12 @@ class World:
     async def write(self, work: Callable[[port.Writer], Any]) -> Any:  # noqa: ANN401 - whatever it answers
         return work(cast("Any", self))
 
-    def find_servers(self) -> Sequence[port.ServerRecord]:
+    def find_servers(self) -> Sequence[records.ServerRecord]:
         return [server(self.server_id), *self.servers]
 
     def take_over(
         self, dead: Collection[str], *, also_expired: bool = True
-    ) -> Sequence[port.ActiveAttempt]:
+    ) -> Sequence[records.ActiveAttempt]:
         self.did.append(("took over", set(dead)))
         self.servers = [
             each
@@ -94,7 +94,7 @@ class World:
     def clear(self, living: Collection[str]) -> None:
         del living
 
-    async def take_up(self, found: Sequence[port.ActiveAttempt]) -> None:
+    async def take_up(self, found: Sequence[records.ActiveAttempt]) -> None:
         self.did.append(f"took up {len(found)}")
 
     async def check(self) -> None:
@@ -297,7 +297,7 @@ async def test_a_start_that_took_longer_than_the_lease_is_begun_anew() -> None:
 
     def taken_for_dead(
         dead: Collection[str], *, also_expired: bool = True
-    ) -> Sequence[port.ActiveAttempt]:
+    ) -> Sequence[records.ActiveAttempt]:
         if refusals:
             raise refusals.pop()
         return take_over(dead, also_expired=also_expired)

@@ -7,7 +7,7 @@ from dshpc_server.batches.progress import BatchProgress
 from dshpc_server.domain import job
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.statistics import Statistics, Tally
-from dshpc_server.store.port import Attempt, Row
+from dshpc_server.store.records import Attempt, Row
 from support import batches_values as values
 
 FOUND = [Outcome.SUBMITTED, Outcome.RESUBMITTED, Outcome.FOUND_IN_PROGRESS]

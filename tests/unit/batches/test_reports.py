@@ -10,7 +10,7 @@ from dshpc_server.domain.job import AttemptKey, Resources
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.engine import port as engine
 from dshpc_server.files import content
-from dshpc_server.store import port
+from dshpc_server.store import records
 from dshpc_server.transport import encoder
 from support import store_values
 
@@ -31,7 +31,7 @@ def making(tmp_path: pathlib.Path) -> reports.Reports:
 
 def news(fact: engine.Fact, cancel_reason: str | None = None, *, number: int = 1) -> reports.News:
     """News of an attempt in the chain that the first one began."""
-    claim = port.Claim(
+    claim = records.Claim(
         key=AttemptKey(job_id=KEY.job_id, number=number),
         spec=store_values.spec("job"),
         resources=Resources(),

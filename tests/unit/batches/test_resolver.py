@@ -13,7 +13,7 @@ from dshpc_server.domain import identity, lookup
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
-from dshpc_server.store import port
+from dshpc_server.store import port, records
 from dshpc_server.transport import encoder as encoder_module
 from support import batches_values as values
 from support import methods_site, store_values
@@ -22,16 +22,16 @@ from support.batches_assembly import Assembly, job
 Asked = JobRequest | RefusedRow
 
 
-def refusal(row: port.NewRow | port.Row) -> types_pb2.MultiJobResult:
+def refusal(row: records.NewRow | records.Row) -> types_pb2.MultiJobResult:
     assert row.rejection is not None
     return types_pb2.MultiJobResult.FromString(row.rejection)
 
 
-async def prepare(parts: Assembly, *rows: Asked) -> Sequence[port.NewRow]:
+async def prepare(parts: Assembly, *rows: Asked) -> Sequence[records.NewRow]:
     return (await parts.prepare(rows)).rows
 
 
-async def candidate(parts: Assembly, row: Asked) -> port.Candidate:
+async def candidate(parts: Assembly, row: Asked) -> records.Candidate:
     (prepared,) = await prepare(parts, row)
     assert prepared.candidate is not None, refusal(prepared).message
     return prepared.candidate
@@ -39,7 +39,7 @@ async def candidate(parts: Assembly, row: Asked) -> port.Candidate:
 
 async def end(
     parts: Assembly,
-    rows: Sequence[port.Row],
+    rows: Sequence[records.Row],
     event: Event,
     output: str = "",
     *,
@@ -50,7 +50,7 @@ async def end(
     ending = store_values.an_ending()
     if output:
         told = parts.encoder.ended(values.ended(output=values.text_output(output)))
-        ending = port.Ending(
+        ending = records.Ending(
             result=told,
             exit_code=0,
             signal=None,
@@ -63,7 +63,10 @@ async def end(
     await parts.committer.write(lambda writer: writer.claim(lambda _: True, 100))
     await parts.committer.write(
         lambda writer: writer.record(
-            [port.Report(key=key, event=event, at=store_values.NOON, ending=ending) for key in keys]
+            [
+                records.Report(key=key, event=event, at=store_values.NOON, ending=ending)
+                for key in keys
+            ]
         )
     )
 

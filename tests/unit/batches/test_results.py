@@ -15,7 +15,7 @@ from dshpc_server import errors
 from dshpc_server.batches import encoding, results
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store import port
+from dshpc_server.store import port, records
 from dshpc_server.store.sql.store import SqlStore
 from dshpc_server.transport import encoder
 from support import store_values
@@ -27,7 +27,7 @@ MANY = 1200
 """More than two pieces of what is read at one time."""
 
 
-def sized(row: port.NewRow, size: int) -> port.NewRow:
+def sized(row: records.NewRow, size: int) -> records.NewRow:
     """The same row with an echo so long that begins with its index."""
     return dataclasses.replace(row, head=b"%06d" % row.index + b"x" * size)
 
@@ -130,7 +130,7 @@ class ReadingCounted:
         self.has_batch = store.has_batch
         self._find_rows = store.find_rows
 
-    def find_rows(self, batch_id: str, **asked: Any) -> Sequence[port.Row]:  # noqa: ANN401 - handed on
+    def find_rows(self, batch_id: str, **asked: Any) -> Sequence[records.Row]:  # noqa: ANN401 - handed on
         found = self._find_rows(batch_id, **asked)
         self.rows_read += len(found)
         return found

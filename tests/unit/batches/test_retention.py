@@ -10,7 +10,7 @@ import pytest
 from dshpc_server import errors
 from dshpc_server.batches import attempt_folders, content, retention
 from dshpc_server.files import content as files
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, records
 from dshpc_server.store.sql.store import SqlStore
 from dshpc_server.transport import encoder
 from support import batches_store, methods_site
@@ -46,7 +46,7 @@ class Parts:
     async def stored(self, text: str, *, hours_ago: float) -> str:
         """Some content that was last used so long ago."""
         at = self.clock.now() - hours_ago * HOUR
-        record = port.FileRecord(
+        record = records.FileRecord(
             file_hash=self.kept.put(text.encode()),
             size_bytes=len(text),
             filename="",

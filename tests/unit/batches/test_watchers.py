@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dshpc_server.batches.watchers import Watchers
 from dshpc_server.domain.job import JobStatus
-from dshpc_server.store.port import Attempt
+from dshpc_server.store.records import Attempt
 from support import batches_values as values
 from support import store_values
 

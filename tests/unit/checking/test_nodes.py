@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dshpc_server.checking import nodes
 from dshpc_server.domain import retry
 from dshpc_server.domain.job import JobStatus
-from dshpc_server.store import port
+from dshpc_server.store import records
 from support import checked_site
 from support import store_values as v
 from support.checked_site import Site
 
 
-def end_all(made: Site, max_retries: int = 3) -> Sequence[port.Attempt]:
+def end_all(made: Site, max_retries: int = 3) -> Sequence[records.Attempt]:
     policy = nodes.Policy(
         retries=retry.Retries(max_retries=max_retries), clock=made.clock, chance=lambda: 1.0
     )

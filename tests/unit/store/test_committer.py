@@ -11,7 +11,8 @@ import pytest
 from dshpc_server import errors
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.store.committer import Committer
-from dshpc_server.store.port import Attempt, Writer
+from dshpc_server.store.port import Writer
+from dshpc_server.store.records import Attempt
 from support import store_values as v
 from support.store_scripted import ScriptedStore
 

@@ -11,7 +11,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store import port
+from dshpc_server.store import records
 from dshpc_server.store.sql import tables
 from dshpc_server.store.sql.store import SqlStore
 from support import store_values as v
@@ -141,7 +141,7 @@ def _ask_everything(filled: SqlStore) -> None:
     filled.find_job(LOST)
     filled.preview(v.batch("preview", "done", lost_outputs=jobs))
     filled.find_kept_outputs(jobs)
-    position = port.ListPosition(at=v.NOON, name=LOST)
+    position = records.ListPosition(at=v.NOON, name=LOST)
     filled.find_jobs(after=position, limit=10, statuses=[JobStatus.COMPLETED], method_name="count")
     filled.find_jobs(after=None, limit=10, method_name="count")
     filled.find_jobs(after=None, limit=10, statuses=[JobStatus.FAILED])

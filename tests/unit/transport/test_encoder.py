@@ -10,7 +10,7 @@ from dshpc_server.domain import job
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lookup import Kept
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
-from dshpc_server.store.port import Attempt, Row
+from dshpc_server.store.records import Attempt, Row
 from dshpc_server.transport import encoder as encoder_module
 from support import batches_values as values
 from support import store_values

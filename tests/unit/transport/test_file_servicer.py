@@ -11,7 +11,7 @@ import pytest
 
 from dshpc.v1 import file_service_pb2
 from dshpc_server import clock, errors
-from dshpc_server.store import port
+from dshpc_server.store import records
 from dshpc_server.transport import limits, pages
 from dshpc_server.transport.servicers import file
 from support import store_values, transport_values
@@ -23,22 +23,22 @@ NO_CALL = cast("Any", None)
 class Files:
     """A store that holds files, and a committer that reads from it."""
 
-    def __init__(self, records: Sequence[port.FileRecord]) -> None:
-        self._records = sorted(records, key=self._place, reverse=True)
+    def __init__(self, files: Sequence[records.FileRecord]) -> None:
+        self._files = sorted(files, key=self._place, reverse=True)
         self.asked: list[int] = []
 
     async def read(self, question: Callable[[Any], T]) -> T:
         return question(self)
 
     def find_files(
-        self, *, after: port.ListPosition | None, limit: int
-    ) -> Sequence[port.FileRecord]:
+        self, *, after: records.ListPosition | None, limit: int
+    ) -> Sequence[records.FileRecord]:
         self.asked.append(limit)
         last = None if after is None else (after.at, after.name)
-        return [each for each in self._records if last is None or self._place(each) < last][:limit]
+        return [each for each in self._files if last is None or self._place(each) < last][:limit]
 
     @staticmethod
-    def _place(record: port.FileRecord) -> tuple[datetime.datetime, str]:
+    def _place(record: records.FileRecord) -> tuple[datetime.datetime, str]:
         return record.created_at, record.file_hash
 
 
@@ -52,7 +52,7 @@ def servicer(store: Files) -> file.FileServicer:
     )
 
 
-def records(count: int, *, filename: str = "a.csv") -> list[port.FileRecord]:
+def files(count: int, *, filename: str = "a.csv") -> list[records.FileRecord]:
     """Files of which always three are of one moment."""
     return [
         store_values.file_record(str(number), at=store_values.later(number // 3), filename=filename)
@@ -74,7 +74,7 @@ async def all_pages(store: Files, size: int) -> list[list[str]]:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 9, 10, 11])
 async def test_pages_of_any_size_tell_every_file_once(size: int) -> None:
-    store = Files(records(10))
+    store = Files(files(10))
     listed = await all_pages(store, size)
     newest_first = [each.file_hash for each in store.find_files(after=None, limit=10)]
     assert [each for page in listed for each in page] == newest_first
@@ -97,7 +97,7 @@ async def test_a_page_has_its_default_and_its_limit(size: int, asked: int) -> No
 
 async def test_a_page_ends_before_it_is_too_large_for_a_message() -> None:
     long = "n" * limits.MAX_LABEL_BYTES
-    store = Files(records(4_000, filename=long))
+    store = Files(files(4_000, filename=long))
     page = await servicer(store).list_files(
         file_service_pb2.ListFilesRequest(page_size=5_000), NO_CALL
     )
@@ -108,7 +108,7 @@ async def test_a_page_ends_before_it_is_too_large_for_a_message() -> None:
 
 
 async def test_a_token_of_another_listing_is_refused() -> None:
-    position = port.ListPosition(at=store_values.NOON, name=store_values.sha("0"))
+    position = records.ListPosition(at=store_values.NOON, name=store_values.sha("0"))
     for token in (pages.token(position, "jobs"), pages.token(3, "files"), "nonsense"):
         asked = file_service_pb2.ListFilesRequest(page_token=token)
         with pytest.raises(errors.InvalidRequestError, match="page_token"):

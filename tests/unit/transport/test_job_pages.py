@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from dshpc_server import errors
-from dshpc_server.store import port
+from dshpc_server.store import records
 from dshpc_server.transport import moments, pages
 from support import store_values
 
@@ -23,7 +23,7 @@ NAME = store_values.sha("job")
 )
 @hypothesis.settings(max_examples=50)
 def test_a_place_comes_back_from_its_token(at: datetime.datetime, index: int) -> None:
-    place = port.ListPosition(at=at, name=NAME, index=index)
+    place = records.ListPosition(at=at, name=NAME, index=index)
     assert pages.place(pages.token(place, *ASKED), *ASKED) == place
     assert moments.moment(moments.microseconds(at)) == at
 
@@ -60,7 +60,7 @@ def test_a_forged_place_is_refused(place: object) -> None:
 
 
 def test_a_token_of_another_listing_is_refused() -> None:
-    place = port.ListPosition(at=store_values.NOON, name=NAME)
+    place = records.ListPosition(at=store_values.NOON, name=NAME)
     for other in [("files",), ("jobs", [3], ""), ("jobs", [], "count")]:
         with pytest.raises(errors.InvalidRequestError, match="page_token"):
             pages.place(pages.token(place, *other), *ASKED)

@@ -12,7 +12,7 @@ from dshpc.v1 import job_service_pb2, types_pb2
 from dshpc_server import clock
 from dshpc_server.batches import inlining, progress, request, simulation
 from dshpc_server.domain.job import Outcome
-from dshpc_server.store import port
+from dshpc_server.store import records
 from dshpc_server.transport import answers, edge, encoder, pages, requests, server
 from dshpc_server.transport.servicers import batch, file, job, method, simulate
 from dshpc_server.transport.servicers import server as server_servicer
@@ -67,7 +67,7 @@ def simulating(*, simulation: object = None, reader: object = None) -> simulate.
 
 def answer(sizes: list[int]) -> simulation.Answer:
     """An answer whose rows echo so many bytes each."""
-    rows: list[port.Row] = []
+    rows: list[records.Row] = []
     for index, size in enumerate(sizes):
         head = types_pb2.MultiJobResult(index=index, config_id="x" * size).SerializeToString()
         rows.append(values.row(Outcome.SUBMITTED, values.attempt(index), index=index, head=head))

@@ -11,7 +11,7 @@ import pytest
 from dshpc.v1 import file_service_pb2
 from dshpc_server import errors
 from dshpc_server.files import content, receipt
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, port, records
 from dshpc_server.store.sql.store import SqlStore
 from dshpc_server.transport import uploading
 from dshpc_server.transport.servicers import file
@@ -63,7 +63,7 @@ async def test_content_that_is_here_is_not_labelled_with_a_wrong_size(
     assert answer.already_existed
     assert answer.file.size_bytes == len(DATA)
 
-    def labels(store: port.Reader) -> port.FileRecord | None:
+    def labels(store: port.Reader) -> records.FileRecord | None:
         return store.find_file(uploads.header().header.file_hash)
 
     record = await writing.read(labels)

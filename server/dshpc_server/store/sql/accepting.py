@@ -11,7 +11,7 @@ import sqlalchemy
 
 from dshpc_server.domain.job import JobSpec
 from dshpc_server.domain.lookup import CachePolicy
-from dshpc_server.store.port import Attempt, NewBatch, NewRow, Row
+from dshpc_server.store.records import Attempt, NewBatch, NewRow, Row
 from dshpc_server.store.sql import bulk, columns, files, standings, tables
 from dshpc_server.store.sql.deciding import Decided, NewAttempt
 from dshpc_server.store.sql.standings import JobStanding, Standings

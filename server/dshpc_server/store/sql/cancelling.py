@@ -8,7 +8,7 @@ import sqlalchemy
 
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import Attempt, Ending, Report
+from dshpc_server.store.records import Attempt, Ending, Report
 from dshpc_server.store.sql import bulk, exclusion, joins, reader, recording, tables
 
 _attempts = tables.attempts.c

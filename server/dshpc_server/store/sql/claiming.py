@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy
 
 from dshpc_server.domain.job import JobStatus, Resources
-from dshpc_server.store.port import Attempt, Claim, Claims
+from dshpc_server.store.records import Attempt, Claim, Claims
 from dshpc_server.store.sql import bulk, columns, database_clock, joins, servers, tables
 
 # Attempts looked at together; most claims take fewer.

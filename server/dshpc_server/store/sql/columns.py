@@ -11,14 +11,7 @@ from typing import Any
 
 from dshpc_server.domain import lookup
 from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Outcome, Resources
-from dshpc_server.store.port import (
-    ActiveAttempt,
-    Attempt,
-    AttemptRecord,
-    Claim,
-    Ending,
-    Row,
-)
+from dshpc_server.store.records import ActiveAttempt, Attempt, AttemptRecord, Claim, Ending, Row
 from dshpc_server.store.sql import tables
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)

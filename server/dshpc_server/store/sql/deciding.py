@@ -9,7 +9,7 @@ import dataclasses
 from dshpc_server.domain import job, lookup
 from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.domain.lookup import CachePolicy, Decision
-from dshpc_server.store.port import Attempt, Candidate, NewBatch, NewRow, Row
+from dshpc_server.store.records import Attempt, Candidate, NewBatch, NewRow, Row
 from dshpc_server.store.sql.standings import JobStanding, Standings
 
 _REJECTED = Decision(outcome=Outcome.REJECTED)

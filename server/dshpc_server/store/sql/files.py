@@ -6,7 +6,8 @@ from typing import Any
 
 import sqlalchemy
 
-from dshpc_server.store.port import ContentGoingError, FileRecord, ListPosition
+from dshpc_server.store.port import ContentGoingError
+from dshpc_server.store.records import FileRecord, ListPosition
 from dshpc_server.store.sql import bulk, columns, exclusion, joins, tables
 
 _files = tables.files.c

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 import sqlalchemy
 
 from dshpc_server.domain.job import JobStatus
-from dshpc_server.store.port import JobRecord, ListPosition
+from dshpc_server.store.records import JobRecord, ListPosition
 from dshpc_server.store.sql import columns, joins, tables
 
 _jobs = tables.jobs.c

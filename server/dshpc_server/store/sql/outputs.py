@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 
 import sqlalchemy
 
-from dshpc_server.store.port import Attempt
+from dshpc_server.store.records import Attempt
 from dshpc_server.store.sql import bulk, columns, joins, tables
 
 _jobs = tables.jobs.c

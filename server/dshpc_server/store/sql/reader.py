@@ -12,7 +12,7 @@ import sqlalchemy
 
 from dshpc_server import clock
 from dshpc_server.domain.job import JobStatus, Outcome
-from dshpc_server.store.port import (
+from dshpc_server.store.records import (
     ActiveAttempt,
     Attempt,
     FileRecord,

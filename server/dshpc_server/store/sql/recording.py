@@ -13,7 +13,7 @@ import sqlalchemy
 from dshpc_server.domain import job, lifecycle
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import Attempt, Ending, Report
+from dshpc_server.store.records import Attempt, Ending, Report
 from dshpc_server.store.sql import bulk, columns, exclusion, files, joins, retrying, tables
 
 _attempts = tables.attempts.c

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import sqlalchemy
 
 from dshpc_server.domain.job import AttemptKey, JobStatus
-from dshpc_server.store.port import Attempt
+from dshpc_server.store.records import Attempt
 from dshpc_server.store.sql import columns, servers, tables
 
 _jobs = tables.jobs.c

@@ -11,7 +11,8 @@ from typing import Any
 
 import sqlalchemy
 
-from dshpc_server.store.port import FencedError, ServerRecord
+from dshpc_server.store.port import FencedError
+from dshpc_server.store.records import ServerRecord
 from dshpc_server.store.sql import columns, joins, tables
 
 _servers = tables.servers.c

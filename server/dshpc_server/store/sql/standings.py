@@ -13,7 +13,7 @@ import sqlalchemy
 
 from dshpc_server.domain import job, lookup
 from dshpc_server.domain.job import JobStatus
-from dshpc_server.store.port import Attempt, NewBatch
+from dshpc_server.store.records import Attempt, NewBatch
 from dshpc_server.store.sql import bulk, columns, exclusion, joins, tables
 
 _jobs = tables.jobs.c

@@ -9,7 +9,8 @@ from typing import Self, TypeVar
 import sqlalchemy
 
 from dshpc_server import clock
-from dshpc_server.store.port import Commit, StoreUnusableError, Writer
+from dshpc_server.store.port import StoreUnusableError, Writer
+from dshpc_server.store.records import Commit
 from dshpc_server.store.sql import (
     database,
     database_clock,

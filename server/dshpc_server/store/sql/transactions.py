@@ -12,7 +12,8 @@ import sqlalchemy
 import structlog
 
 from dshpc_server import crashing, errors
-from dshpc_server.store.port import Attempt, Commit, Writer
+from dshpc_server.store.port import Writer
+from dshpc_server.store.records import Attempt, Commit
 from dshpc_server.store.sql import database, trouble
 from dshpc_server.store.sql.writer import SqlWriter
 

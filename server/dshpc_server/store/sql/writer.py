@@ -6,7 +6,7 @@ import sqlalchemy
 
 from dshpc_server import clock
 from dshpc_server.domain.job import Resources
-from dshpc_server.store.port import (
+from dshpc_server.store.records import (
     ActiveAttempt,
     Attempt,
     Claims,

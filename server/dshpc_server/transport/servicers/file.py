@@ -9,7 +9,7 @@ from dshpc.v1 import file_service_pb2
 from dshpc_server import clock, errors
 from dshpc_server.batches import content as library
 from dshpc_server.files import content, staying
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, records
 from dshpc_server.transport import edge, limits, moments, options, pages, upload_parts, uploading
 
 _LISTING = "files"
@@ -96,17 +96,17 @@ class FileServicer:
         del call
         size = options.page_size(asked.page_size)
         after = pages.place(asked.page_token, _LISTING)
-        records = await self._committer.read(
+        found = await self._committer.read(
             lambda store: store.find_files(after=after, limit=size + 1)
         )
         page = file_service_pb2.ListFilesResponse()
         page_bytes = 0
-        for count, record in enumerate(records):
+        for count, record in enumerate(found):
             message = _message(record)
             page_bytes += message.ByteSize() + 5
             if count and (count == size or page_bytes > limits.DEFAULT_RESPONSE_BYTES):
-                last = records[count - 1]
-                position = port.ListPosition(at=last.created_at, name=last.file_hash)
+                last = found[count - 1]
+                position = records.ListPosition(at=last.created_at, name=last.file_hash)
                 page.next_page_token = pages.token(position, _LISTING)
                 break
             page.files.append(message)
@@ -151,7 +151,7 @@ async def _send(
         await call.write(file_service_pb2.DownloadFileResponse(chunk=chunk))
 
 
-def _message(record: port.FileRecord) -> file_service_pb2.File:
+def _message(record: records.FileRecord) -> file_service_pb2.File:
     return file_service_pb2.File(
         file_hash=record.file_hash,
         size_bytes=record.size_bytes,

@@ -4,7 +4,7 @@ import contextlib
 
 from dshpc.v1 import job_service_pb2
 from dshpc_server.batches import cancelling, listing, logs, polling
-from dshpc_server.store import committer, port
+from dshpc_server.store import committer, records
 from dshpc_server.transport import edge, job_messages, job_requests, limits, options, pages
 from dshpc_server.transport.servicers import simulate
 
@@ -98,5 +98,5 @@ class JobServicer:
                     )
                 )
 
-    def _encoded(self, record: port.JobRecord) -> bytes:
+    def _encoded(self, record: records.JobRecord) -> bytes:
         return self._messages.listed(record).SerializeToString()

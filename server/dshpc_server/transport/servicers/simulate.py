@@ -11,13 +11,13 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dshpc.v1 import job_service_pb2
 from dshpc_server import clock
 from dshpc_server.batches import inlining, request, results, simulation
-from dshpc_server.store import port
+from dshpc_server.store import records
 from dshpc_server.transport import answers, edge, limits, moments, options, pages, requests
 
 _CLOSING_BYTES = 512
 """More than what an answer holds beside its rows: the statistics, the batch's name, a token."""
 
-Encode = Callable[[port.Row], bytes]
+Encode = Callable[[records.Row], bytes]
 
 
 class Simulating:
@@ -91,7 +91,7 @@ class Simulating:
                     await call.write(self._message(event))
 
     async def _tell_rows(
-        self, rows: Sequence[port.Row], grouping: "_Grouping", call: edge.Call
+        self, rows: Sequence[records.Row], grouping: "_Grouping", call: edge.Call
     ) -> None:
         groups = grouping.groups(rows)
         async with contextlib.aclosing(groups):
@@ -124,7 +124,7 @@ class _Grouping:
         self._group_size = group_size
         self._in_thread = in_thread
 
-    async def groups(self, rows: Sequence[port.Row]) -> AsyncGenerator[Sequence[bytes], None]:
+    async def groups(self, rows: Sequence[records.Row]) -> AsyncGenerator[Sequence[bytes], None]:
         group: list[bytes] = []
         size = 0
         for row in rows:

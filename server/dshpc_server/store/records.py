@@ -1,0 +1,259 @@
+"""The store's values: what is handed over its port (`store.port`), in and out.
+
+What is encoded is opaque to the store: it keeps the bytes and gives them back.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Collection, Sequence
+from typing import Generic, TypeVar
+
+from dshpc_server.domain import lookup
+from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Outcome, Resources
+from dshpc_server.domain.lifecycle import Event
+
+T = TypeVar("T")
+_USUAL_POLICY = lookup.Policy()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One run of a job as it is stored."""
+
+    key: AttemptKey
+    status: JobStatus
+    revision: int
+    """Rises by one with every change of the job's status, over all its attempts, from 1."""
+    function_hash: str
+    replaced: JobStatus | None
+    """How the failed attempt before it ended, that it was submitted to make good; else None. A
+    retry has that of the attempt it retries."""
+    created_at: datetime.datetime
+    started_at: datetime.datetime | None
+    ended_at: datetime.datetime | None
+    result: bytes | None
+    """The encoded result, opaque to the store; present if and only if the status is terminal."""
+    chain: int
+    """The number of the first of the attempts that follow on each other by retries; its own number
+    for one that a request submitted."""
+    is_retried: bool = False
+    """Ended, and retried: the next attempt of the chain stands for it."""
+
+    @property
+    def retries(self) -> int:
+        """How many automatic retries led to it."""
+        return self.key.number - self.chain
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Candidate:
+    """What a row wants to have run, should nothing usable exist."""
+
+    spec: JobSpec
+    resources: Resources
+    timeout_seconds: float
+    policy: lookup.Policy = _USUAL_POLICY
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NewRow:
+    """One row of a batch that is to be accepted: a candidate, a rejection, or both.
+
+    Both: the job may be known, but cannot be run now. The row is rejected only if it takes a run.
+    """
+
+    index: int
+    """Position in the request, from 0; unique in the batch."""
+    head: bytes
+    """The part of the row's answer that never changes, encoded; opaque to the store."""
+    candidate: Candidate | None
+    rejection: bytes | None
+    """Why the row names no job, encoded; opaque to the store."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NewBatch:
+    """A batch that is to be accepted."""
+
+    batch_id: str
+    display_name: str
+    created_at: datetime.datetime
+    rows: Sequence[NewRow]
+    file_hashes: Collection[str]
+    """Files and outputs the batch uses; their last-used time is touched."""
+    lost_outputs: Collection[str] = frozenset()
+    """Outputs whose content is gone from the content store: who has one of them has no answer."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One row of a stored batch, with the attempt it speaks of as that stands now.
+
+    A row is tied to one chain: it shows that attempt of it which was not retried. When another
+    batch has the job run again later, this row goes on showing the chain that answered it.
+    """
+
+    index: int
+    head: bytes
+    outcome: Outcome
+    old_status: JobStatus | None
+    """How the earlier attempt ended: always for RESUBMITTED and FAILURE_KEPT, and for
+    FOUND_IN_PROGRESS when what is in progress was resubmitted; else None."""
+    kept: lookup.Kept | None
+    """Why an earlier failure is the answer; given if and only if the outcome is FAILURE_KEPT."""
+    attempt: Attempt | None
+    """None if and only if the row names no job: REJECTED or NOT_FOUND."""
+    rejection: bytes | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """An attempt taken from the queue, with everything needed to launch it."""
+
+    key: AttemptKey
+    spec: JobSpec
+    resources: Resources
+    timeout_seconds: float
+    created_at: datetime.datetime
+    revision: int
+    chain: int
+
+    @property
+    def retries(self) -> int:
+        """How many automatic retries led to it."""
+        return self.key.number - self.chain
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Claims:
+    """What was taken from the queue."""
+
+    taken: Sequence[Claim]
+    next_due_seconds: float | None
+    """When the next retry that is not due yet will be; None when none waits."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ServerRecord:
+    """A server that uses the store, or did and has not been cleared away."""
+
+    server_id: str
+    scope: str
+    """Where the attempts of its engine can be accounted for."""
+    joined_at: datetime.datetime
+    is_expired: bool
+    """It has not renewed its lease: it is dead, or stopped, or cut off; or it has left."""
+    has_left: bool = False
+    """It ended its lease itself, and is gone."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ActiveAttempt:
+    """An attempt that was claimed and has not ended, as recovery finds it."""
+
+    claim: Claim
+    status: JobStatus
+    started_at: datetime.datetime | None
+    cancel_reason: str | None
+    """Why it is to be stopped; None when it is not."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """What is kept of an attempt that has ended."""
+
+    result: bytes
+    """The encoded result, opaque to the store."""
+    exit_code: int | None
+    signal: int | None
+    output_hash: str
+    """Empty when there is no output."""
+    output_size_bytes: int
+    output_is_inline: bool
+    """Whether the result holds the whole output; else it is in the content store, or there is
+    none."""
+    reason: str
+    """Why it ended as it did, for people; empty for COMPLETED."""
+    stderr_tail: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """Something that happened to an attempt."""
+
+    key: AttemptKey
+    event: Event
+    at: datetime.datetime
+    engine_job_id: str = ""
+    """The engine's name for the attempt; kept when not empty."""
+    node: str = ""
+    """The host; kept when not empty."""
+    started_at: datetime.datetime | None = None
+    """Kept when given and none is stored yet (a start that was never reported on its own)."""
+    ending: Ending | None = None
+    """Given if and only if the event leads to a terminal status."""
+    retry_after_seconds: float | None = None
+    """When another attempt is to be made by itself; None: not at all."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class AttemptRecord:
+    """One run of a job with everything that is known of it."""
+
+    attempt: Attempt
+    ending: Ending | None
+    """None before its end."""
+    engine_job_id: str
+    node: str
+    cancel_reason: str | None
+    """Why it was asked to stop; None when it was not."""
+    due_at: datetime.datetime | None = None
+    """Not started before; None for what is due from its making on."""
+    index: int = 0
+    """Its row's index in the batch that submitted it; see `ListPosition`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class JobRecord:
+    """One job with its attempts."""
+
+    spec: JobSpec
+    newest: AttemptRecord
+    attempts: Sequence[AttemptRecord]
+    """The oldest first; empty where jobs are listed."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ListPosition:
+    """Where a listing stands: after this one, the newest first."""
+
+    at: datetime.datetime
+    name: str
+    """The job_id or file_hash; it orders what is of one moment."""
+    index: int = 0
+    """Of a job: its row's index in the batch that its newest attempt is of."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class FileRecord:
+    """The labels of a stored file. That its content is there is the content store's word.
+
+    Every output in the content store has one, too, without labels.
+    """
+
+    file_hash: str
+    size_bytes: int
+    filename: str
+    media_type: str
+    created_at: datetime.datetime
+    last_used_at: datetime.datetime
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Commit(Generic[T]):
+    """What one transaction answered and changed."""
+
+    answers: Sequence[T | Exception]
+    """One for each work, in order: what it returned, or the exception it raised."""
+    changes: Sequence[Attempt]
+    """Every attempt that was made or moved, as it was after each change, in order."""
