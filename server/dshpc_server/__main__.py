@@ -52,11 +52,11 @@ _OWN = {"serve": (), "check": ("format", "repair", "node_is_gone"), "migrate": (
 def _run(command: str, settings: config.Settings, own: Mapping[str, Any]) -> int:
     # Each takes a second to load, or half of one.
     if command == "serve":
-        from dshpc_server import app  # noqa: PLC0415 - see above
+        from dshpc_server import app  # noqa: PLC0415 - only where it is used
 
         asyncio.run(app.serve(settings))
         return 0
-    from dshpc_server import maintenance  # noqa: PLC0415 - see above
+    from dshpc_server import maintenance  # noqa: PLC0415 - only where it is used
 
     try:
         if command == "migrate":
