@@ -6,21 +6,7 @@ import grpc
 import pytest
 
 from dshpc.v1 import file_service_pb2, types_pb2
-from support import calls, site
-
-
-def _missing(service: calls.Service, *hashes: str) -> list[str]:
-    asked = file_service_pb2.FindMissingFilesRequest(file_hashes=hashes)
-    return list(service.files.FindMissingFiles(asked).missing_hashes)
-
-
-def _file(service: calls.Service, file_hash: str) -> file_service_pb2.File:
-    asked = file_service_pb2.GetFileRequest(file_hash=file_hash)
-    return service.files.GetFile(asked, timeout=60).file
-
-
-def _delete(service: calls.Service, file_hash: str) -> None:
-    service.files.DeleteFile(file_service_pb2.DeleteFileRequest(file_hash=file_hash), timeout=60)
+from support import calls, file_calls, site
 
 
 def _listed(service: calls.Service) -> list[str]:
@@ -30,12 +16,12 @@ def _listed(service: calls.Service) -> list[str]:
 
 def test_a_deleted_file_is_gone_and_can_be_uploaded_again(service: calls.Service) -> None:
     file_hash = service.upload(b"to be deleted\n")
-    _delete(service, file_hash)
-    assert _missing(service, file_hash) == [file_hash]
+    file_calls.delete(service, file_hash)
+    assert file_calls.missing(service, file_hash) == [file_hash]
     refused = calls.refusal(lambda: service.download(file_hash))
     assert refused.code == grpc.StatusCode.NOT_FOUND
     assert file_hash not in _listed(service)
-    refused = calls.refusal(lambda: _delete(service, file_hash))
+    refused = calls.refusal(lambda: file_calls.delete(service, file_hash))
     assert refused.code == grpc.StatusCode.NOT_FOUND
     assert service.download(service.upload(b"to be deleted\n")) == b"to be deleted\n"
 
@@ -47,13 +33,13 @@ def test_deletion_is_refused_while_an_unfinished_job_needs_the_file_and_allowed_
     file_hash = service.upload(gate.content)
     config = calls.config("hold", file_hash)
     service.simulate(config)
-    refused = calls.refusal(lambda: _delete(service, file_hash))
+    refused = calls.refusal(lambda: file_calls.delete(service, file_hash))
     assert refused.code == grpc.StatusCode.FAILED_PRECONDITION
-    assert _missing(service, file_hash) == []
+    assert file_calls.missing(service, file_hash) == []
     gate.open()
     service.run(config)
-    _delete(service, file_hash)
-    assert _missing(service, file_hash) == [file_hash]
+    file_calls.delete(service, file_hash)
+    assert file_calls.missing(service, file_hash) == [file_hash]
 
 
 @pytest.mark.parametrize("size", [10, 70_000])
@@ -62,8 +48,8 @@ def test_a_job_whose_output_was_deleted_runs_again(service: calls.Service, size:
     config = calls.config("parameters", service.upload(b"any"), {"one": text, "two": text[::-1]})
     first = service.run(config)
     assert service.run(config).outcome == types_pb2.OUTCOME_FOUND_COMPLETED
-    _delete(service, first.output_hash)
-    assert _missing(service, first.output_hash) == [first.output_hash]
+    file_calls.delete(service, first.output_hash)
+    assert file_calls.missing(service, first.output_hash) == [first.output_hash]
     refused = calls.refusal(lambda: service.download(first.output_hash))
     assert refused.code == grpc.StatusCode.NOT_FOUND
     again = service.run(config)
@@ -81,7 +67,7 @@ def test_an_answer_of_before_has_no_output_any_more_when_that_was_deleted(
     config = calls.config("parameters", service.upload(b"any"), {"text": secret})
     result = service.run(config)
     assert secret in result.output
-    _delete(service, result.output_hash)
+    file_calls.delete(service, result.output_hash)
     job = service.job(result.job_id)
     assert secret not in job.output
     assert job.output_hash == result.output_hash
@@ -93,8 +79,8 @@ def test_an_output_that_is_uploaded_too_gets_labels_and_is_deleted_whole(
     config = calls.config("parameters", service.upload(b"any"), {"also": "uploaded"})
     output = service.run(config).output
     uploaded = service.upload(output.encode(), filename="mine.json")
-    assert _file(service, uploaded).filename == "mine.json"
-    _delete(service, uploaded)
-    assert _missing(service, uploaded) == [uploaded]
-    refused = calls.refusal(lambda: _file(service, uploaded))
+    assert file_calls.labels(service, uploaded).filename == "mine.json"
+    file_calls.delete(service, uploaded)
+    assert file_calls.missing(service, uploaded) == [uploaded]
+    refused = calls.refusal(lambda: file_calls.labels(service, uploaded))
     assert refused.code == grpc.StatusCode.NOT_FOUND

@@ -9,27 +9,13 @@ import grpc
 import pytest
 
 from dshpc.v1 import file_service_pb2
-from support import calls, live_server, site
+from support import calls, file_calls, live_server, site
 
 
 def _refused(parts: list[file_service_pb2.UploadFileRequest], service: calls.Service) -> str:
     refused = calls.refusal(lambda: service.files.UploadFile(iter(parts), timeout=30))
     assert refused.code == grpc.StatusCode.INVALID_ARGUMENT
     return refused.text
-
-
-def _missing(service: calls.Service, *hashes: str) -> list[str]:
-    asked = file_service_pb2.FindMissingFilesRequest(file_hashes=hashes)
-    return list(service.files.FindMissingFiles(asked).missing_hashes)
-
-
-def _file(service: calls.Service, file_hash: str) -> file_service_pb2.File:
-    asked = file_service_pb2.GetFileRequest(file_hash=file_hash)
-    return service.files.GetFile(asked, timeout=60).file
-
-
-def _delete(service: calls.Service, file_hash: str) -> None:
-    service.files.DeleteFile(file_service_pb2.DeleteFileRequest(file_hash=file_hash), timeout=60)
 
 
 def _page(
@@ -66,7 +52,7 @@ def test_a_wrong_hash_is_refused_and_stores_nothing(service: calls.Service) -> N
     parts = list(calls.upload_parts(site.hash_of(b"promised"), b"provided"))
     assert "file_hash" in _refused(parts, service)
     hashes = (site.hash_of(b"promised"), site.hash_of(b"provided"))
-    assert _missing(service, *hashes) == list(hashes)
+    assert file_calls.missing(service, *hashes) == list(hashes)
 
 
 @pytest.mark.parametrize("announced", [3, 100])
@@ -74,7 +60,7 @@ def test_another_size_than_announced_is_refused(service: calls.Service, announce
     content = b"of another size"
     parts = list(calls.upload_parts(site.hash_of(content), content, size_bytes=announced))
     assert "size_bytes" in _refused(parts, service)
-    assert _missing(service, site.hash_of(content)) == [site.hash_of(content)]
+    assert file_calls.missing(service, site.hash_of(content)) == [site.hash_of(content)]
 
 
 def test_an_upload_without_header_or_with_two_is_refused(service: calls.Service) -> None:
@@ -139,32 +125,32 @@ def test_missing_files_are_told_in_order_each_once(service: calls.Service) -> No
     stored = service.upload(b"stored\n")
     output = service.run(calls.config("echo", stored, {"for": "missing"})).output_hash
     first, second = "1" * 64, "2" * 64
-    assert _missing(service, second, stored, first, second, output) == [second, first]
+    assert file_calls.missing(service, second, stored, first, second, output) == [second, first]
     with pytest.raises(grpc.RpcError, match=r"file_hashes\[1\]"):
-        _missing(service, first, "nonsense")
+        file_calls.missing(service, first, "nonsense")
 
 
 def test_what_is_known_of_a_file_is_told(service: calls.Service) -> None:
     file_hash = service.upload(b"told\n", filename="told.txt")
-    found = _file(service, file_hash)
+    found = file_calls.labels(service, file_hash)
     assert (found.file_hash, found.filename, found.size_bytes) == (file_hash, "told.txt", 5)
     assert found.create_time == found.last_used_time
     service.run(calls.config("echo", file_hash))
-    assert _file(service, file_hash).last_used_time.ToNanoseconds() > (
+    assert file_calls.labels(service, file_hash).last_used_time.ToNanoseconds() > (
         found.last_used_time.ToNanoseconds()
     )
 
 
 def test_what_is_known_of_an_output_is_told_without_labels(service: calls.Service) -> None:
     short = service.run(calls.config("parameters", service.upload(b""), {"short": "output"}))
-    found = _file(service, short.output_hash)
+    found = file_calls.labels(service, short.output_hash)
     assert found.size_bytes == len(short.output)
     assert (found.filename, found.media_type) == ("", "")
     assert found.create_time == found.last_used_time == service.job(short.job_id).end_time
     long = service.run(
         calls.config("parameters", service.upload(b""), {"long": "x" * 60_000, "er": "y" * 6_000})
     )
-    found = _file(service, long.output_hash)
+    found = file_calls.labels(service, long.output_hash)
     assert found.size_bytes == long.output_size_bytes > 65_536
     assert found.file_hash in [file.file_hash for file in _page(service).files]
 
@@ -216,7 +202,7 @@ def test_files_that_come_between_two_pages_shift_nothing(own_service: calls.Serv
     uploaded = [own_service.upload(b"between %d" % number) for number in range(4)]
     first = _page(own_service, size=2)
     own_service.upload(b"newer than the first page")
-    _delete(own_service, uploaded[3])
+    file_calls.delete(own_service, uploaded[3])
     second = _page(own_service, first.next_page_token, size=2)
     assert [file.file_hash for file in first.files] == [uploaded[3], uploaded[2]]
     assert [file.file_hash for file in second.files] == [uploaded[1], uploaded[0]]

@@ -34,6 +34,15 @@ EXITED: dict[str, object] = {
     "signal": None,
     "cause": "NONE",
 }
+FORGED: list[object] = [
+    {"boot_id": processes.BOOT_ID},
+    [],
+    EXITED,
+    EXITED | {"fact": []},
+    EXITED | {"at": 1e300},
+    EXITED | {"cause": "MERCY"},
+    EXITED | {"name": f"{'f' * 64}.1"},
+]
 
 
 @pytest.fixture
@@ -44,28 +53,17 @@ def methods_dir(tmp_path: pathlib.Path) -> pathlib.Path:
     return made
 
 
-@pytest.mark.parametrize(
-    "record",
-    [
-        {"boot_id": processes.BOOT_ID},
-        [],
-        EXITED,
-        EXITED | {"fact": []},
-        EXITED | {"at": 1e300},
-        EXITED | {"cause": "MERCY"},
-        EXITED | {"name": f"{'f' * 64}.1"},
-    ],
-)
-def test_a_forged_record_is_its_jobs_loss_and_the_server_serves_on(
-    tmp_path: pathlib.Path, methods_dir: pathlib.Path, record: object
+def test_forged_records_are_their_jobs_loss_and_the_server_serves_on(
+    tmp_path: pathlib.Path, methods_dir: pathlib.Path
 ) -> None:
+    lost: list[str] = []
     with live_server.as_process(tmp_path, methods_dir, max_retries=0) as first:
         with grpc.insecure_channel(first.address) as channel:
             service = calls.Service(channel)
-            data = service.upload(b"the truth\n")
-            forging = calls.config("forge", service.upload(json.dumps(record).encode()))
-            job_id = _assert_lost(service.run(forging))
-            assert service.run(calls.config("echo", data)).output == "the truth\n"
+            for number, record in enumerate(FORGED):
+                forging = calls.config("forge", service.upload(json.dumps(record).encode()))
+                lost.append(_assert_lost(service.run(forging)))
+                _assert_serves(service, f"after {number}\n")
         assert first.process.poll() is None
         first.stop(signal.SIGKILL)
     with (
@@ -73,8 +71,11 @@ def test_a_forged_record_is_its_jobs_loss_and_the_server_serves_on(
         grpc.insecure_channel(second.address) as channel,
     ):
         service = calls.Service(channel)
-        assert service.job(job_id).status == types_pb2.JOB_STATUS_NODE_FAIL
-        assert service.run(calls.config("echo", data)).output == "the truth\n"
+        for job_id in lost:
+            assert service.job(job_id).status == types_pb2.JOB_STATUS_NODE_FAIL
+        for number, _ in enumerate(FORGED):
+            _assert_serves(service, f"after {number}\n")
+    assert len(set(lost)) == len(FORGED)
 
 
 def test_a_record_in_the_name_of_another_job_does_not_complete_that_job(
@@ -157,6 +158,12 @@ def _assert_lost(result: types_pb2.MultiJobResult) -> str:
     assert "its exit record is unreadable" in result.error.message
     assert not result.HasField("output")
     return result.job_id
+
+
+def _assert_serves(service: calls.Service, truth: str) -> None:
+    """A job that forges nothing completes, or has: with its own output."""
+    asked = calls.config("echo", service.upload(truth.encode()))
+    assert service.run(asked).output == truth
 
 
 def _is_of_the_server(pid: int) -> bool:

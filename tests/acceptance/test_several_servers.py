@@ -1,9 +1,11 @@
 """Several servers over one store: whoever is asked answers for all, and who dies leaves nothing."""
 
 import concurrent.futures
+import json
 import pathlib
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -53,11 +55,21 @@ class Held(site.Gate):
         return len(self._tally.read_text().split()) if self._tally.exists() else 0
 
 
-@pytest.fixture
-def methods_dir(tmp_path: pathlib.Path) -> pathlib.Path:
-    folder = site.write(tmp_path / "site")
+@pytest.fixture(scope="module")
+def methods_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = site.write(tmp_path_factory.mktemp("site"))
     site.install(folder, "counted", COUNTED)
     return folder
+
+
+@pytest.fixture(scope="module")
+def lasting(
+    tmp_path_factory: pytest.TempPathFactory, methods_dir: pathlib.Path, postgres_server: Postgres
+) -> Iterator[list[Server]]:
+    """Three servers that no test ends; each has one slot."""
+    url = postgres_server.url(postgres_server.create())
+    with batches_servers.cluster(tmp_path_factory.mktemp("lasting"), methods_dir, url) as made:
+        yield [made.start() for _ in range(3)]
 
 
 @pytest.fixture
@@ -82,10 +94,10 @@ def running(server: Server, jobs: list[Held]) -> list[job_service_pb2.Job]:
 
 
 def test_a_batch_is_run_by_all_and_its_stream_tells_what_comes_of_it_anywhere(
-    cluster: Cluster, held: list[Held]
+    lasting: list[Server], held: list[Held]
 ) -> None:
-    a, _ = cluster.start(), cluster.start()
-    running(a, held)  # each has one slot: so each has one
+    a = lasting[0]
+    running(a, held)  # each has one slot: so no server has both
     stream = a.service.stream(*(each.config for each in held))
     assert next(stream).accepted.total_jobs == 2
     for number, each in enumerate(held):
@@ -96,20 +108,19 @@ def test_a_batch_is_run_by_all_and_its_stream_tells_what_comes_of_it_anywhere(
 
 
 def test_a_long_poll_and_a_log_follow_what_another_server_runs(
-    cluster: Cluster, held: list[Held]
+    lasting: list[Server], held: list[Held]
 ) -> None:
-    a, b = cluster.start(), cluster.start()
+    a = lasting[0]
     jobs = running(a, held)
-    for asked in (a, b):
-        assert {job.job_id for page in job_calls.listed(asked.service) for job in page.jobs} == {
-            job.job_id for job in jobs
-        }
+    for asked in lasting:
+        listed = {job.job_id for page in job_calls.listed(asked.service) for job in page.jobs}
+        assert listed >= {job.job_id for job in jobs}
     waiting = [
         asked.service.jobs.GetJob.future(
             job_service_pb2.GetJobRequest(job_id=job.job_id, wait=job_calls.duration(60)),
             timeout=60,
         )
-        for asked in (a, b)
+        for asked in lasting
         for job in jobs
     ]
     logs = [
@@ -121,16 +132,16 @@ def test_a_long_poll_and_a_log_follow_what_another_server_runs(
     assert [b"".join(part.data for part in log) for log in logs] == [b"told\n"] * 2
 
 
-def test_a_job_is_cancelled_at_whatever_server(cluster: Cluster, held: list[Held]) -> None:
-    a, b = cluster.start(), cluster.start()
+def test_a_job_is_cancelled_at_whatever_server(lasting: list[Server], held: list[Held]) -> None:
+    a, b, _ = lasting
     for job in running(b, held):
         ended = job_calls.cancel(a.service, job.job_id, "enough")
         assert (ended.status, ended.reason) == (CANCELLED, "Cancelled: enough")
     assert [each.runs for each in held] == [1, 1]
 
 
-def test_files_are_everybodys(cluster: Cluster) -> None:
-    a, b = cluster.start(), cluster.start()
+def test_files_are_everybodys(lasting: list[Server]) -> None:
+    a, b, _ = lasting
     data = a.service.upload(b"shared\n")
     config = calls.config("echo", data)
     assert b.service.run(config).output == "shared\n"
@@ -140,6 +151,50 @@ def test_files_are_everybodys(cluster: Cluster) -> None:
     assert refused.outcome == types_pb2.OUTCOME_REJECTED
     assert a.service.upload(b"shared\n") == data
     assert b.service.run(calls.config("echo", data, {"another": 1})).output == "shared\n"
+
+
+def test_a_thousand_equal_configs_at_three_servers_make_one_new_attempt(
+    lasting: list[Server], tmp_path: pathlib.Path
+) -> None:
+    tally = site.Tally(tmp_path / "tally")
+    data = lasting[0].service.upload(tally.content)
+    config = calls.config("recover", data)
+    assert lasting[0].service.run(config).new_status == FAILED
+    assert tally.runs == 1
+
+    def ask(client: int) -> list[types_pb2.MultiJobResult]:
+        with grpc.insecure_channel(lasting[client % 3].address) as channel:
+            service = calls.Service(channel)
+            return [service.ask(config) for _ in range(50)]
+
+    with concurrent.futures.ThreadPoolExecutor(20) as clients:
+        rows = [row for told in clients.map(ask, range(20)) for row in told]
+    assert len(rows) == 1000
+    outcomes = [row.outcome for row in rows]
+    assert outcomes.count(types_pb2.OUTCOME_RESUBMITTED) == 1
+    assert outcomes.count(types_pb2.OUTCOME_FOUND_IN_PROGRESS) == 999
+    assert {(row.old_status, row.attempt) for row in rows} == {(FAILED, 2)}
+    tally.gate.open(b"recovered\n")
+    assert lasting[1].service.run(config).output == "recovered\n"
+    assert tally.runs == 2
+
+
+def test_a_thousand_polls_of_a_failing_batch_submit_nothing(
+    lasting: list[Server], tmp_path: pathlib.Path
+) -> None:
+    tally = site.Tally(tmp_path / "tally")
+    data = lasting[0].service.upload(tally.content)
+    answer = lasting[0].service.simulate(calls.config("tally", data, {"code": 3}), finished=True)
+    job_id = answer.results[0].job_id
+
+    def poll(client: int) -> set[int]:
+        with grpc.insecure_channel(lasting[client % 3].address) as channel:
+            service = calls.Service(channel)
+            return {service.job(job_id).attempt for _ in range(50)}
+
+    with concurrent.futures.ThreadPoolExecutor(20) as clients:
+        assert set().union(*clients.map(poll, range(20))) == {1}
+    assert tally.runs == 1
 
 
 def test_who_is_killed_leaves_its_jobs_running_and_another_takes_their_results(
@@ -159,6 +214,14 @@ def test_who_is_killed_leaves_its_jobs_running_and_another_takes_their_results(
     assert {(row.output, row.attempt) for row in results} == {("survived\n", 1)}
     assert next(stream).statistics.completed_jobs == 2
     assert [each.runs for each in held] == [1, 1]
+    (recovered,) = told(cluster, "recovered")
+    assert recovered["attempts"] == recovered["running"] + recovered["ended"] == 2
+
+
+def told(cluster: Cluster, event: str) -> list[dict[str, Any]]:
+    """What the log says of one kind of event."""
+    lines = [json.loads(line) for line in cluster.log().splitlines()]
+    return [line for line in lines if line["event"] == event]
 
 
 def test_what_ended_while_its_server_was_dead_is_taken_in_by_another(
@@ -176,6 +239,9 @@ def test_what_ended_while_its_server_was_dead_is_taken_in_by_another(
         row = b.service.run(each.config)
         assert (row.output, row.attempt) == ("nobody was there\n", 1)
     assert [each.runs for each in held] == [1, 1]
+    (dead,), (recovered,) = told(cluster, "servers.dead"), told(cluster, "recovered")
+    assert dead["servers"] == recovered["servers"]
+    assert (dead["attempts"], recovered["attempts"], recovered["ended"]) == (2, 2, 2)
 
 
 def _pids(jobs: list[job_service_pb2.Job]) -> list[int]:
@@ -218,52 +284,6 @@ def test_who_stood_still_past_its_lease_comes_back_as_another_and_repeats_nothin
     assert a.service.run(calls.config("echo", data)).output == "serves on\n"
 
 
-def test_a_thousand_equal_configs_at_three_servers_make_one_new_attempt(
-    cluster: Cluster, tmp_path: pathlib.Path
-) -> None:
-    started = [cluster.start() for _ in range(3)]
-    tally = site.Tally(tmp_path / "tally")
-    data = started[0].service.upload(tally.content)
-    config = calls.config("recover", data)
-    assert started[0].service.run(config).new_status == FAILED
-    assert tally.runs == 1
-
-    def ask(client: int) -> list[types_pb2.MultiJobResult]:
-        with grpc.insecure_channel(started[client % 3].address) as channel:
-            service = calls.Service(channel)
-            return [service.ask(config) for _ in range(50)]
-
-    with concurrent.futures.ThreadPoolExecutor(20) as clients:
-        rows = [row for told in clients.map(ask, range(20)) for row in told]
-    assert len(rows) == 1000
-    outcomes = [row.outcome for row in rows]
-    assert outcomes.count(types_pb2.OUTCOME_RESUBMITTED) == 1
-    assert outcomes.count(types_pb2.OUTCOME_FOUND_IN_PROGRESS) == 999
-    assert {(row.old_status, row.attempt) for row in rows} == {(FAILED, 2)}
-    tally.gate.open(b"recovered\n")
-    assert started[1].service.run(config).output == "recovered\n"
-    assert tally.runs == 2
-
-
-def test_a_thousand_polls_of_a_failing_batch_submit_nothing(
-    cluster: Cluster, tmp_path: pathlib.Path
-) -> None:
-    started = [cluster.start() for _ in range(3)]
-    tally = site.Tally(tmp_path / "tally")
-    data = started[0].service.upload(tally.content)
-    answer = started[0].service.simulate(calls.config("tally", data, {"code": 3}), finished=True)
-    job_id = answer.results[0].job_id
-
-    def poll(client: int) -> set[int]:
-        with grpc.insecure_channel(started[client % 3].address) as channel:
-            service = calls.Service(channel)
-            return {service.job(job_id).attempt for _ in range(50)}
-
-    with concurrent.futures.ThreadPoolExecutor(20) as clients:
-        assert set().union(*clients.map(poll, range(20))) == {1}
-    assert tally.runs == 1
-
-
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_database_that_goes_and_comes_back_costs_nothing_but_time(
     tmp_path: pathlib.Path, methods_dir: pathlib.Path, mortal_postgres: Postgres, how: str
@@ -293,4 +313,8 @@ def test_a_database_that_goes_and_comes_back_costs_nothing_but_time(
         assert next(stream).statistics.completed_jobs == 2
         data = b.service.upload(b"on again\n")
         assert b.service.run(calls.config("echo", data)).output == "on again\n"
+        # Each server tells it once, however often it has tried.
+        assert len(told(cluster, "store.unavailable")) == 2
+        live_server.wait_for(lambda: len(told(cluster, "store.answers_again")) == 2, "both lines")
+        assert 1 <= len(told(cluster, "result.waits")) <= 2
     assert [each.runs for each in jobs] == [1, 1]

@@ -1,23 +1,16 @@
 """The local engine, with and without control groups: the port's promises, and contract 1."""
 
 import pathlib
-from collections.abc import Iterator
 
 import pytest
 
 from contract import engine_process_suite, engine_suite
-from dshpc_server.engine import port
 from dshpc_server.engine.local.engine import LocalEngine
-from support import component, engine_leavings, engine_told
+from support import component, engine_told
+from support.engine_local_fixtures import nothing_is_left
+from support.engine_staying import CAPACITY
 
-CAPACITY = port.Capacity(cpus=2, memory_bytes=2**32, gpus=0)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(tmp_path: pathlib.Path) -> Iterator[None]:
-    yield
-    assert not engine_leavings.await_none(tmp_path)
-    assert not engine_leavings.groups_of(tmp_path / "engine")
+__all__ = ["nothing_is_left"]
 
 
 class LocalSuites(engine_suite.EngineSuite, engine_process_suite.EngineProcessSuite):

@@ -7,7 +7,7 @@ runner's is SIGKILL.
 import os
 import pathlib
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,9 +15,11 @@ from dshpc_server.engine import port
 from dshpc_server.engine.local import processes
 from dshpc_server.engine.local.engine import LocalEngine
 from support import engine_launches, engine_leavings, engine_told
+from support.engine_local_fixtures import MakeEngine, launches, make_engine, nothing_is_left
+from support.engine_staying import kill_runner, let_go, places, ready
 
-MakeEngine = Callable[[], LocalEngine]
-CAPACITY = port.Capacity(cpus=2, memory_bytes=2**32, gpus=0)
+__all__ = ["launches", "make_engine", "nothing_is_left"]
+
 STAY = """
     cd "$JOB_WORKSPACE"
     (setsid sh -c 'echo $$ > child.new; mv child.new child; exec sleep 600' &)
@@ -26,26 +28,7 @@ STAY = """
     until [ -e "$METHOD_DIR/go" ]; do sleep 0.01; done
     echo done
 """
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(tmp_path: pathlib.Path) -> Iterator[None]:
-    yield
-    assert not engine_leavings.await_none(tmp_path)
-    assert not engine_leavings.groups_of(tmp_path / "engine")
-
-
-@pytest.fixture(params=["auto", "none"])
-def make_engine(tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> MakeEngine:
-    """Returns a server's engine; every one is over the same folder."""
-    return lambda: LocalEngine(
-        tmp_path / "engine", capacity=CAPACITY, confinement=str(request.param)
-    )
-
-
-@pytest.fixture
-def launches(tmp_path: pathlib.Path) -> engine_launches.Launches:
-    return engine_launches.Launches(tmp_path / "site")
+"""Stays until it is let go, with a child in a session of its own."""
 
 
 async def test_an_attempt_that_runs_on_without_a_server_is_taken_up_by_the_next(
@@ -54,11 +37,11 @@ async def test_an_attempt_that_runs_on_without_a_server_is_taken_up_by_the_next(
     launch = launches.script(STAY)
     runner_pid = await _start_and_leave(make_engine(), launch)
     engine = make_engine()
-    await engine.recover([(launch.key, launch.folder)])
+    await engine.recover(places(launch))
     async with engine_told.running(engine) as told:
         start = await told.start_of(launch.key)
         assert engine.runner_pid == runner_pid
-        _let_go(launch)
+        let_go(launch)
         end = await told.exit_of(launch.key)
     assert (end.exit_code, end.engine_job_id) == (0, start.engine_job_id)
     assert end.stdout.read_text() == "done\n"
@@ -69,11 +52,11 @@ async def test_an_attempt_that_ended_while_there_was_no_server_is_told_to_the_ne
 ) -> None:
     launch = launches.script(STAY)
     await _start_and_leave(make_engine(), launch)
-    _let_go(launch)
+    let_go(launch)
     # With nothing to do and nobody connected, the runner goes.
     await engine_told.eventually(lambda: not engine_leavings.processes_of(tmp_path))
     engine = make_engine()
-    await engine.recover([(launch.key, launch.folder)])
+    await engine.recover(places(launch))
     async with engine_told.running(engine) as told:
         end = await told.exit_of(launch.key)
     assert (end.exit_code, end.stdout.read_text()) == (0, "done\n")
@@ -85,7 +68,7 @@ async def test_an_attempt_of_an_earlier_server_can_be_cancelled(
     launch = launches.script(STAY)
     await _start_and_leave(make_engine(), launch)
     engine = make_engine()
-    await engine.recover([(launch.key, launch.folder)])
+    await engine.recover(places(launch))
     await engine.cancel_many([launch.key])
     async with engine_told.running(engine) as told:
         end = await told.exit_of(launch.key)
@@ -97,7 +80,7 @@ async def test_an_attempt_that_was_never_started_is_lost_when_it_is_recovered(
 ) -> None:
     launch = launches.acting()
     engine = make_engine()
-    await engine.recover([(launch.key, launch.folder)])
+    await engine.recover(places(launch))
     async with engine_told.running(engine) as told:
         end = await told.end_of(launch.key)
     assert isinstance(end, port.Lost)
@@ -111,9 +94,9 @@ async def test_a_killed_runner_is_replaced_and_what_it_watched_is_ended_and_lost
     engine = make_engine()
     async with engine_told.running(engine) as told:
         await engine.submit_many([launch])
-        await _ready(launch)
+        await ready(launch)
         child = int((launch.folder / "workspace" / "child").read_text())
-        killed = _kill_runner(engine)
+        killed = kill_runner(engine)
         end = await told.end_of(launch.key)
         assert not engine_leavings.processes_of(launch.folder)
         assert processes.look_up(child) is None
@@ -131,7 +114,7 @@ async def test_what_a_dead_runner_watched_is_ended_by_the_next_server(
     runner_pid = await _start_and_leave(make_engine(), launch)
     os.kill(runner_pid, signal.SIGKILL)
     engine = make_engine()
-    await engine.recover([(launch.key, launch.folder)])
+    await engine.recover(places(launch))
     async with engine_told.running(engine) as told:
         end = await told.end_of(launch.key)
         assert not engine_leavings.processes_of(launch.folder)
@@ -145,8 +128,8 @@ async def test_a_lost_attempt_stays_lost(
     engine = make_engine()
     async with engine_told.running(engine) as told:
         await engine.submit_many([launch])
-        await _ready(launch)
-        _kill_runner(engine)
+        await ready(launch)
+        kill_runner(engine)
         lost = await told.end_of(launch.key)
         await engine.submit_many([launch])
         await engine_told.eventually(lambda: len(told.ends(launch.key)) == 2)
@@ -162,10 +145,10 @@ async def test_ends_that_a_runner_recorded_before_it_was_killed_are_told(
     async with engine_told.running(engine) as told:
         await engine.submit_many([running, ended])
         await told.exit_of(ended.key)
-        await _ready(running)
-        _kill_runner(engine)
+        await ready(running)
+        kill_runner(engine)
     engine = make_engine()
-    await engine.recover([(one.key, one.folder) for one in (ended, running)])
+    await engine.recover(places(ended, running))
     async with engine_told.running(engine) as told:
         assert (await told.exit_of(ended.key)).exit_code == 3
         assert isinstance(await told.end_of(running.key), port.Lost)
@@ -176,7 +159,7 @@ async def test_the_engine_is_not_healthy_without_a_runner(make_engine: MakeEngin
     assert not engine.healthy()
     async with engine_told.running(engine):
         await engine_told.eventually(engine.healthy)
-        _kill_runner(engine)
+        kill_runner(engine)
         await engine_told.eventually(lambda: not engine.healthy())
         await engine_told.eventually(engine.healthy)
     assert not engine.healthy()
@@ -202,7 +185,7 @@ async def test_a_runner_that_is_told_to_stop_ends_its_attempts_as_lost(
     engine = make_engine()
     async with engine_told.running(engine) as told:
         await engine.submit_many([launch])
-        await _ready(launch)
+        await ready(launch)
         assert engine.runner_pid is not None
         os.kill(engine.runner_pid, signal.SIGTERM)
         end = await told.end_of(launch.key)
@@ -239,7 +222,7 @@ async def test_two_engines_of_one_folder_share_a_runner(
         await first.submit_many([launch])
         await second.submit_many([launch])
         await told_too.start_of(launch.key)
-        _let_go(launch)
+        let_go(launch)
         assert await told.exit_of(launch.key) == await told_too.exit_of(launch.key)
 
 
@@ -250,7 +233,7 @@ async def test_a_hangup_of_the_runner_ends_nothing(
     engine = make_engine()
     async with engine_told.running(engine) as told:
         await engine.submit_many([launch])
-        await _ready(launch)
+        await ready(launch)
         runner_pid = engine.runner_pid
         assert runner_pid is not None
         os.kill(runner_pid, signal.SIGHUP)
@@ -258,7 +241,7 @@ async def test_a_hangup_of_the_runner_ends_nothing(
         await engine.submit_many([other])
         assert (await told.exit_of(other.key)).signal == signal.SIGHUP
         assert engine.runner_pid == runner_pid
-        _let_go(launch)
+        let_go(launch)
         assert (await told.exit_of(launch.key)).exit_code == 0
 
 
@@ -278,7 +261,7 @@ async def test_a_method_that_removes_its_folder_and_kills_the_runner_is_not_star
     async with engine_told.running(engine) as told:
         await engine.submit_many([launch])
         await told.start_of(launch.key)
-        _let_go(launch)
+        let_go(launch)
         end = await told.end_of(launch.key)
         assert not engine_leavings.processes_of(launch.folder)
     assert isinstance(end, port.Lost)
@@ -290,21 +273,6 @@ async def _start_and_leave(engine: LocalEngine, launch: port.Launch) -> int:
     async with engine_told.running(engine) as told:
         await engine.submit_many([launch])
         await told.start_of(launch.key)
-        await _ready(launch)
+        await ready(launch)
         assert engine.runner_pid is not None
         return engine.runner_pid
-
-
-async def _ready(launch: port.Launch) -> None:
-    await engine_told.eventually((launch.folder / "workspace" / "ready").exists)
-
-
-def _let_go(launch: port.Launch) -> None:
-    (launch.method_dir / "go").touch()
-
-
-def _kill_runner(engine: LocalEngine) -> int:
-    pid = engine.runner_pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    return pid

@@ -9,17 +9,20 @@ import json
 import pathlib
 import socket
 import textwrap
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from dshpc_server.engine import port
 from dshpc_server.engine.local import contract, processes, wire
+from dshpc_server.engine.local import engine as local
 from dshpc_server.engine.local.engine import LocalEngine
 from support import engine_launches, engine_leavings, engine_told
+from support.engine_local_fixtures import MakeEngine, launches, make_engine, nothing_is_left
+from support.engine_staying import CAPACITY, places, ready
 
-MakeEngine = Callable[[], LocalEngine]
-CAPACITY = port.Capacity(cpus=2, memory_bytes=2**32, gpus=0)
+__all__ = ["launches", "make_engine", "nothing_is_left"]
+
 UNREADABLE = "the runner that watched it died, and its exit record is unreadable"
 EXITED: dict[str, object] = {
     "boot_id": processes.BOOT_ID,
@@ -31,26 +34,6 @@ EXITED: dict[str, object] = {
     "signal": None,
     "cause": "NONE",
 }
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(tmp_path: pathlib.Path) -> Iterator[None]:
-    yield
-    assert not engine_leavings.await_none(tmp_path)
-    assert not engine_leavings.groups_of(tmp_path / "engine")
-
-
-@pytest.fixture(params=["auto", "none"])
-def make_engine(tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> MakeEngine:
-    """Returns a server's engine; every one is over the same folder."""
-    return lambda: LocalEngine(
-        tmp_path / "engine", capacity=CAPACITY, confinement=str(request.param)
-    )
-
-
-@pytest.fixture
-def launches(tmp_path: pathlib.Path) -> engine_launches.Launches:
-    return engine_launches.Launches(tmp_path / "site")
 
 
 def _forger(launches: engine_launches.Launches, record: dict[str, object]) -> port.Launch:
@@ -88,7 +71,7 @@ async def test_a_forged_end_is_none_to_this_server_and_the_next(
         await engine.submit_many([other])
         assert (await told.exit_of(other.key)).exit_code == 0
     engine = make_engine()
-    await engine.recover([(one.key, one.folder) for one in (forging, other)])
+    await engine.recover(places(forging, other))
     async with engine_told.running(engine) as told:
         # The loss is on record now, in the place of what was forged.
         assert await told.end_of(forging.key) == end
@@ -103,7 +86,7 @@ async def test_an_end_in_the_name_of_another_attempt_is_not_that_ones(
     engine = make_engine()
     async with engine_told.running(engine) as told:
         await engine.submit_many([other])
-        await engine_told.eventually((other.folder / "workspace" / "ready").exists)
+        await ready(other)
         await engine.submit_many([forging])
         ends = [await told.end_of(other.key), await told.end_of(forging.key)]
         assert not engine_leavings.processes_of(other.folder)
@@ -168,8 +151,12 @@ async def said(tmp_path: pathlib.Path) -> AsyncIterator[list[list[object]]]:
 
 
 async def test_the_engine_outlives_whatever_a_runner_says(
-    launches: engine_launches.Launches, tmp_path: pathlib.Path, said: list[list[object]]
+    launches: engine_launches.Launches,
+    tmp_path: pathlib.Path,
+    said: list[list[object]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(local, "_LAST_RETRY_SECONDS", 0.1)
     launch = launches.acting()
     hello = {"hello": {"version": wire.VERSION, "pid": 1, "confinement": ""}}
     whole = {**EXITED, "name": contract.name_of(launch.key)}
@@ -187,7 +174,7 @@ async def test_the_engine_outlives_whatever_a_runner_says(
         [hello, {"facts": [whole]}],
     ]
     engine = LocalEngine(tmp_path / "engine", capacity=CAPACITY)
-    await engine.recover([(launch.key, launch.folder)])
+    await engine.recover(places(launch))
     async with engine_told.running(engine) as told:
         assert (await told.exit_of(launch.key)).exit_code == 0
     assert len(told.facts) == 1

@@ -5,7 +5,6 @@ taken away afterwards where the moment itself is too short to hit.
 """
 
 import json
-import pathlib
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -15,9 +14,11 @@ from dshpc_server.engine import port
 from dshpc_server.engine.local import contract, processes
 from dshpc_server.engine.local.engine import LocalEngine
 from support import engine_launches, engine_leavings, engine_told
-from support.engine_staying import CAPACITY, STAY, kill_runner, places, ready
+from support.engine_local_fixtures import MakeEngine, launches, make_engine, nothing_is_left
+from support.engine_staying import STAY, kill_runner, let_go, places, ready
 
-MakeEngine = Callable[[], LocalEngine]
+__all__ = ["launches", "make_engine", "nothing_is_left"]
+
 Stand = Callable[[], Awaitable[None]]
 DIED = "the runner that watched it died, and no exit is on record"
 FAMILY = """
@@ -46,6 +47,8 @@ FORKING = """
     while :; do (setsid sh -c 'true; exec sleep 600' &); sleep 0.01; done
 """
 """Forks without an end, in and out of its session."""
+HOLD_THE_RUNNER = 'until [ -e "$METHOD_DIR/go" ]; do sleep 0.01; done; kill -STOP $PPID'
+"""Only when it is let go: a runner that is held before it has told the start tells nothing."""
 HOPPING = """
     cd "$JOB_WORKSPACE"
     cat > hop <<'END'
@@ -56,26 +59,6 @@ END
     sleep 600
 """
 """A process that gives way to its child again and again, so that it is never seen for long."""
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(tmp_path: pathlib.Path) -> Iterator[None]:
-    yield
-    assert not engine_leavings.await_none(tmp_path)
-    assert not engine_leavings.groups_of(tmp_path / "engine")
-
-
-@pytest.fixture(params=["auto", "none"])
-def make_engine(tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> MakeEngine:
-    """Returns a server's engine; every one is over the same folder."""
-    return lambda: LocalEngine(
-        tmp_path / "engine", capacity=CAPACITY, confinement=str(request.param)
-    )
-
-
-@pytest.fixture
-def launches(tmp_path: pathlib.Path) -> engine_launches.Launches:
-    return engine_launches.Launches(tmp_path / "site")
 
 
 @pytest.fixture
@@ -95,11 +78,17 @@ async def test_a_whole_family_is_ended(
     last = {
         "stays": "sleep 600; true",
         # The runner would end the others at once, so it is held until it is killed.
-        "has ended": "kill -STOP $PPID; kill -9 $$",
+        "has ended": f"{HOLD_THE_RUNNER}; kill -9 $$",
         "has hidden its mark": "exec env -i sleep 600",
     }[main]
     launch = launches.script(f"{FAMILY}\n{last}")
-    lost = await _lost(make_engine, launch, lambda: ready(launch), with_server=with_server)
+
+    async def stand() -> None:
+        await ready(launch)
+        if main == "has ended":
+            await _let_end(launch)
+
+    lost = await _lost(make_engine, launch, stand, with_server=with_server)
     workspace = launch.folder / "workspace"
     members = [int((workspace / name).read_text()) for name in MEMBERS[main]]
     assert not [pid for pid in members if processes.look_up(pid)]
@@ -156,14 +145,8 @@ async def test_an_exit_that_was_not_put_on_record_is_lost(
     make_engine: MakeEngine, launches: engine_launches.Launches, *, with_server: bool
 ) -> None:
     # The method holds its runner and ends: a zombie, of which nobody learns the exit code.
-    launch = launches.script("touch $JOB_WORKSPACE/ready; kill -STOP $PPID; exit 0")
-
-    async def ended() -> None:
-        await ready(launch)
-        pid = json.loads((launch.folder / "process.json").read_text())["pid"]
-        await engine_told.eventually(lambda: processes.look_up(pid) is None)
-
-    lost = await _lost(make_engine, launch, ended, with_server=with_server)
+    launch = launches.script(f"{HOLD_THE_RUNNER}; exit 0")
+    lost = await _lost(make_engine, launch, lambda: _let_end(launch), with_server=with_server)
     assert lost.reason == DIED
 
 
@@ -237,6 +220,13 @@ async def _lost(
     await engine.recover(places(launch))
     async with engine_told.running(engine) as told:
         return await _ended(told, launch)
+
+
+async def _let_end(launch: port.Launch) -> None:
+    """Have a method hold its runner and end."""
+    let_go(launch)
+    pid = json.loads((launch.folder / "process.json").read_text())["pid"]
+    await engine_told.eventually(lambda: processes.look_up(pid) is None)
 
 
 async def _ended(told: engine_told.Told, launch: port.Launch) -> port.Lost:

@@ -3,7 +3,6 @@
 import dataclasses
 import pathlib
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,20 +11,10 @@ from dshpc_server.engine import port
 from dshpc_server.engine.local import confinement, processes
 from dshpc_server.engine.local.engine import LocalEngine
 from support import component, engine_launches, engine_leavings, engine_told
+from support.engine_local_fixtures import launches, nothing_is_left
+from support.engine_staying import CAPACITY
 
-CAPACITY = port.Capacity(cpus=2, memory_bytes=2**32, gpus=0)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(tmp_path: pathlib.Path) -> Iterator[None]:
-    yield
-    assert not engine_leavings.await_none(tmp_path)
-    assert not engine_leavings.groups_of(tmp_path / "engine")
-
-
-@pytest.fixture
-def launches(tmp_path: pathlib.Path) -> engine_launches.Launches:
-    return engine_launches.Launches(tmp_path / "site")
+__all__ = ["launches", "nothing_is_left"]
 
 
 async def test_a_data_folder_may_be_deep_and_belongs_to_its_owner_alone(

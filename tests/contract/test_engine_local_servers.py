@@ -9,7 +9,7 @@ import contextlib
 import pathlib
 import platform
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -18,29 +18,10 @@ from dshpc_server.engine.local import contract, wire
 from dshpc_server.engine.local import engine as local
 from dshpc_server.engine.local.engine import LocalEngine
 from support import engine_launches, engine_leavings, engine_told
-from support.engine_staying import CAPACITY, STAY, kill_runner, let_go, places, ready
+from support.engine_local_fixtures import MakeEngine, launches, make_engine, nothing_is_left
+from support.engine_staying import STAY, kill_runner, let_go, places, ready
 
-MakeEngine = Callable[[], LocalEngine]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_left(tmp_path: pathlib.Path) -> Iterator[None]:
-    yield
-    assert not engine_leavings.await_none(tmp_path)
-    assert not engine_leavings.groups_of(tmp_path / "engine")
-
-
-@pytest.fixture(params=["auto", "none"])
-def make_engine(tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> MakeEngine:
-    """Returns a server's engine; every one is over the same folder."""
-    return lambda: LocalEngine(
-        tmp_path / "engine", capacity=CAPACITY, confinement=str(request.param)
-    )
-
-
-@pytest.fixture
-def launches(tmp_path: pathlib.Path) -> engine_launches.Launches:
-    return engine_launches.Launches(tmp_path / "site")
+__all__ = ["launches", "make_engine", "nothing_is_left"]
 
 
 def test_servers_of_a_node_have_one_scope_and_one_folder_and_those_of_others_do_not(

@@ -1,5 +1,6 @@
 """What an engine under test has left behind: processes, runners, control groups."""
 
+import os
 import pathlib
 import time
 
@@ -27,7 +28,9 @@ def groups_of(engine_folder: pathlib.Path) -> list[pathlib.Path]:
 
 def groups_named(name: str) -> list[pathlib.Path]:
     """Control groups of this name, in any hierarchy."""
-    return list(pathlib.Path("/sys/fs/cgroup").rglob(name))
+    # Those of others go while this looks; os.walk passes them over.
+    walked = os.walk("/sys/fs/cgroup")
+    return [pathlib.Path(folder, name) for folder, folders, _ in walked if name in folders]
 
 
 def await_none(folder: pathlib.Path) -> set[int]:

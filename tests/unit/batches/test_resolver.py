@@ -1,14 +1,13 @@
 """Resolving over a real catalog, store and content store: each row by its own situation."""
 
-from collections.abc import Iterator, Sequence
-from typing import overload
+from collections.abc import Sequence
 
 import pytest
 
 from dshpc.v1 import types_pb2
 from dshpc_server import errors
-from dshpc_server.batches import request, resolver
-from dshpc_server.batches.request import JobRequest, RefusedRow
+from dshpc_server.batches import request
+from dshpc_server.batches.request import RefusedRow
 from dshpc_server.domain import identity, lookup
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
@@ -18,23 +17,7 @@ from dshpc_server.transport import encoder as encoder_module
 from support import batches_values as values
 from support import methods_site, store_values
 from support.batches_assembly import Assembly, job
-
-Asked = JobRequest | RefusedRow
-
-
-def refusal(row: records.NewRow | records.Row) -> types_pb2.MultiJobResult:
-    assert row.rejection is not None
-    return types_pb2.MultiJobResult.FromString(row.rejection)
-
-
-async def prepare(parts: Assembly, *rows: Asked) -> Sequence[records.NewRow]:
-    return (await parts.prepare(rows)).rows
-
-
-async def candidate(parts: Assembly, row: Asked) -> records.Candidate:
-    (prepared,) = await prepare(parts, row)
-    assert prepared.candidate is not None, refusal(prepared).message
-    return prepared.candidate
+from support.batches_prepared import candidate, prepare, refusal
 
 
 async def end(
@@ -236,78 +219,6 @@ async def test_a_job_that_has_completed_is_answered_though_its_input_is_gone(
     assert row.outcome is Outcome.REJECTED
 
 
-class Reloading(Sequence[Asked]):
-    """Rows that change the installed method while they are walked."""
-
-    def __init__(self, parts: Assembly, site: methods_site.Site, rows: Sequence[Asked]) -> None:
-        self._parts = parts
-        self._site = site
-        self._rows = rows
-
-    def __iter__(self) -> Iterator[Asked]:
-        for row in self._rows:
-            yield row
-            self._site.install("hello", {"main.py": f"print({row.index})\n"}, inputs=[])
-            self._parts.catalog.load()
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, index: int) -> Asked: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Asked]: ...
-    def __getitem__(self, index: int | slice) -> Asked | Sequence[Asked]:
-        return self._rows[index]
-
-
-async def test_a_reload_in_the_middle_of_a_request_does_not_change_its_version(
-    parts: Assembly, site: methods_site.Site
-) -> None:
-    before = parts.catalog.current()["hello"].function_hash
-    rows = Reloading(parts, site, [job(index, n=index) for index in range(3)])
-    batch = await parts.prepare(rows)
-    assert {row.candidate and row.candidate.spec.function_hash for row in batch.rows} == {before}
-    (after,) = await prepare(parts, job(n=0))
-    assert after.candidate is not None
-    assert after.candidate.spec.function_hash != before
-    accepted = await parts.resolver.accept(resolver.Prepared(batch=batch, on_disk=[]))
-    assert {row.attempt and row.attempt.function_hash for row in accepted} == {before}
-
-
-async def test_a_pinned_version_is_run_also_when_it_is_not_the_newest(
-    parts: Assembly, site: methods_site.Site
-) -> None:
-    before = parts.catalog.current()["hello"].function_hash
-    site.install("hello", {"main.py": "print('newer')\n"}, inputs=[])
-    parts.catalog.load()
-    newest = parts.catalog.current()["hello"].function_hash
-    pinned = await candidate(parts, job(function_hash=before))
-    assert pinned.spec.function_hash == before
-    assert (await candidate(parts, job(function_hash=newest))).spec.function_hash == newest
-    assert (await candidate(parts, job())).spec.function_hash == newest
-    (refused,) = await prepare(parts, job(function_hash="f" * 64))
-    assert refusal(refused).message == f"Method 'hello' has no version {'f' * 64}"
-    (foreign,) = await prepare(parts, job(method="count", function_hash=before))
-    assert "has no version" in refusal(foreign).message
-
-
-async def test_two_versions_in_one_request_have_their_own_parameters(
-    parts: Assembly, site: methods_site.Site
-) -> None:
-    hashes = []
-    for default in (1, 2):
-        declared = {"name": "n", "type": "integer", "required": False, "default": default}
-        site.install("one", {"main.py": f"print({default})\n"}, inputs=[], parameters=[declared])
-        parts.catalog.load()
-        hashes.append(parts.catalog.current()["one"].function_hash)
-    rows = await prepare(
-        parts, *(job(i, method="one", function_hash=hashes[i % 2]) for i in range(4))
-    )
-    completed = [row.candidate and row.candidate.spec.parameters_json for row in rows]
-    assert completed == ['{"n":1}', '{"n":2}'] * 2
-
-
 async def test_an_output_that_is_gone_from_the_content_store_is_lost(parts: Assembly) -> None:
     asked = job(n=1)
     await end(parts, await parts.accept(asked), Event.SUCCEEDED, output="gone", is_inline=False)
@@ -391,15 +302,3 @@ async def test_a_file_that_another_server_deletes_meanwhile_is_found_missing(
         assert not parts.store.has_batch(prepared.batch.batch_id)
     (row,) = await parts.accept(*asked.rows)
     assert row.outcome is Outcome.REJECTED
-
-
-async def test_a_pinned_version_that_another_server_has_loaded_is_run(
-    parts: Assembly, site: methods_site.Site
-) -> None:
-    site.install("hello", {"main.py": "print('newer')\n"}, inputs=[])
-    theirs = site.catalog()
-    theirs.load()
-    newer = theirs.current()["hello"].function_hash
-    assert parts.catalog.version("hello", newer) is None
-    found = await candidate(parts, job(n=1, function_hash=newer))
-    assert found.spec.function_hash == newer

@@ -20,11 +20,6 @@ AT_ONCE = 0.001
 Logged = Sequence[MutableMapping[str, Any]]
 
 
-@pytest.fixture
-def site(tmp_path: pathlib.Path) -> methods_site.Site:
-    return methods_site.Site(tmp_path)
-
-
 class Loads:
     """A catalog's loads: counted, and held while a test says so."""
 

@@ -30,11 +30,6 @@ print(*[version.function_hash for version in report.loaded], len(report.broken),
 """
 
 
-@pytest.fixture
-def site(tmp_path: pathlib.Path) -> Site:
-    return Site(tmp_path)
-
-
 def another_site(site: Site) -> Site:
     """A server with a methods folder of its own, and the same snapshots."""
     other = Site(site.methods_dir.parent / "other")
