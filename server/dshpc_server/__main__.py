@@ -54,7 +54,10 @@ def _run(command: str, settings: config.Settings, own: Mapping[str, Any]) -> int
     if command == "serve":
         from dshpc_server import app  # noqa: PLC0415 - only where it is used
 
-        asyncio.run(app.serve(settings))
+        try:
+            asyncio.run(app.serve(settings))
+        except PermissionError as error:  # what somebody else has made in the data folder
+            raise config.ConfigError(f"serve cannot go on: {error}") from error
         return 0
     from dshpc_server import maintenance  # noqa: PLC0415 - only where it is used
 

@@ -1,9 +1,9 @@
 """Where a server is made of settings: the one place that names adapters.
 
 Order of start: folders, store (the lock of one that is not shared says if another server uses it),
-methods, engine and what dead servers left running, then the port. Order of stop: the calls, the
-dispatcher, the reconciler, the store; running jobs go on, and another or the next server takes
-their results.
+whether the two belong together, methods, engine and what dead servers left running, then the port.
+Order of stop: the calls, the dispatcher, the reconciler, the store; running jobs go on, and another
+or the next server takes their results.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ import gc
 import pathlib
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import structlog
 
-from dshpc_server import assembly, clock, config, crashing
+from dshpc_server import assembly, clock, config, crashing, deployment, disk
 from dshpc_server.batches import admission, retention
 from dshpc_server.domain import retry
 from dshpc_server.engine import port as engine_port
@@ -70,6 +70,7 @@ async def serve(settings: config.Settings) -> None:
         sys.stdout.flush()
         await stop.wait()
         _log.info("stopping")
+    _log.info("stopped")
 
 
 @contextlib.asynccontextmanager
@@ -129,18 +130,35 @@ async def running(
 def _open_store(
     settings: config.Settings, data_dir: pathlib.Path, scope: str
 ) -> sql_store.SqlStore:
-    try:
+    with _using(data_dir):
+        is_new = not data_dir.is_dir()
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if is_new:  # it is to last before a store knows it as its own
+            disk.fsync_folder(data_dir.parent)
+    with contextlib.ExitStack() as failed:
+        try:
+            store = sql_store.SqlStore.open(
+                settings.store or data_dir / "dshpc.sqlite",
+                scope=scope,
+                lease_seconds=settings.lease_seconds,
+            )
+        except ValueError as error:
+            raise config.ConfigError(f"store: {error}") from error
+        failed.callback(store.close)
+        failed.callback(store.leave)
+        with _using(data_dir):
+            deployment_id = deployment.settle(store, data_dir)
+        failed.pop_all()
+    _log.info("deployment.opened", deployment_id=deployment_id)
+    return store
+
+
+@contextlib.contextmanager
+def _using(data_dir: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise config.ConfigError(f"data_dir {data_dir}: {error.strerror}") from error
-    try:
-        return sql_store.SqlStore.open(
-            settings.store or data_dir / "dshpc.sqlite",
-            scope=scope,
-            lease_seconds=settings.lease_seconds,
-        )
-    except ValueError as error:
-        raise config.ConfigError(f"store: {error}") from error
 
 
 def _engine(settings: config.Settings, data_dir: pathlib.Path) -> local_engine.LocalEngine:

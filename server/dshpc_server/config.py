@@ -48,6 +48,16 @@ def _address(listen: str) -> str:
     return listen
 
 
+def _store_url(store: str) -> str:
+    """Refuse a bare `@` in a password: what follows it would be taken for the host, and told."""
+    _, _, rest = store.partition("://")
+    if rest.partition("?")[0].count("@") > 1:
+        raise pydantic_core.PydanticCustomError(
+            "store_url", "a second @ in the URL; in a name or a password it is written as %40"
+        )
+    return store
+
+
 def is_loopback(listen: str) -> bool:
     """Whether an address is reached from this machine alone; of other host names nobody knows."""
     host = listen.rpartition(":")[0].strip("[]")
@@ -59,6 +69,7 @@ def is_loopback(listen: str) -> bool:
 
 
 Address = Annotated[str, pydantic.AfterValidator(_address)]
+StoreUrl = Annotated[str, pydantic.AfterValidator(_store_url)]
 Positive = Annotated[int, pydantic.Field(gt=0, le=_MAX_COUNT)]
 PositiveBytes = Annotated[int, pydantic.Field(gt=0, le=_MAX_BYTES)]
 Bytes = Annotated[int, pydantic.Field(ge=0, le=_MAX_BYTES)]
@@ -95,7 +106,7 @@ class Settings(pydantic_settings.BaseSettings):
         default=60.0,
         description="how often methods_dir is read again; 0: only when SIGHUP asks for it",
     )
-    store: str = pydantic.Field(
+    store: StoreUrl = pydantic.Field(
         default="",
         description="URL of the store: postgresql://USER@HOST/DATABASE; empty: SQLite in data_dir",
     )
@@ -208,6 +219,8 @@ class Settings(pydantic_settings.BaseSettings):
     def _fits(self) -> Self:
         if self.job_memory_bytes > self.memory_bytes:
             raise ValueError("job_memory_bytes is over memory_bytes: no job would ever fit")
+        if self.retry_first_seconds > self.retry_last_seconds:
+            raise ValueError("retry_first_seconds is over retry_last_seconds, the longest delay")
         if not (self.allow_remote or is_loopback(self.listen)):
             raise ValueError(
                 f"listen: {self.listen} lets other machines reach this server, and {REMOTE}; "

@@ -12,13 +12,15 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from dshpc_server import clock, config, errors, presence
+from dshpc_server import clock, config, deployment, errors, presence
 from dshpc_server.checking import check as checks
 from dshpc_server.checking import nodes, repair, telling
 from dshpc_server.domain import retry
+from dshpc_server.domain.deployment import Standing
 from dshpc_server.engine.local import processes
 from dshpc_server.store import port, records
 from dshpc_server.store.sql import database, invariants, migrate
+from dshpc_server.store.sql import deployment as stored_deployment
 from dshpc_server.transport import encoder, reading
 
 SECOND_LOOK_SECONDS = 1.0
@@ -58,10 +60,12 @@ def run_repair(
 ) -> bool:
     """Look everything over and put right what can be; whether no problem is left.
 
-    The store is to be nobody else's meanwhile: LivingServersError, StoreInUseError.
+    The store is to be nobody else's meanwhile: LivingServersError, StoreInUseError. The data folder
+    is to be its own: MismatchError.
     """
     url = _current(settings)
     _find_content(settings)
+    _find_match(url, settings)
     told = telling.Telling(sys.stdout, sys.stderr, format)
     for node in gone_nodes:
         _end_attempts_of(node, url, settings, told)
@@ -83,12 +87,16 @@ def run_repair(
 
 
 def run_migrate(settings: config.Settings) -> None:
-    """Bring the store up to date, and say from which version to which."""
+    """Bring the store up to date, and say from which version to which.
+
+    Nothing is changed where the data folder is that of another store: MismatchError.
+    """
     url = _existing(settings)
     before = invariants.version(url)
     if before == migrate.HEAD:
         sys.stdout.write(f"the store is of version {migrate.HEAD} already\n")
         return
+    _find_no_mismatch(url, settings)
     with contextlib.closing(invariants.SqlInspection.open(url)) as store:
         store.leave()
     sys.stdout.write(f"the store was of version {before}, and is of version {migrate.HEAD} now\n")
@@ -184,8 +192,34 @@ def _find_content(settings: config.Settings) -> None:
         raise config.ConfigError(f"data_dir: {folder}: {error.strerror}") from error
 
 
+def _find_match(url: str | pathlib.Path, settings: config.Settings) -> None:
+    """Raise MismatchError where the data folder is not that of the store."""
+    with contextlib.closing(invariants.SqlInspection.open(url, read_only=True)) as store:
+        deployment.require(store, settings.data_dir.absolute())
+
+
+def _find_no_mismatch(url: str | pathlib.Path, settings: config.Settings) -> None:
+    """Raise MismatchError where the data folder says that it belongs to another store.
+
+    Tables alone are changed here, so a folder that says nothing is none of our business.
+    """
+    data_dir = settings.data_dir.absolute()
+    folder_id = deployment.folder_has(data_dir)
+    if folder_id is None:
+        return
+    standing = Standing(
+        store_id=invariants.deployment_id(url),
+        folder_id=folder_id,
+        is_begun=False,
+        store_is_new=False,
+        folder_is_new=False,
+        store_lies_inside=stored_deployment.lies_in(database.parse(url), data_dir),
+    )
+    deployment.refuse(standing, store=_name(url), data_dir=data_dir)
+
+
 def _existing(settings: config.Settings) -> str | pathlib.Path:
-    """Where the store is. Raises NotFoundError where there is none: none is made."""
+    """Where the store is; none is made. Raises NotFoundError, or StoreUnusableError if empty."""
     url = settings.store or settings.data_dir.absolute() / "dshpc.sqlite"
     try:
         parsed = database.parse(url)
@@ -195,7 +229,9 @@ def _existing(settings: config.Settings) -> str | pathlib.Path:
     if is_file and not pathlib.Path(str(parsed.database)).is_file():
         raise errors.NotFoundError("store", str(parsed.database))
     if invariants.version(url) is None:
-        raise errors.NotFoundError("store", _name(url))
+        raise port.StoreUnusableError(
+            _name(url), "it is empty; the first server that is started on it makes one there"
+        )
     return url
 
 

@@ -9,8 +9,8 @@ import datetime
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 
-from dshpc_server import clock
-from dshpc_server.checking import contents, folders, looks, records, versions
+from dshpc_server import clock, errors
+from dshpc_server.checking import contents, deployed, folders, looks, records, versions
 from dshpc_server.checking.findings import Counts, Finding
 from dshpc_server.store.inspection import Inspection, Rule, UnreadableError
 
@@ -49,22 +49,35 @@ class Check:
         """Yield what is wrong, as it is found."""
         with concurrent.futures.ThreadPoolExecutor(HASHING_THREADS, "hashing") as threads:
             yield from self._told("counts", self._count())
-            for look in self._looks(threads):
-                found = looks.confirmed(look, self._wait)
-                yield from self._told(type(look).__name__.lower(), found)
+            is_of_store = True
+            for look in self._of_store():
+                for finding in self._through(look):
+                    is_of_store = is_of_store and finding.rule != deployed.FOLDER
+                    yield finding
+            if is_of_store:
+                for look in self._of_folder(threads):
+                    yield from self._through(look)
+
+    def _through(self, look: looks.Look) -> Iterator[Finding]:
+        found = looks.confirmed(look, self._wait)
+        return self._told(type(look).__name__.lower(), found)
 
     def _count(self) -> Iterator[Finding]:
         self.counts.store(self._store.count())
         yield from ()
 
     def _told(self, part: str, found: Iterator[Finding]) -> Iterator[Finding]:
-        """Count what is found; a part of the store that cannot be read ends that part alone."""
+        """Count what is found; a part of store or disk that cannot be read ends that part alone."""
         try:
             for finding in found:
                 self.counts.found(finding)
                 yield finding
         except UnreadableError:
             finding = records.unreadable(part)
+            self.counts.found(finding)
+            yield finding
+        except (OSError, errors.NoAnswerError):
+            finding = looks.silent(("part", part))
             self.counts.found(finding)
             yield finding
 
@@ -76,10 +89,18 @@ class Check:
             }
 
     def _looks(self, threads: concurrent.futures.Executor) -> Iterator[looks.Look]:
+        yield from self._of_store()
+        yield from self._of_folder(threads)
+
+    def _of_store(self) -> Iterator[looks.Look]:
+        yield deployed.Deployment(self._store, self._data_dir)
+        yield records.StoreRules(self._store)
+        yield records.Jobs(self._store, self._read)
+        yield records.Batches(self._store)
+
+    def _of_folder(self, threads: concurrent.futures.Executor) -> Iterator[looks.Look]:
+        """Those that go by what lies in the data folder, which is to be that of the store."""
         store, files = self._store, self._data_dir / "files"
-        yield records.StoreRules(store)
-        yield records.Jobs(store, self._read)
-        yield records.Batches(store)
         yield contents.Records(store, files)
         yield contents.Content(store, files, threads=threads, counts=self.counts)
         yield contents.Uploads(files, clock=self._clock, max_age=self._max_upload_age)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from dshpc_server import errors
 from dshpc_server.domain.job import AttemptKey
+from dshpc_server.store import port
 
 Which = tuple[tuple[str, str | int], ...]
 """What something is about: kind and name of each part, as (("job", JOB_ID), ("attempt", 2))."""
@@ -95,7 +96,7 @@ class UnreadableError(errors.DshpcError):
     """What is stored cannot be read: the database is damaged there. What there is is not told."""
 
 
-class Inspection(Protocol):
+class Inspection(port.Deployed, Protocol):
     """Questions about everything there is. Pages are in the order of the ids, after one of them.
 
     Every one raises UnreadableError where the database is damaged.

@@ -16,6 +16,7 @@ comes back, changes nothing. Who dies loses its attempts to the next server of i
 
 import contextlib
 import datetime
+import pathlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -70,6 +71,27 @@ class StoreUnusableError(errors.DshpcError):
         super().__init__(f"{store} cannot be used as a store: {reason}")
         self.store = store
         self.reason = reason
+
+
+class Deployed(Protocol):
+    """What belongs to a deployment, with one data folder; see `domain.deployment`."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, as messages tell it; no secret is in it."""
+        ...
+
+    def find_deployment_id(self) -> str | None:
+        """The deployment_id that it keeps; None until one was kept."""
+        ...
+
+    def is_new(self) -> bool:
+        """Whether no batch and no file was ever stored in it."""
+        ...
+
+    def lies_in(self, folder: pathlib.Path) -> bool:
+        """Whether it is a file in this folder, and so goes where that goes."""
+        ...
 
 
 class Reader(Protocol):
@@ -210,7 +232,10 @@ class Writer(Protocol):
         time by the store's clock, unless the one that ended was to be stopped; whatever spoke of
         the one that ended speaks of the new one. Returns the attempts that changed or are new, as
         they are after each change. An output in the content store gets its file record in the same
-        transaction; no deletion begins or ends while that lasts.
+        transaction; no deletion begins or ends while that lasts. While such an output is being
+        deleted its end cannot be recorded: ContentGoingError, and nothing is, unless the report is
+        one of those that are dropped. Whether it is still in the content store is for the caller to
+        look at, once this has answered.
         """
         ...
 
@@ -219,6 +244,7 @@ class Writer(Protocol):
     ) -> Sequence[ActiveAttempt]:
         """Make the attempts of dead servers of this server's scope its own; return those.
 
+        They name the server they were taken from.
         Dead are those named, which the caller has proof of, those who have left, those whose lease
         has expired (unless the store was away, and nobody could renew his), and those without a
         record. Their records go, so they cannot claim or record any more. In a store for one server
@@ -266,7 +292,7 @@ class Writer(Protocol):
         ...
 
 
-class Store(Reader, Protocol):
+class Store(Reader, Deployed, Protocol):
     """What the service remembers."""
 
     @property
@@ -299,6 +325,14 @@ class Store(Reader, Protocol):
 
     def leave(self) -> None:
         """End the lease: whoever is of the same scope may take the attempts over."""
+        ...
+
+    def keep_deployment_id(self, deployment_id: str) -> str:
+        """Keep this deployment_id for good, unless one is kept; return the one that is.
+
+        Of several servers that do so at one moment one is first, and all are answered with its. It
+        is durable then. When this raises it may be kept all the same.
+        """
         ...
 
     def follow(

@@ -200,3 +200,14 @@ def test_settings_do_not_change_once_read() -> None:
     settings = config.load(None, {})
     with pytest.raises(ValueError, match="frozen"):
         settings.slots = 99
+
+
+def test_settings_that_do_not_go_together_are_refused() -> None:
+    too_much = {"memory_bytes": 10, "job_memory_bytes": 11}
+    assert refusal(**too_much) == "job_memory_bytes is over memory_bytes: no job would ever fit"
+    first_over_last = {"retry_first_seconds": 30, "retry_last_seconds": 5}
+    assert refusal(**first_over_last) == (
+        "retry_first_seconds is over retry_last_seconds, the longest delay"
+    )
+    equal = config.load(None, {"retry_first_seconds": 5, "retry_last_seconds": 5})
+    assert equal.retry_first_seconds == equal.retry_last_seconds

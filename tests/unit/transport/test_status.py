@@ -11,7 +11,7 @@ from google.rpc import error_details_pb2, status_pb2
 from hypothesis import strategies as st
 
 import dshpc_server
-from dshpc_server import errors, maintenance
+from dshpc_server import deployment, errors, maintenance
 from dshpc_server.batches import intake, launching, regular
 from dshpc_server.domain.rejection import Violation
 from dshpc_server.files import errors as files_errors
@@ -21,10 +21,13 @@ from dshpc_server.transport import listening, status
 from support import transport_errors
 
 START_UP_ONLY = {
+    deployment.MismatchError,
+    deployment.NoIdError,
     inspection.UnreadableError,
     maintenance.LivingServersError,
     method_errors.MethodsDirError,
     method_errors.ManifestError,
+    method_errors.UnreadableError,
     method_errors.TreeError,
     port.StoreInUseError,
     port.StoreUnusableError,

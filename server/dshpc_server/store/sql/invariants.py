@@ -19,6 +19,7 @@ from dshpc_server.store.inspection import (
 from dshpc_server.store.port import StoreUnusableError
 from dshpc_server.store.sql import (
     database,
+    deployment,
     invariants_pages,
     invariants_rules,
     invariants_schema,
@@ -44,6 +45,17 @@ def version(url: str | pathlib.Path) -> str | None:
                     return None
                 return str(connection.exec_driver_sql(_VERSION).scalar_one())
             return migrate.HEAD
+    except sqlalchemy.exc.DatabaseError as error:
+        raise StoreUnusableError(found.name, str(error.orig)) from error
+
+
+def deployment_id(url: str | pathlib.Path) -> str | None:
+    """Return the deployment_id of a store of any version; None where it has none."""
+    found = database.connect(database.parse(url), read_only=True)
+    try:
+        with contextlib.closing(found), found.readers.connect() as connection:
+            is_kept = sqlalchemy.inspect(connection).has_table(tables.deployment.name)
+            return deployment.find(connection) if is_kept else None
     except sqlalchemy.exc.DatabaseError as error:
         raise StoreUnusableError(found.name, str(error.orig)) from error
 
@@ -87,7 +99,7 @@ class SqlInspection(invariants_pages.SqlPages):
     def make_index(self, name: str) -> bool:
         """Make an index that is missing; answer whether that could be done."""
         try:
-            with database.operating(), self._writers.begin() as connection:
+            with self._availability.writing(), self._writers.begin() as connection:
                 invariants_schema.make_index(connection, name)
         except sqlalchemy.exc.IntegrityError:
             return False
@@ -100,7 +112,7 @@ class SqlInspection(invariants_pages.SqlPages):
             .where(_files.file_hash == file_hash)
             .values(size_bytes=size_bytes)
         )
-        with database.operating(), self._writers.begin() as connection:
+        with self._availability.writing(), self._writers.begin() as connection:
             connection.execute(statement)
 
     def _dead(self) -> Collection[str]:

@@ -28,6 +28,7 @@ _PARTS = {
     "row_index": "row",
     "file_hash": "file",
     "server_id": "server",
+    "is_only": "deployment",
 }
 _ROW = (_rows.batch_id.label("batch"), _rows.row_index.label("row"))
 _SUBMITTING = (Outcome.SUBMITTED.value, Outcome.RESUBMITTED.value)

@@ -14,6 +14,7 @@ from dshpc_server.store.records import Commit
 from dshpc_server.store.sql import (
     database,
     database_clock,
+    deployment,
     migrate,
     notices,
     reader,
@@ -87,6 +88,11 @@ class SqlStore(reader.SqlReader):
         return self._engine.dialect.name
 
     @property
+    def address(self) -> str:
+        """See the port."""
+        return self._database.name
+
+    @property
     def server_id(self) -> str:
         """See the port."""
         return self._server_id
@@ -105,30 +111,49 @@ class SqlStore(reader.SqlReader):
         """See the port."""
         if not self.is_shared:
             return
-        with database.operating(), self._writers.begin() as connection:
+        with self._availability.writing(), self._writers.begin() as connection:
             until = self._now(connection) + servers.microseconds(self._lease_seconds)
             servers.renew(connection, self._server_id, until)
 
     def rejoin(self) -> None:
         """See the port."""
-        with database.operating():
+        with self._availability.writing():
             self._join()
 
     def leave(self) -> None:
         """See the port."""
-        with database.operating(), self._writers.begin() as connection:
+        with self._availability.writing(), self._writers.begin() as connection:
             servers.leave(connection, self._server_id)
+
+    def find_deployment_id(self) -> str | None:
+        """See the port."""
+        with self._asking() as connection:
+            return deployment.find(connection)
+
+    def keep_deployment_id(self, deployment_id: str) -> str:
+        """See the port."""
+        with self._availability.writing(), self._writers.begin() as connection:
+            return deployment.keep(connection, deployment_id)
+
+    def is_new(self) -> bool:
+        """See the port."""
+        with self._asking() as connection:
+            return deployment.is_new(connection)
+
+    def lies_in(self, folder: pathlib.Path) -> bool:
+        """See the port."""
+        return deployment.lies_in(self._engine.url, folder)
 
     def follow(
         self, tell: Callable[[Collection[str] | None], None]
     ) -> contextlib.AbstractContextManager[None]:
         """See the port."""
-        return self._database.follow(lambda: self._server_id, tell)
+        return self._database.follow(lambda: self._server_id, tell, self._clock)
 
     def write(self, works: Sequence[Callable[[Writer], T]]) -> Commit[T]:
         """See the port."""
         group: transactions.GroupCommit[T] = transactions.GroupCommit(
-            self._writers, self._writing, self._announce
+            self._writers, self._writing, self._announce, self._availability
         )
         return group.run(works)
 

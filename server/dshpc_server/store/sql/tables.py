@@ -68,6 +68,17 @@ servers = sqlalchemy.Table(
     sqlalchemy.CheckConstraint("server_id <> ''", name="server_id_is_one"),
 )
 
+deployment = sqlalchemy.Table(
+    "deployment",
+    metadata,
+    # There is one row, or none yet.
+    Column("is_only", Integer, primary_key=True, autoincrement=False),
+    # The same as in the data folder.
+    Column("deployment_id", Text, nullable=False),
+    sqlalchemy.CheckConstraint("is_only = 1", name="is_only_one"),
+    sqlalchemy.CheckConstraint("length(deployment_id) = 32", name="deployment_id_is_one"),
+)
+
 jobs = sqlalchemy.Table(
     "jobs",
     metadata,
