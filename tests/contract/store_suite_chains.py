@@ -4,7 +4,6 @@ from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.domain.lookup import Kept, Policy
 from dshpc_server.store.port import Store
-from dshpc_server.store.records import Row
 from dshpc_server.store.sql.store import SqlStore
 from support import store_servers
 from support import store_values as v
@@ -18,7 +17,7 @@ class ShowingChains:
         v.claim_all(store)
         v.accept(store, v.batch("second", "job"))
         v.fail(store, "job")
-        rows = [*_rows(store, "first"), *_rows(store, "second")]
+        rows = [*v.rows_of(store, "first"), *v.rows_of(store, "second")]
         assert [row.attempt for row in rows] == [v.newest(store, "job")] * 3
         assert [row.outcome for row in rows] == [
             Outcome.SUBMITTED,
@@ -26,7 +25,7 @@ class ShowingChains:
             Outcome.FOUND_IN_PROGRESS,
         ]
         v.end(store, "job", number=2)
-        assert _shown(store, "second") == (2, JobStatus.COMPLETED)
+        assert v.shown(store, "second") == (2, JobStatus.COMPLETED)
 
     def test_who_comes_later_waits_for_the_retry(self, store: Store) -> None:
         v.accept(store, v.batch("first", "job"))
@@ -34,10 +33,10 @@ class ShowingChains:
         (row,) = v.accept(store, v.batch("second", "job"))
         assert (row.outcome, row.old_status) == (Outcome.FOUND_IN_PROGRESS, None)
         assert row.attempt == v.newest(store, "job")
-        assert _rows(store, "second") == [row]
+        assert v.rows_of(store, "second") == [row]
         store_servers.pass_time(_sql(store), AN_HOUR)
         v.fail(store, "job", number=2)
-        assert _shown(store, "second") == (3, JobStatus.PENDING)
+        assert v.shown(store, "second") == (3, JobStatus.PENDING)
 
     def test_filters_by_status_see_the_retry_and_not_the_one_before(self, store: Store) -> None:
         v.accept(store, v.batch("b", "job", "other"))
@@ -45,7 +44,7 @@ class ShowingChains:
         v.fail(store, "other", retry=None)
         v.claim_all(store)
         by_status = {
-            status: [row.index for row in _rows(store, "b", status)]
+            status: [row.index for row in v.rows_of(store, "b", status)]
             for status in (JobStatus.NODE_FAIL, JobStatus.CONFIGURING)
         }
         assert by_status == {JobStatus.NODE_FAIL: [1], JobStatus.CONFIGURING: [0]}
@@ -60,7 +59,7 @@ class ShowingChains:
         assert row.outcome is Outcome.FOUND_COMPLETED
         assert row.attempt is not None
         assert (row.attempt.key.number, row.attempt.result) == (2, b"result: of the retry")
-        assert _rows(store, "then") == [row]
+        assert v.rows_of(store, "then") == [row]
 
     def test_a_refresh_that_is_retried_leaves_the_earlier_result_the_answer(
         self, store: Store
@@ -72,14 +71,14 @@ class ShowingChains:
         assert _asked(store, "meanwhile") == (Outcome.FOUND_COMPLETED, 1)
         v.end(store, "job", number=3)
         assert _asked(store, "then") == (Outcome.FOUND_COMPLETED, 3)
-        assert _shown(store, "anew") == (3, JobStatus.COMPLETED)
+        assert v.shown(store, "anew") == (3, JobStatus.COMPLETED)
 
     def test_one_for_somebody_alone_is_retried_for_that_one_alone(self, store: Store) -> None:
         v.accept(store, v.batch("alone", "job", policy=v.BYPASS))
         v.fail(store, "job")
         v.end(store, "job", number=2)
         assert _asked(store, "then") == (Outcome.SUBMITTED, 3)
-        assert _shown(store, "alone") == (2, JobStatus.COMPLETED)
+        assert v.shown(store, "alone") == (2, JobStatus.COMPLETED)
 
     def test_a_retry_for_one_alone_that_another_waits_for_becomes_ordinary(
         self, store: Store
@@ -99,7 +98,7 @@ class ShowingChains:
         assert after.replaced is JobStatus.FAILED
         (joins,) = v.accept(store, v.batch("third", "job"))
         assert (joins.outcome, joins.old_status) == (Outcome.FOUND_IN_PROGRESS, JobStatus.FAILED)
-        (second,) = _rows(store, "second")
+        (second,) = v.rows_of(store, "second")
         assert (second.outcome, second.old_status) == (Outcome.RESUBMITTED, JobStatus.FAILED)
 
     def test_a_chain_fails_once(self, store: Store) -> None:
@@ -113,18 +112,7 @@ class ShowingChains:
         (kept,) = v.accept(store, v.batch("third", "job", policy=twice))
         assert (kept.outcome, kept.kept) == (Outcome.FAILURE_KEPT, Kept.MAX_ATTEMPTS)
         assert kept.attempt == v.newest(store, "job")
-        assert _rows(store, "third") == [kept]
-
-
-def _rows(store: Store, batch_id: str, *statuses: JobStatus) -> list[Row]:
-    return list(store.find_rows(batch_id, first_index=0, limit=99, statuses=statuses))
-
-
-def _shown(store: Store, batch_id: str) -> tuple[int, JobStatus]:
-    """What the one row of a batch shows."""
-    (row,) = _rows(store, batch_id)
-    assert row.attempt is not None
-    return row.attempt.key.number, row.attempt.status
+        assert v.rows_of(store, "third") == [kept]
 
 
 def _asked(store: Store, batch_id: str, policy: Policy = v.USUAL) -> tuple[Outcome, int]:

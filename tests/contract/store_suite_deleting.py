@@ -11,7 +11,7 @@ from dshpc_server import errors
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store.port import ContentGoingError, Store, Writer
-from dshpc_server.store.records import FileRecord
+from dshpc_server.store.records import Attempt, FileRecord, Report
 from support import store_values as v
 
 
@@ -124,18 +124,44 @@ class DeletingInTwoPhases:
         assert store.find_file(v.sha("content")) is not None
         assert store.find_kept_outputs([v.sha("job")]) == {v.sha("content")}
 
-    @pytest.mark.parametrize(
-        ("is_inline", "outcome"), [(False, Outcome.SUBMITTED), (True, Outcome.FOUND_COMPLETED)]
-    )
-    def test_an_output_that_came_meanwhile_is_gone_unless_its_result_holds_it(
-        self, store: Store, outcome: Outcome, *, is_inline: bool
-    ) -> None:
+    def test_an_end_with_such_an_output_is_recorded_once_it_is_gone(self, store: Store) -> None:
+        running(store, "job", "other")
         v.begin_deleting(store, v.sha("content"))
-        v.complete(store, "job", output="content", is_inline=is_inline)
+        ends = [completed("other", output="other"), completed("job", output="content")]
+        with pytest.raises(ContentGoingError, match=v.sha("content")) as refused:
+            v.record(store, *ends)
+        assert refused.value.file_hash == v.sha("content")
+        assert [v.status(store, name) for name in ("job", "other")] == [JobStatus.CONFIGURING] * 2
+        assert store.find_file(v.sha("other")) is None
+        v.write(store, lambda writer: writer.forget_file(v.sha("content")))
+        assert len(v.record(store, *ends)) == 2
+        assert store.find_file(v.sha("content")) is not None
+        (row,) = v.accept(store, v.batch("then", "job"))
+        assert row.outcome is Outcome.FOUND_COMPLETED
+
+    def test_the_ends_beside_it_in_a_group_are_recorded(self, store: Store) -> None:
+        running(store, "job", "other")
+        v.begin_deleting(store, v.sha("content"))
+        ends = [completed("job", output="content"), completed("other", output="other")]
+        commit = store.write([functools.partial(_record, end) for end in ends])
+        assert isinstance(commit.answers[0], ContentGoingError)
+        assert [each.key.job_id for each in commit.changes] == [v.sha("other")]
+        assert v.status(store, "job") is JobStatus.CONFIGURING
+
+    def test_a_report_that_is_dropped_needs_no_content(self, store: Store) -> None:
+        v.complete(store, "job", output="content", is_inline=False)
+        v.begin_deleting(store, v.sha("content"))
+        late = completed("job", output="content")
+        assert v.record(store, late, completed("unknown", output="content")) == []
+        assert store.find_deleting() == [v.sha("content")]
+
+    def test_an_output_that_its_result_holds_may_come_meanwhile(self, store: Store) -> None:
+        v.begin_deleting(store, v.sha("content"))
+        v.complete(store, "job", output="content")
         v.write(store, lambda writer: writer.forget_file(v.sha("content")))
         assert store.find_file(v.sha("content")) is None
         (row,) = v.accept(store, v.batch("then", "job"))
-        assert row.outcome is outcome
+        assert row.outcome is Outcome.FOUND_COMPLETED
 
     def test_a_result_that_was_taken_meanwhile_by_a_newer_one_stays_the_answer(
         self, store: Store
@@ -207,6 +233,21 @@ def put(store: Store, *names: str, at: float = 0) -> None:
 
 def _put(record: FileRecord, writer: Writer) -> FileRecord:
     return writer.put_file(record)
+
+
+def running(store: Store, *names: str) -> None:
+    """Have these claimed."""
+    v.accept(store, v.batch("running", *names))
+    v.claim_all(store)
+
+
+def completed(name: str, *, output: str) -> Report:
+    """The end of a job whose output is in the content store."""
+    return v.report(name, Event.SUCCEEDED, ending=v.an_ending(output=output, is_inline=False))
+
+
+def _record(end: Report, writer: Writer) -> Sequence[Attempt]:
+    return writer.record([end])
 
 
 def unused(store: Store, before: float, *, limit: int = 9) -> list[str]:

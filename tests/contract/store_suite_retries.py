@@ -8,7 +8,7 @@ from contract.store_suite_opening import OpenServer
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store.port import Store
-from dshpc_server.store.records import Claim, Claims, Row
+from dshpc_server.store.records import Claim, Claims
 from dshpc_server.store.sql.store import SqlStore
 from support import store_servers
 from support import store_values as v
@@ -67,8 +67,8 @@ class Retrying:
         assert row.attempt is not None
         assert (row.attempt.key.number, row.attempt.chain) == (3, 3)
         v.fail(store, "job", number=3)
-        assert _shown(store, "first") == (2, JobStatus.NODE_FAIL)
-        assert _shown(store, "second") == (4, JobStatus.PENDING)
+        assert v.shown(store, "first") == (2, JobStatus.NODE_FAIL)
+        assert v.shown(store, "second") == (4, JobStatus.PENDING)
 
     def test_one_that_is_to_be_stopped_is_not_retried(self, store: Store) -> None:
         v.accept(store, v.batch("b", "job"))
@@ -84,7 +84,7 @@ class Retrying:
         v.fail(store, "job", retry=AN_HOUR)
         (cancelled,) = v.cancel(store, "job")
         assert (cancelled.key.number, cancelled.status) == (2, JobStatus.CANCELLED)
-        assert _shown(store, "b") == (2, JobStatus.CANCELLED)
+        assert v.shown(store, "b") == (2, JobStatus.CANCELLED)
         assert _claims(store).next_due_seconds is None
 
     def test_late_reports_about_the_one_before_and_early_ones_are_dropped(
@@ -203,17 +203,6 @@ def _claims(store: Store) -> Claims:
 def _claim_one(store: Store) -> Claim:
     (claim,) = _claims(store).taken
     return claim
-
-
-def _rows(store: Store, batch_id: str, *statuses: JobStatus) -> list[Row]:
-    return list(store.find_rows(batch_id, first_index=0, limit=99, statuses=statuses))
-
-
-def _shown(store: Store, batch_id: str) -> tuple[int, JobStatus]:
-    """What the one row of a batch shows."""
-    (row,) = _rows(store, batch_id)
-    assert row.attempt is not None
-    return row.attempt.key.number, row.attempt.status
 
 
 def _sql(store: Store) -> SqlStore:

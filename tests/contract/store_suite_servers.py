@@ -1,5 +1,7 @@
 """What every store does with several servers: records, leases, who owns what, taking over."""
 
+import dataclasses
+
 import pytest
 
 from contract.store_suite_opening import OpenServer, OpenStore
@@ -142,7 +144,9 @@ class TakingOver:
         v.accept(dead, v.batch("own", "own", "waiting", at=v.later(1)))
         v.write(next_one, lambda writer: writer.claim(lambda _: True, 1))
         taken = v.take_over(next_one, *([dead.server_id] if is_named else []))
-        assert taken == found
+        whose = dead.server_id
+        assert taken == [dataclasses.replace(each, taken_from=whose) for each in found]
+        assert {each.taken_from for each in next_one.find_active()} == {""}
         assert [each.cancel_reason for each in taken] == [None, "enough"]
         assert _owned(next_one) == [v.sha(name) for name in ("running", "claimed", "own")]
         assert dead.find_active() == []

@@ -11,18 +11,14 @@ import collections
 import pathlib
 from collections.abc import Collection, Sequence
 
-import structlog
-
-from dshpc_server import clock, crashing, errors
-from dshpc_server.batches import active, admission, launching
+from dshpc_server import clock, crashing, errors, outage
+from dshpc_server.batches import active, admission, launching, taken_over
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.engine import port as engine
 from dshpc_server.store import records
 
 _STOPPED = "Stopped before it was started"
 """What becomes of an attempt that is to be stopped says its own reason; see `endings`."""
-
-_log = structlog.get_logger(__name__)
 
 
 class Handover:
@@ -35,13 +31,17 @@ class Handover:
         report: engine.Report,
         active: active.ActiveAttempts,
         launcher: launching.Launcher,
+        account: taken_over.TakenOver,
         clock: clock.Clock,
     ) -> None:
+        """`account` is told what is taken up."""
+        self._account = account
         self._engine = engine
         self._report = report
         self._active = active
         self._launcher = launcher
         self._clock = clock
+        self._outage = outage.Outage(clock, begins="launch.waits", ends="launch.goes_on")
         self._claimed: collections.deque[records.Claim] = collections.deque()
         self._taken_up: set[AttemptKey] = set()
         """Those of the claimed that somebody else may hand over, too."""
@@ -55,8 +55,8 @@ class Handover:
     async def take_up(self, found: Sequence[records.ActiveAttempt]) -> None:
         """Go on with attempts that are ours now, however far somebody else came with them.
 
-        One without a folder was never handed over: it is now, unless it is to be stopped. The
-        others are the engine's to account for, and to stop.
+        One without a folder, and of which no start was told, was never handed over: it is now,
+        unless it is to be stopped. The others are the engine's to account for, and to stop.
         """
         new = [each for each in found if self._active.get(each.claim.key) is None]
         if not new:
@@ -67,12 +67,14 @@ class Handover:
                 self._active.cancel(each.claim.key, each.cancel_reason)
         keys = [each.claim.key for each in new]
         handed_over = await asyncio.to_thread(self._with_folder, keys)
+        # These ran, wherever their folders went.
+        handed_over |= {each.claim.key for each in new if each.started_at is not None}
         # Whatever an engine has of these, or has not, it stops or tells to be lost.
         handed_over |= {key for key in keys if self._is_cancelled(key)}
+        self._account.begin(new, handed_over)
         await self._recover([key for key in keys if key in handed_over])
         self._claimed.extend(each.claim for each in new if each.claim.key not in handed_over)
         self._taken_up.update(key for key in keys if key not in handed_over)
-        _log.info("recovered", attempts=len(new), handed_over=len(handed_over))
 
     async def forget(self, keys: Collection[AttemptKey]) -> None:
         """Leave these attempts to others, or to nobody; whatever runs of them is not touched."""
@@ -82,6 +84,7 @@ class Handover:
             self._active.remove(key)
         self._keep([claim for claim in self._claimed if claim.key not in keys])
         self._taken_up.difference_update(keys)
+        self._account.forget(keys)
         await self._engine.forget(list(keys))
 
     async def refuse_cancelled(self) -> None:
@@ -91,27 +94,45 @@ class Handover:
             self._keep([claim for claim in self._claimed if claim.key not in refused])
             await self._refuse([self._not_started(key, _STOPPED) for key in refused])
 
-    async def submit(self) -> None:
-        """Hand over what is claimed. Raises UnavailableError; what is left is kept."""
+    async def submit(self) -> bool:
+        """Hand over what is claimed; whether it is all.
+
+        What the disk does not tell of is kept, and holds up no other. Raises UnavailableError when
+        it is not about one of them; what is left then is kept, too.
+        """
         refused: list[engine.NotStarted] = []
         launches: list[engine.Launch] = []
+        waiting: list[tuple[AttemptKey, errors.NoAnswerError]] = []
         unavailable: errors.UnavailableError | None = None
-        while self._claimed and unavailable is None:
-            claim = self._claimed[0]
+        claims = list(self._claimed)
+        await self._launcher.look(claims)
+        for claim in claims:
             try:
                 launches.append(await self._launch(claim))
             except launching.NotLaunchableError as error:
                 refused.append(self._not_started(claim.key, str(error), is_permanent=True))
+            except errors.NoAnswerError as error:
+                waiting.append((claim.key, error))
+                continue
             except errors.UnavailableError as error:
                 unavailable = error
-                continue
-            self._claimed.popleft()
+                break
+            self._claimed.remove(claim)
         cancelled = [launch.key for launch in launches if self._is_cancelled(launch.key)]
         refused += [self._not_started(key, _STOPPED) for key in cancelled]
         await self._hand_over([launch for launch in launches if launch.key not in cancelled])
         await self._refuse(refused)
         if unavailable is not None:
             raise unavailable
+        self._tell(waiting)
+        return not waiting
+
+    def _tell(self, waiting: Sequence[tuple[AttemptKey, errors.NoAnswerError]]) -> None:
+        if waiting:
+            key, why = waiting[0]
+            self._outage.failed(str(why), job_id=key.job_id, attempts_waiting=len(waiting))
+        else:
+            self._outage.works()
 
     async def _hand_over(self, launches: Sequence[engine.Launch]) -> None:
         if not launches:

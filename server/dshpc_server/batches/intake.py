@@ -7,14 +7,13 @@ hours of work are not dropped for a disk that fails. Synchronous; called in a th
 """
 
 import contextlib
-import errno
 import hashlib
 import os
 import pathlib
 import threading
 from collections.abc import Iterator
 
-from dshpc_server import crashing, errors
+from dshpc_server import crashing, disk, errors
 from dshpc_server.batches import encoding, regular
 from dshpc_server.files import content
 from dshpc_server.files import errors as files_errors
@@ -22,9 +21,6 @@ from dshpc_server.files import errors as files_errors
 STDERR_TAIL_BYTES = 4096
 """How much of the log an answer carries."""
 _RETRY_SECONDS = 1.0
-# What the machine is short of for the moment says nothing about the output, nor does a handle of a
-# remote file system that has to be opened anew.
-_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
 
 
 class UnreadableOutputError(errors.DshpcError):
@@ -108,7 +104,7 @@ def _reading() -> Iterator[None]:
     except regular.NotRegularError as error:
         raise UnreadableOutputError(str(error)) from error
     except OSError as error:
-        if error.errno in _PASSING:
+        if error.errno in disk.PASSING:
             raise _waiting(f"the output cannot be read now: {error.strerror}") from error
         # Without the path: a client reads this.
         raise UnreadableOutputError(f"the output could not be read: {error.strerror}") from error

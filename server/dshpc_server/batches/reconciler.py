@@ -1,9 +1,10 @@
 """The reconciler: takes an engine's facts in and publishes what they mean.
 
-Promises: an output is whole, in the content store or in the row, before the one commit that says
-COMPLETED; a fact about an attempt that has ended, or that another server has by now, changes
-nothing; a result that the store or the disk does not take is offered again until it does - hours of
-work are not dropped for a full disk.
+Promises: an output is whole, in the content store or in the row, at the one commit that says
+COMPLETED: what was deleted since it was taken in is taken in again. A fact about an attempt that
+has ended, or that another server has by now, changes nothing. A result that the store or the disk
+does not take is offered again until it does - hours of work are not dropped for a full disk - and
+an output that cannot be had now holds no other result up.
 """
 
 import asyncio
@@ -15,13 +16,13 @@ from typing import Self, TypeGuard, TypeVar
 
 import structlog
 
-from dshpc_server import crashing, errors
-from dshpc_server.batches import active, endings, intake, reports, scratch
+from dshpc_server import clock, crashing, errors, outage
+from dshpc_server.batches import active, content, endings, intake, reports, scratch
 from dshpc_server.domain import job
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.engine import port as engine
-from dshpc_server.store import committer, records
+from dshpc_server.store import committer, port, records
 
 RETRY_SECONDS = 1.0
 """Pause before a result that could not be stored is offered again."""
@@ -45,12 +46,14 @@ class Reconciler:
         self,
         *,
         committer: committer.Committer,
+        library: content.Library,
         active: active.ActiveAttempts,
         intake: intake.Intake,
         reports: reports.Reports,
         folder: Callable[[AttemptKey], pathlib.Path],
         on_room: Callable[[], None],
         on_dropped: Callable[[Collection[str]], None],
+        clock: clock.Clock,
     ) -> None:
         """`on_room` is told when processes have ended, before their ends are recorded.
 
@@ -61,8 +64,10 @@ class Reconciler:
         self._on_room = on_room
         self._on_dropped = on_dropped
         self._committer = committer
+        self._library = library
         self._active = active
         self._intake = intake
+        self._waits = outage.Outage(clock, begins="result.waits", ends="result.recorded")
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
         self._scratch = scratch.Scratch()
@@ -121,8 +126,8 @@ class Reconciler:
                     self._own(self._take_long(fact, claim))
                 else:
                     known.append(self._news(fact, claim))
-            if known:
-                await self._record_all(known, self._made)
+            if known and (waiting := await self._record_all(known, self._made)):
+                self._own(self._record_in_turn(waiting))
 
     def _own(self, work: Coroutine[None, None, None]) -> None:
         task = self._group.create_task(work)
@@ -159,60 +164,90 @@ class Reconciler:
             node=fact.node,
         )
         await self._record([completing])
-        await self._record_all([self._news(fact, claim)], self._made_in_turn)
+        await self._record_in_turn([self._news(fact, claim)])
 
-    async def _record_all(self, known: Sequence[reports.News], make: Make) -> None:
-        """Record what these facts mean; then what the ended ones left can go."""
-        await self._record(await _until_available(lambda: make(known)))
-        facts = [news.fact for news in known]
-        self._scratch.clear(
-            self._folder(fact.key) for fact in facts if not isinstance(fact, engine.Started)
-        )
+    async def _record_in_turn(self, known: Sequence[reports.News]) -> None:
+        """Record what these facts mean, again and again until nothing has to wait."""
+        waiting = await self._record_all(known, self._made_in_turn)
+        while waiting:
+            await asyncio.sleep(RETRY_SECONDS)
+            waiting = await self._record_all(waiting, self._made_in_turn)
+
+    async def _record_all(
+        self, known: Sequence[reports.News], make: Make
+    ) -> Sequence[reports.News]:
+        """Record what these facts mean; then what the ended ones left can go.
+
+        Returns those that have to wait: their output cannot be had now, or was deleted meanwhile.
+        """
+        recorded = await self._record(await make(known))
+        ends = {report.key for report in recorded if report.ending is not None}
+        for key in ends:
+            self._waits.works(by=key)
+        self._scratch.clear(map(self._folder, ends))
+        ended = [news for news in known if not isinstance(news.fact, engine.Started)]
+        return [news for news in ended if news.fact.key not in ends]
 
     async def _made(self, known: Sequence[reports.News]) -> Sequence[records.Report]:
         # One hop to a thread for all of them: outputs are read, hashed and encoded there.
-        return await asyncio.to_thread(lambda: [self._reports.of(news) for news in known])
+        return await asyncio.to_thread(self._reports.of_all, known, self._waits)
 
     async def _made_in_turn(self, known: Sequence[reports.News]) -> Sequence[records.Report]:
         async with self._long_outputs:
             return await self._made(known)
 
-    async def _record(self, made: Sequence[records.Report]) -> None:
-        changed = await _until_available(
-            lambda: self._committer.write(lambda writer: writer.record(made))
-        )
+    async def _record(self, made: Sequence[records.Report]) -> Sequence[records.Report]:
+        """Record these, but for those whose output goes or has gone; return the others."""
+        while made:
+            try:
+                await self._record_together(made)
+            except port.ContentGoingError as error:
+                going = {each.key for each in made if _kept_output(each) == error.file_hash}
+                for key in going:
+                    self._waits.failed(str(error), by=key, kind=type(error).__name__)
+                made = [each for each in made if each.key not in going]
+            else:
+                break
+        return made
+
+    async def _record_together(self, made: Sequence[records.Report]) -> None:
+        """Record these, all or, with ContentGoingError, none."""
+        changed = await self._committed(lambda writer: self._recorded(writer, made))
         ends = {report.key: report for report in made if report.ending is not None}
         for attempt in changed:
             if attempt.status in job.TERMINAL:
-                _tell_end(attempt, ends.pop(attempt.key))
+                reports.tell_end(attempt, ends.pop(attempt.key))
                 crashing.point("end.recorded")
         if ends:
             self._on_dropped({key.job_id for key in ends})
 
+    async def _committed(self, work: Callable[[port.Writer], T]) -> T:
+        """Commit, again and again while the store does not take it."""
+        while True:
+            try:
+                answer = await self._committer.write(work)
+            except errors.UnavailableError as error:
+                self._waits.failed(str(error), by=work, kind=type(error).__name__)
+                await asyncio.sleep(RETRY_SECONDS)
+            except port.ContentGoingError:  # an answer, too
+                self._waits.works(by=work)
+                raise
+            else:
+                self._waits.works(by=work)
+                return answer
 
-def _tell_end(attempt: records.Attempt, report: records.Report) -> None:
-    ending = report.ending
-    if ending is None:
-        return
-    ran = attempt.ended_at - attempt.started_at if attempt.ended_at and attempt.started_at else None
-    _log.info(
-        "attempt.ended",
-        job_id=attempt.key.job_id,
-        attempt=attempt.key.number,
-        status=str(attempt.status),
-        exit_code=ending.exit_code,
-        signal=ending.signal,
-        seconds=None if ran is None else round(ran.total_seconds(), 3),
-        output_bytes=ending.output_size_bytes,
-        retry_after_seconds=report.retry_after_seconds if attempt.is_retried else None,
-    )
+    def _recorded(
+        self, writer: port.Writer, made: Sequence[records.Report]
+    ) -> Sequence[records.Attempt]:
+        """Record these in a transaction; from here on nothing of theirs is deleted."""
+        changed = writer.record(made)
+        kept = [each for each in made if _kept_output(each)]
+        if kept:
+            # A report that was dropped needs no content.
+            ended = {each.key for each in changed if each.status in job.TERMINAL}
+            self._library.check_there([_kept_output(each) for each in kept if each.key in ended])
+        return changed
 
 
-async def _until_available(act: Callable[[], Awaitable[T]]) -> T:
-    """Act, again and again while the disk or the store does not take it."""
-    while True:
-        try:
-            return await act()
-        except errors.UnavailableError as error:
-            _log.warning("result.waits", reason=str(error))
-            await asyncio.sleep(RETRY_SECONDS)
+def _kept_output(report: records.Report) -> str:
+    return "" if report.ending is None else report.ending.kept_output

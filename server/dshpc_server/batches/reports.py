@@ -8,14 +8,20 @@ outputs are read, hashed and stored here.
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import structlog
+
+from dshpc_server import errors, outage
 from dshpc_server.batches import encoding, endings, intake
 from dshpc_server.domain import lifecycle, retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.engine import port as engine
 from dshpc_server.store import records
+
+_OF_MACHINES = (JobStatus.NODE_FAIL, JobStatus.BOOT_FAIL)
+_log = structlog.get_logger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +52,19 @@ class Reports:
         self._folder = folder
         self._retries = retries
         self._chance = chance
+
+    def of_all(self, known: Sequence[News], waits: outage.Outage) -> Sequence[records.Report]:
+        """The reports of these facts, in order, but for those that can only be made later.
+
+        `waits` is told of those, each by its key.
+        """
+        made = []
+        for news in known:
+            try:
+                made.append(self.of(news))
+            except errors.UnavailableError as error:
+                waits.failed(str(error), by=news.fact.key, kind=type(error).__name__)
+        return made
 
     def of(self, news: News) -> records.Report:
         """The report of one fact. Raises errors.UnavailableError; then it can be made later."""
@@ -174,3 +193,28 @@ def _target(event: Event) -> JobStatus:
     if target is None:
         raise ValueError(f"{event} does not end an attempt")
     return target
+
+
+def tell_end(attempt: records.Attempt, report: records.Report) -> None:
+    """Tell the log how an attempt has ended, as it is in the store now."""
+    ending = report.ending
+    if ending is None:
+        return
+    ran = attempt.ended_at - attempt.started_at if attempt.ended_at and attempt.started_at else None
+    _log.info(
+        "attempt.ended",
+        job_id=attempt.key.job_id,
+        attempt=attempt.key.number,
+        status=str(attempt.status),
+        exit_code=ending.exit_code,
+        signal=ending.signal,
+        seconds=None if ran is None else _rounded(ran.total_seconds()),
+        output_bytes=ending.output_size_bytes,
+        retry_after_seconds=_rounded(report.retry_after_seconds) if attempt.is_retried else None,
+        # Why a machine would not have it; what others say of an end is theirs.
+        reason=ending.reason if attempt.status in _OF_MACHINES else None,
+    )
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

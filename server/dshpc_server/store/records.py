@@ -156,6 +156,8 @@ class ActiveAttempt:
     started_at: datetime.datetime | None
     cancel_reason: str | None
     """Why it is to be stopped; None when it is not."""
+    taken_from: str = ""
+    """The server whose it was before it was taken over just now."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,6 +177,11 @@ class Ending:
     reason: str
     """Why it ended as it did, for people; empty for COMPLETED."""
     stderr_tail: str
+
+    @property
+    def kept_output(self) -> str:
+        """The hash of the output that is in the content store; empty when there is none."""
+        return "" if self.output_is_inline else self.output_hash
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

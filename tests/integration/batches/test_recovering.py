@@ -11,7 +11,9 @@ import pytest
 
 from dshpc_server.domain import retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
-from dshpc_server.store import port
+from dshpc_server.domain.lifecycle import Event
+from dshpc_server.store import port, records
+from support import store_values
 from support.batches_assembly import Assembly, job
 
 Start = Callable[..., Assembly]
@@ -53,6 +55,21 @@ async def test_what_was_handed_over_is_the_engines_to_account_for(start: Start) 
         await parts.engine.exited(running, 3)
         await parts.until_status(running, JobStatus.FAILED)
         assert parts.reason(running) == "Exit code 3"
+
+
+async def test_what_ran_is_not_handed_over_again_though_its_folder_is_gone(start: Start) -> None:
+    before = start()
+    async with before.storing():
+        (key,) = await claimed(before, 1)
+        begun = records.Report(key=key, event=Event.STARTED, at=store_values.NOON)
+        await before.committer.write(lambda writer: writer.record([begun]))
+        assert not before.launcher.folder(key).exists()
+    parts = start()
+    async with parts.serving():
+        await parts.until(lambda _: key in parts.engine.recovered)
+        await parts.engine.lost(key, "its folder is gone")
+        await parts.until_status(key, JobStatus.NODE_FAIL)
+    assert key not in parts.engine.launches
 
 
 async def test_what_goes_on_from_before_counts_against_the_capacity(start: Start) -> None:

@@ -8,36 +8,20 @@ import threading
 from collections.abc import Callable
 
 import pytest
+import structlog
 
-from dshpc.v1 import types_pb2
 from dshpc_server.batches import reconciler
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.engine import port as engine
 from support import store_values
 from support.batches_assembly import DEADLINE_SECONDS, INLINE_BYTES, Assembly, job
+from support.batches_ends import exited, launched, left, result
 
 Start = Callable[..., Assembly]
 LONG = b"x" * (INLINE_BYTES + 1)
 SHORT = b"done\n"
+NO_TEXT = b"\xff"
 USUAL = [JobStatus.PENDING, JobStatus.CONFIGURING, JobStatus.RUNNING]
-
-
-async def launched(parts: Assembly, n: int = 0) -> AttemptKey:
-    """A job whose process has started."""
-    (row,) = await parts.accept(job(n=n))
-    assert row.attempt is not None
-    key = row.attempt.key
-    await parts.engine.launched(key)
-    await parts.engine.started(key)
-    await parts.until_status(key, JobStatus.RUNNING)
-    return key
-
-
-def result(parts: Assembly, key: AttemptKey) -> types_pb2.MultiJobResult:
-    attempt = parts.store.find_attempts([key.job_id])[key.job_id]
-    assert attempt.key == key
-    assert attempt.result is not None
-    return types_pb2.MultiJobResult.FromString(attempt.result)
 
 
 async def test_a_short_output_is_in_the_result(start: Start) -> None:
@@ -158,19 +142,7 @@ async def test_an_output_that_became_a_link_fails_the_job_and_is_not_followed(
         folder = parts.engine.left_behind(key)
         folder.mkdir(parents=True)
         (folder / "stdout").symlink_to("/etc/passwd")
-        fact = engine.Exited(
-            key=key,
-            at=store_values.NOON,
-            started_at=store_values.NOON,
-            engine_job_id="1",
-            node="here",
-            exit_code=0,
-            signal=None,
-            cause=engine.Cause.NONE,
-            stdout=folder / "stdout",
-            stderr=folder / "stderr",
-        )
-        await parts.engine.tell([fact])
+        await parts.engine.tell([exited(parts, key)])
         await parts.until_status(key, JobStatus.FAILED)
         assert "Exit code 0, but the output" in parts.reason(key)
         assert not result(parts, key).HasField("output")
@@ -218,15 +190,18 @@ async def test_a_result_waits_for_a_store_that_is_away_and_dispatch_goes_on(
     start: Start, stdout: bytes
 ) -> None:
     parts = start(cpus=1)
-    async with parts.serving():
-        key = await launched(parts, 1)
-        parts.wavering.refuse(5)
-        await parts.engine.exited(key, stdout=stdout)
-        await parts.until_status(key, JobStatus.COMPLETED)
-        assert result(parts, key).output_size_bytes == len(stdout)
-        following = await launched(parts, 2)
-        await parts.engine.exited(following)
-        await parts.until_status(following, JobStatus.COMPLETED)
+    with structlog.testing.capture_logs() as logs:
+        async with parts.serving():
+            key = await launched(parts, 1)
+            parts.wavering.refuse(5)
+            await parts.engine.exited(key, stdout=stdout)
+            await parts.until_status(key, JobStatus.COMPLETED)
+            assert result(parts, key).output_size_bytes == len(stdout)
+            following = await launched(parts, 2)
+            await parts.engine.exited(following)
+            await parts.until_status(following, JobStatus.COMPLETED)
+    told = [each["event"] for each in logs if each["event"].startswith("result.")]
+    assert told == ["result.waits", "result.recorded"]
     assert parts.wavering.refused == 5
 
 
@@ -253,6 +228,31 @@ async def test_an_output_waits_for_room_on_disk_and_others_do_not_wait_for_it(
         is_full = False
         await parts.until_status(long, JobStatus.COMPLETED)
         assert parts.kept.is_intact(result(parts, long).output_hash)
+
+
+async def test_a_short_output_waits_for_the_disk_and_those_told_with_it_do_not(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = start(cpus=3)
+    is_full = True
+    put = parts.kept.put
+
+    def fail(data: bytes) -> str:
+        if is_full:
+            raise OSError(errno.EIO, "no luck")
+        return put(data)
+
+    monkeypatch.setattr(parts.kept, "put", fail)
+    async with parts.serving():
+        waiting, beside, later = [await launched(parts, n) for n in range(3)]
+        await parts.engine.tell([left(parts, waiting, NO_TEXT), left(parts, beside, SHORT)])
+        await parts.until_status(beside, JobStatus.COMPLETED)
+        await parts.engine.exited(later, stdout=SHORT)
+        await parts.until_status(later, JobStatus.COMPLETED)
+        assert parts.statuses(waiting)[-1] is JobStatus.RUNNING
+        is_full = False
+        await parts.until_status(waiting, JobStatus.COMPLETED)
+        assert parts.kept.is_intact(result(parts, waiting).output_hash)
 
 
 async def test_long_outputs_that_take_for_ever_leave_threads_to_others(

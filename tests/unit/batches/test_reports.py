@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from dshpc_server import outage
 from dshpc_server.batches import intake, reports
 from dshpc_server.domain import retry
 from dshpc_server.domain.job import AttemptKey, Resources
@@ -12,7 +13,7 @@ from dshpc_server.engine import port as engine
 from dshpc_server.files import content
 from dshpc_server.store import records
 from dshpc_server.transport import encoder
-from support import store_values
+from support import methods_site, store_values
 
 KEY = AttemptKey(job_id=store_values.sha("job"), number=1)
 LIMIT = 8
@@ -59,6 +60,24 @@ def exited(
         stdout=folder / "stdout",
         stderr=folder / "stderr",
     )
+
+
+def test_what_can_be_made_only_later_holds_the_others_not_up(tmp_path: pathlib.Path) -> None:
+    taking_in = intake.Intake(content.ContentStore(tmp_path / "files"), inline_output_bytes=LIMIT)
+    taking_in.stop()
+    making = reports.Reports(
+        intake=taking_in,
+        encoder=encoder.MultiJobResultEncoder(),
+        folder=lambda _: tmp_path,
+        retries=retry.Retries(max_retries=0),
+        chance=lambda: 0.5,
+    )
+    long = exited(tmp_path, stdout=b"x" * (LIMIT + 1), cause=engine.Cause.NONE)
+    lost = engine.Lost(key=KEY, at=store_values.NOON, reason="the node is gone")
+    started = engine.Started(key=KEY, at=store_values.NOON, engine_job_id="1", node="here")
+    waits = outage.Outage(methods_site.HandClock(), begins="result.waits", ends="result.recorded")
+    made = making.of_all([news(started), news(long), news(lost)], waits)
+    assert [report.event for report in made] == [Event.STARTED, Event.LOST]
 
 
 UNRUN: list[engine.Fact] = [

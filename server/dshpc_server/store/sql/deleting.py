@@ -28,15 +28,9 @@ def delete_file(
 
 
 def forget_file(connection: sqlalchemy.Connection, file_hash: str) -> bool:
-    """End a deletion; answer whether there was one to end.
-
-    What has come to name the content since it began names it no more.
-    """
+    """End a deletion; answer whether there was one to end."""
     exclusion.delete_content(connection)
-    was_deleting = files.forget(connection, file_hash)
-    if was_deleting:
-        outputs.answer_no_more(connection, file_hash)
-    return was_deleting
+    return files.forget(connection, file_hash)
 
 
 def _find_user(connection: sqlalchemy.Connection, file_hash: str) -> str | None:

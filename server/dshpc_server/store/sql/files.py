@@ -63,7 +63,14 @@ def put(connection: sqlalchemy.Connection, record: FileRecord) -> FileRecord:
 def put_outputs(
     connection: sqlalchemy.Connection, outputs: Sequence[tuple[str, int, datetime.datetime]]
 ) -> None:
-    """Remember outputs by hash, size and moment; those that are known are touched."""
+    """Remember outputs by hash, size and moment; those that are known are touched.
+
+    Raises ContentGoingError when some is being deleted. That no deletion begins is the caller's
+    business.
+    """
+    if not outputs:
+        return
+    _check_staying(connection, [output_hash for output_hash, _, _ in outputs])
     records = [
         FileRecord(
             file_hash=output_hash,

@@ -46,7 +46,7 @@ def record(
     `now` is the present by the store's clock; it is asked only for retries.
     """
     # Before any job is held: whoever deletes content holds that first, too.
-    if any(report.ending and _is_kept(report.ending) for report in reports):
+    if any(report.ending and report.ending.kept_output for report in reports):
         exclusion.use_content(connection)
     runs = _active_runs(connection, {report.key.job_id for report in reports})
     changes: list[Attempt] = []
@@ -123,8 +123,8 @@ class _Run:
     def kept_outputs(self) -> Iterator[tuple[str, int, datetime.datetime]]:
         """Yield what came into the content store with its end: hash, size and moment."""
         ending, at = self.ending, self.attempt.ended_at
-        if ending and at and _is_kept(ending):
-            yield ending.output_hash, ending.output_size_bytes, at
+        if ending and at and ending.kept_output:
+            yield ending.kept_output, ending.output_size_bytes, at
 
     def apply(self, report: Report, now: Callable[[], int]) -> Sequence[Attempt]:
         """Move the attempt as the table says; return what changed, and what is new by that."""
@@ -198,11 +198,6 @@ _NO_ENDING = Ending(
     reason="",
     stderr_tail="",
 )
-
-
-def _is_kept(ending: Ending) -> bool:
-    """Whether its output is in the content store."""
-    return bool(ending.output_hash) and not ending.output_is_inline
 
 
 def _start(report: Report) -> datetime.datetime | None:
