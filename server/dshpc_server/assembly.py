@@ -66,7 +66,7 @@ class Assembly:
     def __init__(self, on: Foundation) -> None:
         self._on = on
         self._encoder = encoder.MultiJobResultEncoder()
-        self._room = room.Room(on.data_dir, on.min_free_bytes)
+        self._room = room.Room(on.data_dir, on.min_free_bytes, on.clock)
         self._kept = files.ContentStore(on.data_dir / "files", room=self._room, clock=on.clock)
         self._active = active.ActiveAttempts()
         self._watchers = watchers.Watchers()
@@ -139,12 +139,13 @@ class Assembly:
                 owned = [
                     tasks.create_task(work)
                     for work in (
-                        self._on.engine.run(self._reconciler.take),
+                        self._on.engine.run(self._take),
                         self._dispatch(),
                         self._membership.run(),
                         self._following.run(),
                         self._on.reloading.run(),
                         self._expiry.run(),
+                        self._room.run(),
                         self._retention.run(),
                         self._tell_engine_health(),
                     )
@@ -167,6 +168,7 @@ class Assembly:
         )
         return reconciler.Reconciler(
             committer=self._committer,
+            library=self._library,
             active=self._active,
             intake=taking_in,
             reports=reports.Reports(
@@ -179,6 +181,7 @@ class Assembly:
             folder=self._launcher.folder,
             on_room=self._on_room,
             on_dropped=self._on_dropped,
+            clock=self._on.clock,
         )
 
     def _make_retention(self) -> retention.Retention:
@@ -210,6 +213,10 @@ class Assembly:
             limits=on.limits,
             clock=on.clock,
         )
+
+    async def _take(self, facts: Sequence[engine_port.Fact]) -> None:
+        self._dispatcher.hear(facts)
+        await self._reconciler.take(facts)
 
     def _publish(self, attempts: Sequence[records.Attempt]) -> None:
         self._watchers.publish(attempts)

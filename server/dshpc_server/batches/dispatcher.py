@@ -15,10 +15,8 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
-import structlog
-
-from dshpc_server import clock, crashing, errors
-from dshpc_server.batches import active, admission, handover, launching
+from dshpc_server import clock, crashing, errors, outage
+from dshpc_server.batches import active, admission, handover, launching, taken_over
 from dshpc_server.domain import job
 from dshpc_server.domain.job import AttemptKey, JobStatus, Resources
 from dshpc_server.engine import port as engine
@@ -31,8 +29,6 @@ RETRY_SECONDS = 1.0
 """Pause after the store or the disk was not available."""
 LONGEST_WAIT_SECONDS = 60.0
 """The queue is looked at this often while a retry waits to be due, whatever the clocks do."""
-
-_log = structlog.get_logger(__name__)
 
 
 class Dispatcher:
@@ -57,9 +53,16 @@ class Dispatcher:
         self._room = room
         self._clock = clock
         self._on_fenced = on_fenced
+        self._account = taken_over.TakenOver(clock)
         self._handover = handover.Handover(
-            engine=engine, report=report, active=active, launcher=launcher, clock=clock
+            engine=engine,
+            report=report,
+            active=active,
+            launcher=launcher,
+            account=self._account,
+            clock=clock,
         )
+        self._outage = outage.Outage(clock, begins="dispatch.paused", ends="dispatch.resumed")
         self._turn = asyncio.Lock()
         """Held by whoever changes what is claimed: between a claim and the answer nobody else."""
         self._awake = asyncio.Event()
@@ -67,7 +70,6 @@ class Dispatcher:
         """When to look at the queue though nobody wakes us, by the monotonic clock."""
         self._is_in_doubt = False
         """A claim has failed: some of it may be ours all the same."""
-        self._is_paused = False
 
     def notice(self, attempts: Sequence[records.Attempt]) -> None:
         """Take note how attempts stand: something was queued, or gave its room back."""
@@ -77,6 +79,10 @@ class Dispatcher:
                 self._awake.set()
             elif attempt.status is JobStatus.PENDING:
                 self._awake.set()
+
+    def hear(self, facts: Sequence[engine.Fact]) -> None:
+        """Take note of what the engine tells, before it is recorded."""
+        self._account.note(facts)
 
     def wake(self) -> None:
         """Look at the queue: there may be something in it, or room for it."""
@@ -120,10 +126,11 @@ class Dispatcher:
             try:
                 async with self._turn:
                     await self._fill()
+                self._outage.works()
             except port.FencedError as error:
                 self._on_fenced(error.server_id)
             except errors.UnavailableError as error:
-                _log.warning("dispatch.unavailable", reason=str(error))
+                self._outage.failed(str(error), kind=type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
                 self._awake.set()
 
@@ -137,7 +144,8 @@ class Dispatcher:
 
     def _look_again_in(self, seconds: float | None) -> None:
         if seconds is not None:
-            self._due_at = self._clock.monotonic() + min(seconds, LONGEST_WAIT_SECONDS)
+            due_at = self._clock.monotonic() + min(seconds, LONGEST_WAIT_SECONDS)
+            self._due_at = due_at if self._due_at is None else min(self._due_at, due_at)
 
     async def _fill(self) -> None:
         """Claim and submit until the engine is full or the queue is empty."""
@@ -145,20 +153,20 @@ class Dispatcher:
             await self._check()
         await self._handover.refuse_cancelled()
         while self._has_room():
-            await self._handover.submit()
+            is_done = await self._handover.submit()
             if not await self._claim():
+                self._look_again_in(None if is_done else RETRY_SECONDS)
                 return
         self._look_again_in(RETRY_SECONDS)
 
     def _has_room(self) -> bool:
-        """Whether there is room on disk; told when it changes."""
-        is_paused = not self._room.has_room()
-        if is_paused and not self._is_paused:
-            _log.warning("dispatch.paused", why="there is no room on disk")
-        elif self._is_paused and not is_paused:
-            _log.info("dispatch.resumed")
-        self._is_paused = is_paused
-        return not is_paused
+        """Whether there is room on disk."""
+        has_room = self._room.has_room()
+        if has_room:
+            self._outage.works(by="room")
+        else:
+            self._outage.failed(room.NO_ROOM, by="room", kind=errors.NoRoomError.__name__)
+        return has_room
 
     async def _claim(self) -> bool:
         """Claim what the engine has room for; whether there was anything."""

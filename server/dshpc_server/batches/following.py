@@ -14,8 +14,6 @@ import types
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Protocol, Self
 
-import structlog
-
 from dshpc_server import errors
 from dshpc_server.batches import active, watchers
 from dshpc_server.domain.job import AttemptKey
@@ -27,8 +25,6 @@ MANY_STRANGERS = 200
 """More jobs than these that nobody waits for are not read: the queue is looked at instead."""
 RETRY_SECONDS = 0.5
 """Pause after the store was not available."""
-
-_log = structlog.get_logger(__name__)
 
 Publish = Callable[[Sequence[records.Attempt]], None]
 
@@ -109,8 +105,7 @@ class Following:
             everything, self._everything = self._everything, False
             try:
                 await self._read(None if everything else told)
-            except errors.UnavailableError as error:
-                _log.warning("notices.unread", reason=str(error))
+            except errors.UnavailableError:  # the store tells the log itself
                 await asyncio.sleep(RETRY_SECONDS)
                 self.note(None if everything else told)
 

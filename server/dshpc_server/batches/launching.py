@@ -2,6 +2,7 @@
 
 import asyncio
 import pathlib
+from collections.abc import Collection, Mapping, Sequence
 
 from dshpc_server import errors
 from dshpc_server.batches import content
@@ -30,13 +31,27 @@ class Launcher:
         self._catalog = catalog
         self._library = library
         self._attempts_dir = attempts_dir
+        self._looked: Mapping[str, pathlib.Path | errors.NoAnswerError | None] = {}
+        """What was seen of the inputs of those who are launched next."""
 
     def folder(self, key: AttemptKey) -> pathlib.Path:
         """The attempt's own directory; two levels keep the folders small."""
         return self._attempts_dir / key.job_id[:2] / key.job_id / str(key.number)
 
+    async def look(self, claims: Sequence[records.Claim]) -> None:
+        """Look for the inputs of these on disk; `launch` goes by it.
+
+        A hop to a thread costs thirty times as much as the look itself, so they share one; but on
+        the event loop a disk that hangs would hold up everybody.
+        """
+        hashes = {file_hash for claim in claims for file_hash in claim.spec.inputs.values()}
+        self._looked = await asyncio.to_thread(self._find_all, hashes) if hashes else {}
+
     async def launch(self, claim: records.Claim) -> engine.Launch:
-        """Put the launch together; raises NotLaunchableError, or UnavailableError: later."""
+        """Put the launch together; raises NotLaunchableError, or UnavailableError: later.
+
+        NoAnswerError when it is its own method or input that the disk does not tell of.
+        """
         spec = claim.spec
         version = self._catalog.version(spec.method_name, spec.function_hash)
         if version is None:  # another server may have loaded it just now
@@ -70,7 +85,23 @@ class Launcher:
             timeout_seconds=claim.timeout_seconds,
         )
 
+    def _find_all(
+        self, hashes: Collection[str]
+    ) -> dict[str, pathlib.Path | errors.NoAnswerError | None]:
+        found: dict[str, pathlib.Path | errors.NoAnswerError | None] = {}
+        for file_hash in hashes:
+            try:
+                found[file_hash] = self._library.find(file_hash)
+            except errors.NoAnswerError as error:
+                found[file_hash] = error
+        return found
+
     async def _path(self, file_hash: str) -> pathlib.Path | None:
+        looked = self._looked.get(file_hash)
+        if isinstance(looked, errors.NoAnswerError):
+            raise looked
+        if looked is not None:
+            return looked
         try:
             return await self._library.path(file_hash)
         except OSError as error:  # of no descriptor that is free, say; no fault of the attempt

@@ -7,17 +7,13 @@ while the store is away for everybody, nobody is called dead for that.
 import threading
 from collections.abc import Callable
 
-import structlog
-
-from dshpc_server import clock
+from dshpc_server import clock, errors, outage
 from dshpc_server.store import port
 
 RENEWALS = 3
 """In the length of a lease."""
 RETRY_SECONDS = 0.5
 """Pause after the store was not available."""
-
-_log = structlog.get_logger(__name__)
 
 
 class Lease:
@@ -30,6 +26,7 @@ class Lease:
         self._store = store
         self._on_fenced = on_fenced
         self._clock = clock
+        self._outage = outage.Outage(clock, begins="lease.not_renewed", ends="lease.renewed")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._renew_until_stopped, name="lease")
         # Who starts after the store was away for all is not to believe the leases before the others
@@ -61,10 +58,12 @@ class Lease:
             except port.FencedError as error:
                 self._on_fenced(error.server_id)
             except Exception as error:  # noqa: BLE001 - whatever it is, to stop trying is worse
-                _log.warning("lease.not_renewed", reason=str(error))
+                if not isinstance(error, errors.UnavailableError):  # which the store tells itself
+                    self._outage.failed(f"{type(error).__name__}: {error}")
                 # They cannot have renewed theirs either. Before they have had the time to, a lease
                 # that has run out says nothing.
                 self._steady_from = self._clock.monotonic() + lease_seconds
                 seconds = min(interval_seconds, RETRY_SECONDS)
             else:
+                self._outage.works()
                 seconds = interval_seconds

@@ -11,6 +11,7 @@ A store that is not shared has no others: there only what an earlier server left
 
 import asyncio
 import contextlib
+import logging
 import types
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol, Self
@@ -119,10 +120,9 @@ class Membership:
             if self._store.is_shared:
                 await self._look()
             else:
-                await self._take_over(())
+                await self._attempts.take_up(await self._take_over(()))
                 await asyncio.to_thread(self._presence.clear, [self._store.server_id])
-        except errors.UnavailableError as error:
-            _log.warning("servers.unknown", reason=str(error))
+        except errors.UnavailableError:  # the store tells the log itself
             self._is_away = True
         except port.FencedError as error:  # the start took longer than the lease
             self.note_fenced(error.server_id)
@@ -142,8 +142,7 @@ class Membership:
             self._called.clear()
             try:
                 await self._rejoin_if_fenced()
-            except errors.UnavailableError as error:
-                _log.warning("server.not_rejoined", reason=str(error))
+            except errors.UnavailableError:
                 self._is_away = True
             else:
                 await self.begin()
@@ -193,26 +192,27 @@ class Membership:
         dead = gone | (expired if is_steady else left).intersection(near)
         # The first time also from those of whom not even a record is left.
         if dead or not self._begun.is_set():
-            await self._take_over(gone, also_expired=is_steady)
-        if dead:
-            _log.warning("servers.dead", servers=sorted(dead))
-        self._tell_silent(expired.difference(near))
+            taken = await self._take_over(gone, also_expired=is_steady)
+            _tell_gone(dead, left, taken)
+            await self._attempts.take_up(taken)
+        self._tell_silent([each for each in others if each.server_id in expired.difference(near)])
         await asyncio.to_thread(self._presence.clear, {each.server_id for each in found} - dead)
         # Also what a write has done of which we never heard.
         await self._attempts.check()
 
-    async def _take_over(self, gone: Collection[str], *, also_expired: bool = True) -> None:
-        found = await self._committer.write(
+    async def _take_over(
+        self, gone: Collection[str], *, also_expired: bool = True
+    ) -> Sequence[records.ActiveAttempt]:
+        return await self._committer.write(
             lambda writer: writer.take_over(gone, also_expired=also_expired)
         )
-        await self._attempts.take_up(found)
 
-    def _tell_silent(self, silent: Collection[str]) -> None:
+    def _tell_silent(self, silent: Sequence[records.ServerRecord]) -> None:
         """Name servers whose attempts nobody here can account for; each once."""
-        for server_id in sorted(silent):
-            if server_id not in self._told:
-                _log.warning("server.silent", server=server_id)
-        self._told = set(silent)
+        for each in silent:
+            if each.server_id not in self._told:
+                _log.warning("server.silent", server=each.server_id, scope=each.scope)
+        self._told = {each.server_id for each in silent}
 
     def _leave(self) -> None:
         self._lease.stop()
@@ -222,3 +222,16 @@ class Membership:
             except errors.DshpcError as error:  # then it runs out
                 _log.warning("server.not_left", reason=str(error))
         self._presence.release()
+
+
+def _tell_gone(
+    dead: Collection[str], left: Collection[str], taken: Sequence[records.ActiveAttempt]
+) -> None:
+    """Name those whose attempts are ours now: who has left did so in good order."""
+    for event, level, gone in (
+        ("servers.left", logging.INFO, set(dead).intersection(left)),
+        ("servers.dead", logging.WARNING, set(dead).difference(left)),
+    ):
+        if gone:
+            attempts = sum(each.taken_from in gone for each in taken)
+            _log.log(level, event, servers=sorted(gone), attempts=attempts)

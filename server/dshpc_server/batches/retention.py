@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Sequence
 
 import structlog
 
-from dshpc_server import clock, errors
+from dshpc_server import clock, errors, outage
 from dshpc_server.batches import attempt_folders, content
 from dshpc_server.files import content as files
 from dshpc_server.store import committer, records
@@ -59,26 +59,30 @@ class Retention:
         self._folders = folders
         self._limits = limits
         self._clock = clock
+        self._outage = outage.Outage(clock, begins="retention.put_off", ends="retention.resumed")
+        self._error: Exception | None = None
+        """What has kept the work in hand from being done, or a part of it."""
 
     async def run(self) -> None:
         """Serve until cancelled."""
         await asyncio.sleep(FIRST_SECONDS)
-        await _tried(self._library.finish_deletions())
-        await _tried(self._folders.clear_workspaces())
+        is_tidy = False
         while True:
+            if not is_tidy:
+                is_tidy = await self._tried("workspaces", self._folders.clear_workspaces())
             await self.pass_once()
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def pass_once(self) -> None:
         """Remove what is due now, or a part of it."""
         limits = self._limits
-        await _tried(self._library.finish_deletions())
+        await self._tried("deletions", self._library.finish_deletions())
         if limits.file_retention_seconds:
-            await _tried(self._clear_unused())
+            await self._tried("content.unused", self._clear_unused())
         if limits.max_content_bytes:
-            await _tried(self._clear_excess())
+            await self._tried("content.excess", self._clear_excess())
         if limits.attempt_retention_seconds:
-            await _tried(self._clear_folders())
+            await self._tried("attempts.old", self._clear_folders())
 
     async def _clear_unused(self) -> None:
         before = self._ago(self._limits.file_retention_seconds)
@@ -133,8 +137,21 @@ class Retention:
         except errors.InUseError:
             return False
         except (errors.UnavailableError, OSError) as error:
-            _log.warning("retention.put_off", reason=str(error))
+            self._error = error
             return False
+
+    async def _tried(self, what: str, work: Awaitable[None]) -> bool:
+        """Do it; if the store or the disk does not let us now, there is the next pass."""
+        self._error = None
+        try:
+            await work
+        except (errors.UnavailableError, OSError) as error:
+            self._error = error
+        if self._error is None:
+            self._outage.works(by=what)
+            return True
+        self._outage.failed(str(self._error), by=what, what=what)
+        return False
 
     def _ago(self, seconds: float) -> datetime.datetime:
         return self._clock.now() - datetime.timedelta(seconds=seconds)
@@ -148,11 +165,3 @@ def _pieces(files: Sequence[records.FileRecord]) -> Sequence[Sequence[records.Fi
 def _tell(what: str, removed: int) -> None:
     if removed:
         _log.info("retention.removed", what=what, count=removed)
-
-
-async def _tried(work: Awaitable[None]) -> None:
-    """Do it; if the store or the disk does not let us now, there is the next pass."""
-    try:
-        await work
-    except (errors.UnavailableError, OSError) as error:
-        _log.warning("retention.put_off", reason=str(error))

@@ -223,7 +223,9 @@ def test_a_stop_ends_taking_a_long_output_in_between_two_pieces(
     assert again.output(stdout).size_bytes == len(data)
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE])
+@pytest.mark.parametrize(
+    "number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT]
+)
 def test_a_shortage_of_the_machine_is_not_the_methods_failure(
     taking: intake.Intake, stdout: pathlib.Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:

@@ -1,9 +1,13 @@
 """From a claim to a launch: method, inputs and folder are found, or it is said what is gone."""
 
 import dataclasses
+import errno
+import os
+import pathlib
 
 import pytest
 
+from dshpc_server import disk, errors
 from dshpc_server.batches import launching
 from dshpc_server.domain.job import AttemptKey, Resources
 from dshpc_server.store import records
@@ -86,6 +90,54 @@ async def test_inputs_that_were_declared_anew_after_the_job_was_accepted_are_tol
     assert parts.catalog.current()["count"].function_hash == wanted.spec.function_hash
     with pytest.raises(launching.NotLaunchableError, match="other inputs"):
         await parts.launcher.launch(wanted)
+
+
+async def test_inputs_that_were_looked_for_together_are_launched_by_that(
+    parts: Assembly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [claim(parts, "count", {"input": parts.kept.put(data)}) for data in (b"a", b"b")]
+    wanted.append(claim(parts, "count", {"input": "0" * 64}))
+    silent = wanted[1].spec.inputs["input"]
+    find = parts.kept.find
+
+    def found(file_hash: str) -> pathlib.Path | None:
+        if file_hash == silent:
+            raise disk.no_answer("Stale file handle")
+        return find(file_hash)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(parts.kept, "find", found)
+        await parts.launcher.look(wanted)
+    launch = await parts.launcher.launch(wanted[0])
+    assert launch.inputs["input"].read_bytes() == b"a"
+    with pytest.raises(errors.NoAnswerError, match="Stale file handle"):
+        await parts.launcher.launch(wanted[1])
+    with pytest.raises(launching.NotLaunchableError):
+        await parts.launcher.launch(wanted[2])
+    await parts.launcher.look(wanted)
+    launch = await parts.launcher.launch(wanted[1])
+    assert launch.inputs["input"].read_bytes() == b"b"
+
+
+async def test_a_version_that_the_disk_does_not_tell_of_is_not_gone(
+    parts: Assembly, site: methods_site.Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.install("hello", {"main.py": "print('newer')\n"}, inputs=[])
+    theirs = site.catalog()
+    theirs.load()
+    wanted = claim(parts, "hello", {})
+    spec = dataclasses.replace(wanted.spec, function_hash=theirs.current()["hello"].function_hash)
+    wanted = dataclasses.replace(wanted, spec=spec)
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "read", fail)
+        with pytest.raises(errors.NoAnswerError):
+            await parts.launcher.launch(wanted)
+    launch = await parts.launcher.launch(wanted)
+    assert launch.script.read_text() == "print('newer')\n"
 
 
 async def test_a_version_that_another_server_has_just_loaded_is_launched(

@@ -12,6 +12,7 @@ import structlog
 
 from dshpc_server import errors
 from dshpc_server.batches import lease, membership
+from dshpc_server.domain.job import AttemptKey, JobStatus, Resources
 from dshpc_server.store import port, records
 from support import methods_site, store_values
 
@@ -20,9 +21,35 @@ NOTHING_TAKEN: list[Any] = [("took over", set()), "took up 0"]
 HERE = "local/here"
 
 
-def server(name: str, *, scope: str = HERE, expired: bool = False) -> records.ServerRecord:
+def server(
+    name: str, *, scope: str = HERE, expired: bool = False, left: bool = False
+) -> records.ServerRecord:
     return records.ServerRecord(
-        server_id=name, scope=scope, joined_at=store_values.NOON, is_expired=expired
+        server_id=name,
+        scope=scope,
+        joined_at=store_values.NOON,
+        is_expired=expired,
+        has_left=left,
+    )
+
+
+def had_by(server_id: str) -> records.ActiveAttempt:
+    """What a server has left."""
+    claim = records.Claim(
+        key=AttemptKey(job_id=store_values.sha("job"), number=1),
+        spec=store_values.spec("job"),
+        resources=Resources(),
+        timeout_seconds=60.0,
+        created_at=store_values.NOON,
+        revision=2,
+        chain=1,
+    )
+    return records.ActiveAttempt(
+        claim=claim,
+        status=JobStatus.RUNNING,
+        started_at=None,
+        cancel_reason=None,
+        taken_from=server_id,
     )
 
 
@@ -38,6 +65,8 @@ class World:
     is_shared: bool = True
     lease_seconds: float = 3600.0
     server_id: str = "me-1"
+    found: list[records.ActiveAttempt] = dataclasses.field(default_factory=list)
+    """What those who are gone have left."""
     dead: set[str] = dataclasses.field(default_factory=set)
     """Whose lock can be taken."""
     did: list[Any] = dataclasses.field(default_factory=list)
@@ -80,7 +109,8 @@ class World:
             if each.scope != HERE
             or not ((each.is_expired and also_expired) or each.server_id in dead)
         ]
-        return []
+        found, self.found = self.found, []
+        return found
 
     def hold(self, server_id: str) -> None:
         self.did.append(f"is {server_id}")
@@ -175,6 +205,34 @@ async def test_whose_lease_has_run_out_is_dead_and_so_is_whose_lock_can_be_taken
         assert [each.server_id for each in world.servers] == ["alive"]
 
 
+async def test_the_log_names_who_died_and_who_left_and_how_much_each_had() -> None:
+    others = [server("killed"), server("stopped", expired=True, left=True), server("alive")]
+    world = World(others, found=[had_by("stopped"), had_by("killed"), had_by("killed")])
+    world.dead = {"killed", "stopped"}
+    with structlog.testing.capture_logs() as logs:
+        async with member(world) as made:
+            await made.begin()
+    assert world.did[1:3] == [("took over", {"killed", "stopped"}), "took up 3"]
+    assert logs == [
+        {"event": "servers.left", "log_level": "info", "servers": ["stopped"], "attempts": 1},
+        {"event": "servers.dead", "log_level": "warning", "servers": ["killed"], "attempts": 2},
+    ]
+
+
+async def test_a_lease_that_cannot_be_renewed_is_told_once_unless_the_store_says_it() -> None:
+    world = World(lease_seconds=0.01)
+    with structlog.testing.capture_logs() as logs:
+        async with member(world):
+            world.failures += [away(), LookupError("a bug"), away(), LookupError("a bug")]
+            await until(lambda: not world.failures)
+            count = world.renewals
+            await until(lambda: world.renewals > count + 1)
+    assert [(each["event"], each.get("reason")) for each in logs] == [
+        ("lease.not_renewed", "LookupError: a bug"),
+        ("lease.renewed", None),
+    ]
+
+
 async def test_who_dies_later_is_found_by_looking_again() -> None:
     world = World([server("other")])
     async with running(world):
@@ -194,7 +252,7 @@ async def test_the_attempts_of_another_node_are_nobodys_to_take_and_it_is_named_
                 await asyncio.sleep(0.02)
     assert world.did == ["is me-1", *NOTHING_TAKEN, "left", "gone"]
     silent = [each for each in logs if each["event"] == "server.silent"]
-    assert [each["server"] for each in silent] == ["far"]
+    assert [(each["server"], each["scope"]) for each in silent] == [("far", "local/there")]
 
 
 async def test_the_lease_is_renewed_while_the_loop_stands_still() -> None:

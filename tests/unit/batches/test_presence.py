@@ -1,5 +1,8 @@
 """Presence: who holds a lock lives, and nobody is taken for dead without proof."""
 
+import errno
+import fcntl
+import os
 import pathlib
 import signal
 import subprocess
@@ -7,6 +10,7 @@ import sys
 
 import pytest
 
+from dshpc_server.files import locks
 from dshpc_server.presence import Presence
 
 HOLD = """
@@ -100,6 +104,55 @@ def test_what_the_dead_left_is_cleared_but_for_those_still_needed(folder: pathli
     assert names(folder) == ["alive.lock", "owner.lock"]
     presence.clear([])
     assert names(folder) == ["alive.lock"]
+    presence.release()
+
+
+def test_what_somebody_left_who_died_while_he_began_is_cleared_too(folder: pathlib.Path) -> None:
+    presence = Presence(folder)
+    presence.hold("alive")
+    (folder / ".new-dead").touch()
+    with (folder / ".new-beginning").open("w") as beginning:
+        fcntl.flock(beginning, fcntl.LOCK_EX)
+        presence.clear(["alive"])
+        assert names(folder) == [".new-beginning", "alive.lock"]
+    presence.clear(["alive"])
+    assert names(folder) == ["alive.lock"]
+    presence.release()
+
+
+def test_who_is_cleared_away_while_he_begins_begins_again(
+    folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = locks.hold
+    cleared: list[pathlib.Path] = []
+
+    def too_late(descriptor: int, path: pathlib.Path) -> bool:
+        if not cleared:
+            cleared.append(path)
+            Presence(folder).clear([])
+        return hold(descriptor, path)
+
+    monkeypatch.setattr(locks, "hold", too_late)
+    presence = Presence(folder)
+    presence.hold("a")
+    assert [path.name for path in cleared] == [".new-a"]
+    assert names(folder) == ["a.lock"]
+    assert Presence(folder).gone(["a"]) == set()
+    presence.release()
+
+
+def test_who_cannot_begin_leaves_nothing(
+    folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    presence = Presence(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(pathlib.Path, "rename", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            presence.hold("a")
+    assert names(folder) == []
     presence.release()
 
 

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+import structlog
 
 from dshpc_server import errors
 from dshpc_server.batches import attempt_folders, content, retention
@@ -192,16 +193,22 @@ async def test_what_cannot_be_done_now_is_done_by_a_later_pass(
 ) -> None:
     file_hash = await parts.stored("old", hours_ago=5)
     keeping = parts.retention(file_retention_seconds=3600.0, attempt_retention_seconds=1.0)
-    with monkeypatch.context() as broken:
+    with structlog.testing.capture_logs() as logs:
+        with monkeypatch.context() as broken:
 
-        def failing(_: str) -> bool:
-            raise error
+            def failing(_: str) -> bool:
+                raise error
 
-        broken.setattr(parts.kept, "remove", failing)
+            broken.setattr(parts.kept, "remove", failing)
+            await keeping.pass_once()
+            await keeping.pass_once()
+        assert parts.there(file_hash) == [True]
+        assert [(each["event"], each["reason"]) for each in logs] == [
+            ("retention.put_off", str(error))
+        ]
         await keeping.pass_once()
-    assert parts.there(file_hash) == [True]
-    await keeping.pass_once()
     assert parts.there(file_hash) == [False]
+    assert logs[-1]["event"] == "retention.resumed"
 
 
 async def test_old_folders_of_attempts_go(parts: Parts) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 import dshpc_server
+from dshpc_server import clock, outage
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.engine import port
 from dshpc_server.engine.local import connection, contract, wire
@@ -27,6 +28,7 @@ from dshpc_server.engine.local import connection, contract, wire
 _log = structlog.get_logger(__name__)
 _FIRST_RETRY_SECONDS = 0.1
 _LAST_RETRY_SECONDS = 2.0
+_SYSTEM_CLOCK = clock.SystemClock()
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -62,11 +64,13 @@ class LocalEngine:
         capacity: port.Capacity,
         confinement: str = "auto",
         environment: Mapping[str, str] = os.environ,
+        clock: clock.Clock = _SYSTEM_CLOCK,
     ) -> None:
         self._folder = folder.absolute()
         self._capacity = capacity
         self._asked_confinement = confinement
         self._environment = environment
+        self._outage = outage.Outage(clock, begins="engine.no_runner", ends="engine.runner")
         self._node = platform.node()
         self._hello: wire.Hello | None = None
         self._connection: connection.Connection | None = None
@@ -157,7 +161,7 @@ class LocalEngine:
                 await self._serve_one_connection()
                 delay_seconds = _FIRST_RETRY_SECONDS
             except connection.RunnerError as error:
-                _log.warning("engine.no_runner", reason=str(error))
+                self._outage.failed(str(error))
                 delay_seconds = min(2 * delay_seconds, _LAST_RETRY_SECONDS)
             await asyncio.sleep(delay_seconds)
 
@@ -168,14 +172,16 @@ class LocalEngine:
         ) as opened:
             self._hello = opened.hello
             self._connection = opened
-            _log.info("engine.runner", pid=opened.hello["pid"], confinement=self.confinement)
+            facts = {"pid": self.runner_pid, "confinement": self.confinement}
+            if not self._outage.works(**facts):
+                _log.info("engine.runner", **facts)
             try:
                 opened.send(self._everything())
-                async for facts in opened.news():
-                    self._take(facts)
+                async for news in opened.news():
+                    self._take(news)
             finally:
                 self._connection = None
-        _log.warning("engine.runner_gone", pid=opened.hello["pid"])
+        self._outage.failed("the runner has gone", pid=opened.hello["pid"])
 
     def _everything(self) -> list[wire.Order]:
         """Orders that bring a runner to where this server stands, whatever it knows already."""

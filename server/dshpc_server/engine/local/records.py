@@ -32,8 +32,9 @@ _FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 # A method may do what it likes to its folder: no link is followed, no FIFO waited for.
 _WARY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _RECORD_LIMIT_BYTES = 64 * 2**10
-# What the machine is short of for the moment says nothing about a record.
-_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
+# A link, a socket, a right that was taken away: a method's doing. What the machine is short of for
+# the moment, or its disk fails with, says nothing about a record.
+_TAMPERED = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EACCES, errno.EPERM})
 _TICKS = forms.is_whole(0, 2**63 - 1)
 _PROCESS: Mapping[str, forms.Check] = {
     "pid": forms.is_whole(1, wire.MOST_PIDS),
@@ -174,7 +175,7 @@ def _read(path: str) -> dict[str, Any] | None:
     except ValueError as error:
         raise UnreadableError(str(error)) from error
     except OSError as error:
-        if error.errno in _PASSING:
+        if error.errno not in _TAMPERED:
             raise
         raise UnreadableError(error.strerror) from error
     boot_id = record.pop("boot_id", None)

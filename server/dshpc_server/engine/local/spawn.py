@@ -7,12 +7,15 @@ change the directory, so the runner does: it has one thread and does not care wh
 import errno
 import os
 import signal
+import stat
 import time
 
 from dshpc_server.engine.local import processes, records, wire, workspaces
 from dshpc_server.engine.local.attempt import Attempt
 from dshpc_server.engine.local.tree import Tree
 
+# What a shell passes over when it looks a command up; of other errors nobody knows what they hide.
+_NOT_HERE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP, errno.ENAMETOOLONG)
 # What the runner or whoever started it ignores is not to be ignored by methods.
 _DEFAULT_SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 
@@ -79,8 +82,15 @@ class Spawner:
 def _which(word: str, path: str) -> str:
     if "/" in word:  # as a shell has it: not looked up, and relative to the method's folder
         return word
+    unknown: OSError | None = None
     for directory in path.split(os.pathsep):
         candidate = os.path.join(directory, word)
-        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+        try:
+            is_file = stat.S_ISREG(os.stat(candidate).st_mode)
+        except OSError as error:
+            if error.errno not in _NOT_HERE:  # it may be here all the same
+                unknown = error
+            continue
+        if is_file and os.access(candidate, os.X_OK):
             return candidate
-    raise FileNotFoundError(errno.ENOENT, f"command not found: {word}")
+    raise unknown or FileNotFoundError(errno.ENOENT, f"command not found: {word}")

@@ -9,16 +9,13 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
 import sqlalchemy
-import structlog
 
-from dshpc_server import errors
+from dshpc_server import clock, errors
 from dshpc_server.store.sql import postgres, sqlite, trouble
 
 RETRY_AFTER_SECONDS = 1.0
 _SQLITE = ("sqlite", "sqlite+pysqlite")
 _POSTGRES = ("postgresql", "postgresql+psycopg")
-
-_log = structlog.get_logger(__name__)
 
 
 class Database(Protocol):
@@ -52,7 +49,10 @@ class Database(Protocol):
         ...
 
     def follow(
-        self, server_id: Callable[[], str], tell: Callable[[Collection[str] | None], None]
+        self,
+        server_id: Callable[[], str],
+        tell: Callable[[Collection[str] | None], None],
+        clock: clock.Clock,
     ) -> contextlib.AbstractContextManager[None]:
         """Have told what other servers than this one announce; see `notices.listening`."""
         ...
@@ -96,7 +96,7 @@ def operating() -> Iterator[None]:
     """Turn what the database could not do just now into `errors.UnavailableError`.
 
     A full disk (`errors.NoRoomError`), a lock, a lost connection. What is wrong in a statement or
-    in a value stays the bug that it is.
+    in a value stays the bug that it is. `availability` tells the log of it.
     """
     try:
         yield
@@ -104,7 +104,6 @@ def operating() -> Iterator[None]:
         found = trouble.of(error)
         if found is None:
             raise
-        _log.warning("store.unavailable", reason=_reason(error))
         if found is trouble.Trouble.NO_ROOM:
             raise errors.NoRoomError(
                 "the store cannot answer now: it has no room",
@@ -120,7 +119,8 @@ def is_operational(error: BaseException) -> bool:
     return trouble.of(error) is not None
 
 
-def _reason(error: sqlalchemy.exc.SQLAlchemyError) -> str:
+def reason(error: BaseException) -> str:
+    """Return what the database itself says, in one line; it is for the log alone."""
     return " ".join(str(getattr(error, "orig", error)).split())
 
 

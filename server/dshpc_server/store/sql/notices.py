@@ -16,7 +16,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import sqlalchemy
-import structlog
+
+from dshpc_server import clock, outage
 
 if TYPE_CHECKING:  # the driver is there only where PostgreSQL is used
     from psycopg.pq.abc import PGconn
@@ -35,8 +36,6 @@ _ANSWER_SECONDS = 5.0
 _SILENCE_SECONDS = 15.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LAST_PAUSE_SECONDS = 5.0
-
-_log = structlog.get_logger(__name__)
 
 
 def announce(connection: sqlalchemy.Connection, server_id: str, job_ids: Collection[str]) -> None:
@@ -59,14 +58,17 @@ def _payloads(server_id: str, job_ids: Collection[str]) -> list[str]:
 
 @contextlib.contextmanager
 def listening(
-    connection_words: Mapping[str, str], server_id: Callable[[], str], tell: Tell
+    connection_words: Mapping[str, str],
+    server_id: Callable[[], str],
+    tell: Tell,
+    clock: clock.Clock,
 ) -> Iterator[None]:
     """Tell what others announce, from a thread that ends with the context.
 
     `tell` gets ids of jobs, or None: anything may have changed, as after every (re)connection. What
     `server_id` has announced itself is left out. A lost connection is made anew, without end.
     """
-    listener = _Listener(connection_words, server_id, tell)
+    listener = _Listener(connection_words, server_id, tell, clock)
     thread = threading.Thread(target=listener.run, name="store-listener")
     thread.start()
     try:
@@ -84,11 +86,16 @@ class _Listener:
     """The thread's own: a connection after the other, until it is closed."""
 
     def __init__(
-        self, connection_words: Mapping[str, str], server_id: Callable[[], str], tell: Tell
+        self,
+        connection_words: Mapping[str, str],
+        server_id: Callable[[], str],
+        tell: Tell,
+        clock: clock.Clock,
     ) -> None:
         self._words = connection_words
         self._server_id = server_id
         self._tell = tell
+        self._outage = outage.Outage(clock, begins="store.notices.lost", ends="store.notices.back")
         self._ending, self._end = socket.socketpair()
 
     def close(self) -> None:
@@ -104,11 +111,12 @@ class _Listener:
                     with self._connected() as line:
                         pause = _FIRST_PAUSE_SECONDS
                         self._tell(None)
+                        self._outage.works()
                         self._pass_on(line)
                 except _ClosedError:
                     raise
                 except Exception as error:  # noqa: BLE001 (whatever it was: connect again, and say so)
-                    _log.warning("store.notices.lost", reason=" ".join(str(error).split()))
+                    self._outage.failed(" ".join(str(error).split()))
                 self._wait(None, pause)
                 pause = min(2 * pause, _LAST_PAUSE_SECONDS)
 

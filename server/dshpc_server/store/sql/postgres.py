@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 
+from dshpc_server import clock
 from dshpc_server.store.port import StoreUnusableError
 from dshpc_server.store.sql import notices
 
@@ -94,10 +95,13 @@ class PostgresDatabase:
             yield connection
 
     def follow(
-        self, server_id: Callable[[], str], tell: Callable[[Collection[str] | None], None]
+        self,
+        server_id: Callable[[], str],
+        tell: Callable[[Collection[str] | None], None],
+        clock: clock.Clock,
     ) -> contextlib.AbstractContextManager[None]:
         """Tell what other servers announce."""
-        return notices.listening(connection_words(self._url), server_id, tell)
+        return notices.listening(connection_words(self._url), server_id, tell, clock)
 
     def close(self) -> None:
         """Close every connection."""

@@ -24,9 +24,9 @@ from dshpc_server.store.records import (
 )
 from dshpc_server.store.sql import (
     accepting,
+    availability,
     bulk,
     columns,
-    database,
     database_clock,
     files,
     jobs,
@@ -83,6 +83,7 @@ class SqlReader:
     def __init__(self, engine: sqlalchemy.Engine, clock: clock.Clock, server_id: str) -> None:
         self._engine = engine
         self._clock = clock
+        self._availability = availability.Availability(clock)
         self._server_id = server_id
 
     def find_attempts(self, job_ids: Collection[str]) -> Mapping[str, Attempt]:
@@ -197,5 +198,5 @@ class SqlReader:
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[sqlalchemy.Connection]:
-        with database.operating(), self._engine.connect() as connection:
+        with self._availability.asking(), self._engine.connect() as connection:
             yield connection

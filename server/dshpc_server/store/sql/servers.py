@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy
 
+from dshpc_server.domain.job import AttemptKey
 from dshpc_server.store.port import FencedError
 from dshpc_server.store.records import ServerRecord
 from dshpc_server.store.sql import columns, joins, tables
@@ -87,6 +88,15 @@ def found(connection: sqlalchemy.Connection, now: int) -> Sequence[ServerRecord]
         )
         for server_id, scope, joined_at, expires_at in rows
     ]
+
+
+def owners(connection: sqlalchemy.Connection) -> dict[AttemptKey, str]:
+    """Return whose each attempt is that was claimed and has not ended."""
+    claimed = sqlalchemy.select(_attempts.job_id, _attempts.number, _attempts.owner).where(
+        joins.NOT_ENDED, _attempts.owner.is_not(None)
+    )
+    rows = connection.execute(claimed).all()
+    return {AttemptKey(job_id=job_id, number=number): owner for job_id, number, owner in rows}
 
 
 def take_over(

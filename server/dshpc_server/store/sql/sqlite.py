@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy
 
+from dshpc_server import clock
 from dshpc_server.store.port import StoreUnusableError
 from dshpc_server.store.sql import lock
 
@@ -74,6 +75,7 @@ class SqliteDatabase:
         self,
         server_id: Callable[[], str],  # noqa: ARG002 (there is nobody else)
         tell: Callable[[Collection[str] | None], None],  # noqa: ARG002 (the same)
+        clock: clock.Clock,  # noqa: ARG002 (the same)
     ) -> contextlib.AbstractContextManager[None]:
         """Tell nothing: there is nobody else."""
         return contextlib.nullcontext()

@@ -14,7 +14,7 @@ import structlog
 from dshpc_server import crashing, errors
 from dshpc_server.store.port import Writer
 from dshpc_server.store.records import Attempt, Commit
-from dshpc_server.store.sql import database, trouble
+from dshpc_server.store.sql import availability, database, trouble
 from dshpc_server.store.sql.writer import SqlWriter
 
 T = TypeVar("T")
@@ -32,15 +32,17 @@ class GroupCommit(Generic[T]):
         engine: sqlalchemy.Engine,
         writing: Callable[[sqlalchemy.Connection], SqlWriter],
         announce: Callable[[sqlalchemy.Connection, Collection[str]], None],
+        availability: availability.Availability,
     ) -> None:
         """`announce` is handed the jobs that a transaction has changed, before its end."""
         self._engine = engine
         self._writing = writing
         self._announce = announce
+        self._availability = availability
 
     def run(self, works: Sequence[Callable[[Writer], T]]) -> Commit[T]:
         """Run the works and commit; see `store.port.Store.write`."""
-        with database.operating():
+        with self._availability.writing():
             commit = self._tried(works, TRIES_TOGETHER)
         return self._one_by_one(works) if commit is None else commit
 
@@ -78,7 +80,7 @@ class GroupCommit(Generic[T]):
         changes: list[Attempt] = []
         for number, work in enumerate(works):
             try:
-                with database.operating():
+                with self._availability.writing():
                     commit = self._tried([work], TRIES_ALONE)
             except errors.UnavailableError as error:  # for the others, too
                 answers += [error] * (len(works) - number)

@@ -13,7 +13,7 @@ class Trouble(enum.Enum):
     """What the database's machinery can be in. Each ends the transaction for everybody in it."""
 
     UNAVAILABLE = enum.auto()
-    """It cannot answer just now: gone, shutting down, locked, cut off, read-only."""
+    """It cannot answer just now: gone, shutting down, locked, cut off, read-only, damaged."""
     NO_ROOM = enum.auto()
     """Its disk is full, or fails."""
     CONFLICT = enum.auto()
@@ -22,12 +22,32 @@ class Trouble(enum.Enum):
 
 # PostgreSQL's words, by their code. Disk full, and an error of a device.
 _NO_ROOM = {"53100", "58030"}
-# A serialisation that failed, and a deadlock.
-_CONFLICTS = {"40001", "40P01"}
-# A read-only transaction, as on a stand-by; a transaction that did nothing for long, or took long.
-_STATES = {"25006", "25P03", "25P04"}
-# Connection, resources, objects in use, the operator, the system, and what it calls internal.
-_CLASSES = {"08", "53", "55", "57", "58", "XX"}
+# A transaction that was rolled back: for no told reason, by serialisation, by a deadlock.
+_CONFLICTS = {"40000", "40001", "40P01"}
+_STATES = {
+    "25006",  # a transaction that may only read, as on a stand-by that is to take over
+    "25P03",  # one that did nothing for long
+    "25P04",  # one that took long
+    "40003",  # one of which nobody knows whether it was committed
+    "72000",  # one whose picture of the data is too old
+}
+_CLASSES = {
+    "08",  # the connection
+    "28",  # who may connect: a password that is being changed, a role that comes with a restore
+    "3D",  # the database is not there: it is being restored
+    "53",  # resources
+    "55",  # objects that are in use, or not ready
+    "57",  # the operator: it starts, stops, or cancels
+    "58",  # the system it runs on
+    "XX",  # what it calls internal, damaged data among that
+}
+# Of what is too much for it (54) most is about what was asked, and would be the next time. But one
+# that was not vacuumed for long gives out no more numbers for transactions, and calls it the same.
+_TOO_MUCH = "54000"
+_GIVES_NUMBERS = {"GetNewTransactionId", "GetNewMultiXactId"}
+
+# SQLite's words: the file is damaged. What lies on other pages of it is still answered.
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 def of(error: BaseException) -> Trouble | None:
@@ -38,11 +58,17 @@ def of(error: BaseException) -> Trouble | None:
         return None
     cause: Any = error.orig
     if hasattr(cause, "sqlite_errorname"):
-        return _of_sqlite(cause.sqlite_errorname) if _is_operational(error) else None
-    if code := getattr(cause, "sqlstate", None):
-        return _of_postgres(code)
-    # The driver's own: the connection is lost, or there is none to be had.
-    return Trouble.UNAVAILABLE if error.connection_invalidated or _is_operational(error) else None
+        name = cause.sqlite_errorname
+        if name.startswith(_DAMAGE):
+            return Trouble.UNAVAILABLE
+        return _of_sqlite(name) if _is_operational(error) else None
+    code = getattr(cause, "sqlstate", None)
+    found = _of_postgres(code, cause) if code else None
+    if found is not None:
+        return found
+    # The connection is lost, whatever is said of it; or, by the driver's own word, there is none.
+    is_away = error.connection_invalidated or (not code and _is_operational(error))
+    return Trouble.UNAVAILABLE if is_away else None
 
 
 def _is_operational(error: sqlalchemy.exc.DBAPIError) -> bool:
@@ -57,7 +83,9 @@ def _of_sqlite(name: str) -> Trouble | None:
     return Trouble.UNAVAILABLE
 
 
-def _of_postgres(code: str) -> Trouble | None:
+def _of_postgres(code: str, cause: Any) -> Trouble | None:  # noqa: ANN401 - the driver's error
+    if code == _TOO_MUCH and cause.diag.source_function in _GIVES_NUMBERS:
+        return Trouble.UNAVAILABLE
     if code in _CONFLICTS:
         return Trouble.CONFLICT
     if code in _NO_ROOM:

@@ -1,5 +1,6 @@
 """Changes to the store, inside a transaction that `store.sql.store` holds."""
 
+import dataclasses
 from collections.abc import Callable, Collection, Sequence
 
 import sqlalchemy
@@ -68,11 +69,13 @@ class SqlWriter:
     ) -> Sequence[ActiveAttempt]:
         """See the port."""
         expired_at = self._now() if also_expired else None
-        before = reader.active_attempts(self._connection, self._server_id)
+        before = servers.owners(self._connection)
         servers.take_over(self._connection, self._server_id, dead, expired_at)
-        own = {attempt.claim.key for attempt in before}
-        now = reader.active_attempts(self._connection, self._server_id)
-        return [attempt for attempt in now if attempt.claim.key not in own]
+        return [
+            dataclasses.replace(attempt, taken_from=before.get(attempt.claim.key, ""))
+            for attempt in reader.active_attempts(self._connection, self._server_id)
+            if before.get(attempt.claim.key) != self._server_id
+        ]
 
     def cancel(
         self, job_ids: Collection[str], reason: str, end: Callable[[Attempt], Ending]
