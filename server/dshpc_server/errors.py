@@ -63,6 +63,13 @@ class NoRoomError(UnavailableError):
     """It cannot be written now: there is no room on disk, or the device fails."""
 
 
+class NoAnswerError(UnavailableError):
+    """The disk does not say what is there, or does not give it back: that is not known to be gone.
+
+    What others need may be there all the same.
+    """
+
+
 class BeingRemovedError(UnavailableError):
     """What the request needs is being removed; once that has ended, it is missing."""
 

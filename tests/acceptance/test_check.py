@@ -160,6 +160,45 @@ def test_nothing_is_wrong_with_a_store_that_servers_share(
     assert counted(told.splitlines()[-1])["notes"] == 0
 
 
+def test_the_folder_of_another_deployment_is_told_in_one_line_and_nothing_is_forgotten(
+    tmp_path: pathlib.Path, methods_dir: pathlib.Path, postgres_url: str
+) -> None:
+    words, wrong = [f"--store={postgres_url}"], tmp_path / "wrong"
+    with live_server.as_process(tmp_path, methods_dir, store=postgres_url) as first:
+        with grpc.insecure_channel(first.address) as channel:
+            service = calls.Service(channel)
+            config = calls.config("big", service.upload(b"data\n"), {"bytes": 100_000})
+            output_hash = service.run(config).output_hash
+        own = (first.data_dir / "deployment_id").read_text().strip()
+    # Another deployment's, and a folder in which there is nothing.
+    wrong.mkdir()
+    with live_server.as_process(wrong, methods_dir) as other:
+        others = (other.data_dir / "deployment_id").read_text().strip()
+    (tmp_path / "empty/data/files").mkdir(parents=True)
+    for folder, folder_id in ((wrong, others), (tmp_path / "empty", "none")):
+        code, told, errors = run(folder / "data", *words)
+        line, counts = told.splitlines()
+        assert (code, errors) == (1, "")
+        assert line.startswith("folder_is_of_the_store: data_dir is not the folder of this store, ")
+        assert line.endswith(f": store {own} folder {folder_id}")
+        assert counted(counts)["problems"] == 1
+        code, told, errors = run(folder / "data", *words, "--repair")
+        assert (code, told) == (78, "")
+        assert f" belongs to deployment {own}, and data_dir {folder}/data " in errors
+        with pytest.raises(live_server.StartError) as refused:
+            live_server.ServerProcess(folder, methods_dir, store=postgres_url)
+        assert refused.value.code == 78
+        assert f" belongs to deployment {own}, and data_dir {folder}/data " in str(refused.value)
+    with (
+        live_server.as_process(tmp_path, methods_dir, store=postgres_url) as second,
+        grpc.insecure_channel(second.address) as channel,
+    ):
+        again = calls.Service(channel).run(config)
+        assert (again.attempt, again.output_hash) == (1, output_hash)
+        assert again.outcome == types_pb2.OUTCOME_FOUND_COMPLETED
+    assert run(tmp_path / "data", *words)[0] == 0
+
+
 def test_a_damaged_output_is_put_away_and_its_job_runs_again(
     tmp_path: pathlib.Path, methods_dir: pathlib.Path
 ) -> None:

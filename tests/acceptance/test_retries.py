@@ -157,7 +157,7 @@ def test_what_waits_for_its_retry_says_so_and_can_be_cancelled(
 
 
 def test_a_retry_that_waits_outlives_its_server(serve: Serve, tally: site.Tally) -> None:
-    service = serve(retry_first_seconds=4)
+    service = serve(retry_first_seconds=3, retry_last_seconds=3)
     config = calls.config("passing", service.upload(tally.content), {"failures": 1})
     job_id = service.ask(config).job_id
     live_server.wait_for(lambda: service.job(job_id).attempt == 2, "the first attempt to fail")

@@ -17,7 +17,10 @@ import pytest
 
 from dshpc_server import config
 from dshpc_server.transport import edge
-from support import calls, component, documents_symptoms, live_server, site
+from support import calls, component, documents_symptoms, live_server, postgres, site
+from support.postgres_fixtures import mortal_postgres, mortal_postgres_server
+
+__all__ = ["mortal_postgres", "mortal_postgres_server"]
 
 SECONDS = 60
 PORT = "50051"
@@ -100,6 +103,27 @@ def test_a_database_that_is_not_there(refused: Refused) -> str:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     return refused(f"--store=postgresql://dshpc@127.0.0.1:{port}/dshpc")
+
+
+@SYMPTOMS.about("The data folder is not that of the store")
+def test_a_data_folder_of_another_store(
+    refused: Refused, tmp_path: pathlib.Path, methods_dir: pathlib.Path
+) -> str:
+    store = f"sqlite:///{tmp_path}/elsewhere.sqlite"
+    (tmp_path / "first").mkdir()
+    with live_server.as_process(tmp_path / "first", methods_dir, store=store):
+        pass
+    told = refused(f"--store={store}")
+    with live_server.as_process(tmp_path, methods_dir):
+        pass
+    told += refused(f"--store={store}") + refused(f"--store=sqlite:///{tmp_path}/new.sqlite")
+    with sqlite3.connect(tmp_path / "elsewhere.sqlite") as database:
+        database.execute("DELETE FROM deployment")
+        database.execute("INSERT INTO batches VALUES ('b', '', 0, 0)")
+    database.close()
+    told += refused(f"--store={store}", f"--data-dir={tmp_path}/empty")
+    (tmp_path / "data/deployment_id").write_text("mine")
+    return told + refused()
 
 
 @SYMPTOMS.about("The database is not one of dshpc")
@@ -187,6 +211,28 @@ def test_a_stream_that_is_cut(stopped: live_server.ServerProcess, tmp_path: path
         told = running.stderr.read()
         assert running.wait(SECONDS) == 75
         return told
+
+
+@SYMPTOMS.about("PostgreSQL went away")
+def test_a_database_that_goes_and_comes_back(
+    tmp_path: pathlib.Path, methods_dir: pathlib.Path, mortal_postgres: postgres.Postgres
+) -> str:
+    store = mortal_postgres.url(mortal_postgres.create())
+    with live_server.as_process(tmp_path, methods_dir, store=store) as server:
+        mortal_postgres.stop()
+        with grpc.insecure_channel(server.address) as channel:
+            service = calls.Service(channel)
+            told = calls.refusal(lambda: service.ask(calls.config("no_input")))
+        assert told.code == grpc.StatusCode.UNAVAILABLE
+        mortal_postgres.start()
+        live_server.wait_for(
+            lambda: "store.answers_again" in server.log.read_text(), "the store to answer again"
+        )
+    log = server.log.read_text()
+    assert log.count("store.unavailable") == log.count("store.answers_again") == 1
+    assert postgres.PASSWORD.replace(" ", "%20") not in log
+    assert postgres.PASSWORD not in log
+    return f"{told.text}\n{log}"
 
 
 def test_the_sentence_about_a_client_that_does_not_read() -> None:

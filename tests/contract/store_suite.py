@@ -12,6 +12,7 @@ from contract import (
     store_suite_cancelling,
     store_suite_chains,
     store_suite_deleting,
+    store_suite_deployment,
     store_suite_listing,
     store_suite_opening,
     store_suite_outputs,
@@ -139,5 +140,6 @@ class StoreSuite(
     store_suite_servers.Joining,
     store_suite_servers.Owning,
     store_suite_servers.TakingOver,
+    store_suite_deployment.Deployed,
 ):
     """All of it."""

@@ -10,28 +10,12 @@ from contextlib import closing
 import pytest
 import sqlalchemy
 
+from contract import store_suite
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store.sql.store import SqlStore
 from support import store_values as v
 from support.postgres import Postgres
 from support.postgres_fixtures import postgres_server, postgres_tables, postgres_url
-
-# Before they are imported: so their assertions say what they compared.
-pytest.register_assert_rewrite(
-    "contract.store_suite",
-    "contract.store_suite_accepting",
-    "contract.store_suite_cancelling",
-    "contract.store_suite_chains",
-    "contract.store_suite_deleting",
-    "contract.store_suite_listing",
-    "contract.store_suite_outputs",
-    "contract.store_suite_policies",
-    "contract.store_suite_questions",
-    "contract.store_suite_retries",
-    "contract.store_suite_runs",
-    "contract.store_suite_servers",
-)
-from contract import store_suite  # noqa: E402 (see above)
 
 __all__ = ["postgres_server", "postgres_tables", "postgres_url"]
 

@@ -101,23 +101,27 @@ def test_connections_that_were_lost_while_nobody_asked_are_not_noticed(
 def test_without_its_database_a_store_is_unavailable_and_then_works_again(
     mortal_postgres: Postgres,
 ) -> None:
-    with closing(SqlStore.open(mortal_postgres.url(mortal_postgres.create()))) as store:
-        for number, end in enumerate((mortal_postgres.stop, mortal_postgres.kill)):
+    url = mortal_postgres.url(mortal_postgres.create())
+    for number, end in enumerate((mortal_postgres.stop, mortal_postgres.kill)):
+        with closing(SqlStore.open(url)) as store, structlog.testing.capture_logs() as logs:
             v.accept(store, v.batch(str(number), number))
             end()
-            with structlog.testing.capture_logs() as logs:
-                with pytest.raises(errors.UnavailableError):
-                    store.has_batch("0")
-                with pytest.raises(errors.UnavailableError):
-                    v.accept(store, v.batch("refused", number))
-                with pytest.raises(errors.UnavailableError):
-                    store.renew()
-            assert [log["event"] for log in logs] == ["store.unavailable"] * 3
-            assert postgres.PASSWORD not in str(logs)
+            with pytest.raises(errors.UnavailableError):
+                store.has_batch("0")
+            with pytest.raises(errors.UnavailableError):
+                v.accept(store, v.batch("refused", number))
+            with pytest.raises(errors.UnavailableError):
+                store.renew()
+            assert [log["event"] for log in logs] == ["store.unavailable"]
             mortal_postgres.start()
             assert store.has_batch(str(number))
+            assert len(logs) == 1, "questions are answered, but nothing was written yet"
             assert v.status(store, number) is JobStatus.PENDING
             assert not store.has_batch("refused")
+            store.renew()
+            assert [log["event"] for log in logs[1:]] == ["store.answers_again"]
+            assert logs[1]["attempts"] == 3
+            assert postgres.PASSWORD not in str(logs)
 
 
 def test_what_was_committed_before_it_was_killed_is_there(mortal_postgres: Postgres) -> None:

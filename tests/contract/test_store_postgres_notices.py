@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy
 import structlog
 
+from dshpc_server import clock
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store.port import Writer
 from dshpc_server.store.sql import notices
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 WAIT_SECONDS = 20.0
+CLOCK = clock.SystemClock()
 
 
 class Told:
@@ -146,12 +148,16 @@ def test_it_comes_back_by_itself_when_the_database_does(mortal_postgres: Postgre
     with ExitStack() as stack:
         store = SqlStore.open(mortal_postgres.url(mortal_postgres.create()))
         stack.callback(store.close)
+        logs = stack.enter_context(structlog.testing.capture_logs())
         stack.enter_context(store.follow(told))
         assert told.next() is None
         for stop in (mortal_postgres.stop, mortal_postgres.kill):
             stop()
             mortal_postgres.start()
             assert told.next() is None
+            assert postgres.PASSWORD not in str(logs)
+        assert postgres.until(lambda: len(logs) > 1)
+    assert [log["event"] for log in logs][:2] == ["store.notices.lost", "store.notices.back"]
 
 
 def test_it_ends_while_it_connects_and_while_it_waits_to_connect_again() -> None:
@@ -160,12 +166,12 @@ def test_it_ends_while_it_connects_and_while_it_waits_to_connect_again() -> None
         words = postgres_database.connection_words(
             sqlalchemy.make_url(f"postgresql://me@127.0.0.1:{port}/x")
         )
-        with notices.listening(words, str, Told()):
+        with notices.listening(words, str, Told(), CLOCK):
             connected, _ = silent.accept()
         connected.close()
-    with structlog.testing.capture_logs() as logs, notices.listening(words, str, Told()):
-        assert postgres.until(lambda: len(logs) > 1)
-    assert {log["event"] for log in logs} == {"store.notices.lost"}
+    with structlog.testing.capture_logs() as logs, notices.listening(words, str, Told(), CLOCK):
+        assert postgres.until(lambda: bool(logs))
+    assert [log["event"] for log in logs] == ["store.notices.lost"]
     assert "store-listener" not in [thread.name for thread in threading.enumerate()]
 
 

@@ -11,6 +11,7 @@ from contextlib import closing
 import pytest
 import sqlalchemy
 
+from contract import store_suite
 from dshpc_server import errors
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import Event
@@ -18,23 +19,6 @@ from dshpc_server.store import port
 from dshpc_server.store.sql.store import SqlStore
 from support import store_look
 from support import store_values as v
-
-# Before they are imported: so their assertions say what they compared.
-pytest.register_assert_rewrite(
-    "contract.store_suite",
-    "contract.store_suite_accepting",
-    "contract.store_suite_cancelling",
-    "contract.store_suite_chains",
-    "contract.store_suite_deleting",
-    "contract.store_suite_listing",
-    "contract.store_suite_outputs",
-    "contract.store_suite_policies",
-    "contract.store_suite_questions",
-    "contract.store_suite_retries",
-    "contract.store_suite_runs",
-    "contract.store_suite_servers",
-)
-from contract import store_suite  # noqa: E402 (see above)
 
 
 @pytest.fixture

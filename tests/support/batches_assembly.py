@@ -31,6 +31,7 @@ from dshpc_server.batches import (
 )
 from dshpc_server.domain import identity, lookup, retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
+from dshpc_server.engine import port as engine_port
 from dshpc_server.files import content as files
 from dshpc_server.files import room
 from dshpc_server.store import committer, port, records
@@ -110,6 +111,7 @@ class Assembly:
         taking_in = intake.Intake(self.kept, inline_output_bytes=INLINE_BYTES)
         self.reconciler = reconciler.Reconciler(
             committer=self.committer,
+            library=self.library,
             active=self.active,
             intake=taking_in,
             reports=reports.Reports(
@@ -122,6 +124,7 @@ class Assembly:
             folder=self.launcher.folder,
             on_room=self._on_room,
             on_dropped=self._on_dropped,
+            clock=clock.SystemClock(),
         )
         self.dispatcher = dispatcher.Dispatcher(
             committer=self.committer,
@@ -202,7 +205,7 @@ class Assembly:
     async def _running(self) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
             works = (
-                self.engine.run(self.reconciler.take),
+                self.engine.run(self._take_facts),
                 self._dispatch(),
                 self.membership.run(),
                 self.following.run(),
@@ -256,6 +259,10 @@ class Assembly:
         assert record.newest.attempt.key == key
         assert record.newest.ending is not None
         return record.newest.ending.reason
+
+    async def _take_facts(self, facts: Sequence[engine_port.Fact]) -> None:
+        self.dispatcher.hear(facts)
+        await self.reconciler.take(facts)
 
     async def _dispatch(self) -> None:
         await self.membership.begun()

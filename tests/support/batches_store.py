@@ -1,8 +1,6 @@
 """Stores of tests: one that is opened in no time, and one that does not answer for a while."""
 
-import functools
 import pathlib
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -12,21 +10,14 @@ from dshpc_server.domain.job import Resources
 from dshpc_server.store.port import Store, Writer
 from dshpc_server.store.records import Claims, Commit
 from dshpc_server.store.sql.store import SqlStore
+from support import store_look
 
 
 def opened(path: pathlib.Path) -> SqlStore:
     """A store in this file; a new one is a copy, which takes a tenth of making its tables."""
     if not path.exists():
-        path.write_bytes(_empty())
+        path.write_bytes(store_look.empty_store())
     return SqlStore.open(path)
-
-
-@functools.cache
-def _empty() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder, "store.db")
-        SqlStore.open(path).close()
-        return path.read_bytes()
 
 
 class WaveringStore:

@@ -310,6 +310,16 @@ BREAKING: list[tuple[str, str, set[str]]] = [
         set(),
     ),
     (
+        "ck_deployment_is_only_one",
+        "INSERT INTO deployment VALUES (2, '0123456789abcdef0123456789abcdef')",
+        set(),
+    ),
+    (
+        "ck_deployment_deployment_id_is_one",
+        "UPDATE deployment SET deployment_id = 'mine'",
+        {"folder_is_of_the_store"},
+    ),
+    (
         "fk_attempts_job_id_jobs",
         "DELETE FROM jobs WHERE job_id = :alone",
         set(),

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 
+from dshpc_server import deployment
 from support import checked_site, site
 from support.checked_site import Site
 
@@ -94,6 +95,22 @@ def damage_a_snapshot(made: Site) -> str:
     return made.function_hash()
 
 
+def take_the_folder_of_another(made: Site) -> str:
+    """Nothing of the store is in it; that is not told file by file."""
+    made.content(checked_site.LONG_OUTPUT).unlink()
+    (made.data_dir / deployment.NAME).write_text(f"{'e' * 32}\n")
+    return "e" * 32
+
+
+def bar_the_way_to_records(made: Site) -> str:
+    """Neither what is there nor what is not can be told: the way leads round and round."""
+    job_id = made.job_id("pending")
+    records = made.data_dir / "methods" / "versions" / "echo"
+    shutil.rmtree(records)
+    records.symlink_to(records)
+    return job_id
+
+
 BREAKING: list[tuple[str, Callable[[Site], str]]] = [
     ("content_is_its_hash", damage_content),
     ("content_is_there", lose_content),
@@ -109,5 +126,7 @@ BREAKING: list[tuple[str, Callable[[Site], str]]] = [
     ("folder_is_of_an_attempt", leave_a_folder),
     ("version_is_readable", damage_a_record),
     ("snapshot_is_its_hash", damage_a_snapshot),
+    ("disk_answers", bar_the_way_to_records),
+    ("folder_is_of_the_store", take_the_folder_of_another),
 ]
 """The rule, and what breaks it; that returns the name by which the check is to tell of it."""

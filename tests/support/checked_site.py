@@ -12,7 +12,7 @@ import pathlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from dshpc_server import clock
+from dshpc_server import clock, deployment
 from dshpc_server.batches import encoding, reports
 from dshpc_server.checking import check
 from dshpc_server.checking.findings import Finding
@@ -146,6 +146,7 @@ def fill(made: Site, folder: pathlib.Path) -> None:
     catalog.Catalog(folder / "site", made.data_dir / "methods", clock.SystemClock()).load()
     made.files.put(INPUT)
     with contextlib.closing(made.open()) as store:
+        deployment.settle(store, made.data_dir)
         record = records.FileRecord(
             file_hash=site.hash_of(INPUT),
             size_bytes=len(INPUT),

@@ -4,21 +4,26 @@
  * that has the file), the first-th and the others that are asked for fail, or kill the process.
  * `fault_shim.py` writes the file; the two agree on `struct control`. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { WRITE = 1, PWRITE = 2, FSYNC = 4, FDATASYNC = 8, RENAME = 16, LINK = 32 };
+enum {
+    WRITE = 1, PWRITE = 2, FSYNC = 4, FDATASYNC = 8, RENAME = 16, LINK = 32, STAT = 64, OPEN = 128
+};
 
 struct control {
     _Atomic uint32_t armed;
@@ -89,6 +94,11 @@ static int naming_fails(uint32_t call, const char *from, const char *to)
     return is_armed(call) && (is_below(from) || is_below(to)) && fails();
 }
 
+static int path_fails(uint32_t call, const char *path)
+{
+    return is_armed(call) && is_below(path) && fails();
+}
+
 #define NEXT(name) \
     static __typeof__(&name) next; \
     if (next == NULL) \
@@ -146,4 +156,58 @@ int linkat(int from_fd, const char *from, int to_fd, const char *to, int flags)
 {
     NEXT(linkat);
     return naming_fails(LINK, from, to) ? -1 : next(from_fd, from, to_fd, to, flags);
+}
+
+/* With "64" what programs call that were built for large files, as Python is. */
+#define OPENING(name) \
+    int name(const char *path, int flags, ...) \
+    { \
+        NEXT(name); \
+        va_list more; \
+        va_start(more, flags); \
+        mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(more, mode_t) : 0; \
+        va_end(more); \
+        return path_fails(OPEN, path) ? -1 : next(path, flags, mode); \
+    }
+
+#define OPENING_AT(name) \
+    int name(int folder, const char *path, int flags, ...) \
+    { \
+        NEXT(name); \
+        va_list more; \
+        va_start(more, flags); \
+        mode_t mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(more, mode_t) : 0; \
+        va_end(more); \
+        return path_fails(OPEN, path) ? -1 : next(folder, path, flags, mode); \
+    }
+
+#define ASKING(name, kind) \
+    int name(const char *path, struct kind *found) \
+    { \
+        NEXT(name); \
+        return path_fails(STAT, path) ? -1 : next(path, found); \
+    }
+
+#define ASKING_AT(name, kind) \
+    int name(int folder, const char *path, struct kind *found, int flags) \
+    { \
+        NEXT(name); \
+        return path_fails(STAT, path) ? -1 : next(folder, path, found, flags); \
+    }
+
+OPENING(open)
+OPENING(open64)
+OPENING_AT(openat)
+OPENING_AT(openat64)
+ASKING(stat, stat)
+ASKING(stat64, stat64)
+ASKING(lstat, stat)
+ASKING(lstat64, stat64)
+ASKING_AT(fstatat, stat)
+ASKING_AT(fstatat64, stat64)
+
+DIR *opendir(const char *path)
+{
+    NEXT(opendir);
+    return path_fails(OPEN, path) ? NULL : next(path);
 }

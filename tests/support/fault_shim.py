@@ -37,9 +37,14 @@ class Call(enum.IntFlag):
     FDATASYNC = 8
     RENAME = 16
     LINK = 32
+    STAT = 64
+    OPEN = 128
 
 
 ALL = Call.WRITE | Call.PWRITE | Call.FSYNC | Call.FDATASYNC | Call.RENAME | Call.LINK
+"""All that write."""
+ASKING = Call.STAT | Call.OPEN
+"""What tells whether something is there."""
 
 
 class Shim:

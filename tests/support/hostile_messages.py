@@ -92,7 +92,7 @@ class Fuzzer:
                 self._fill(made, field, depth)
         return made  # type: ignore[no-any-return]  # its class comes from the descriptor
 
-    def _fill(self, made: Any, field: _Field, depth: int) -> None:  # noqa: ANN401 - see above
+    def _fill(self, made: Any, field: _Field, depth: int) -> None:  # noqa: ANN401 - a message of any type
         entry = field.message_type
         if entry is not None and depth >= _DEPTH:
             return

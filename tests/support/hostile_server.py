@@ -102,7 +102,7 @@ async def until(fact: Callable[[], object], what: Callable[[], object]) -> None:
     """Wait for a fact that nobody announces; `what` says how it stands when it does not come."""
     try:
         async with asyncio.timeout(SECONDS):
-            while not fact():  # noqa: ASYNC110 - see above
+            while not fact():  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise AssertionError(f"waited in vain; now: {what()}") from None

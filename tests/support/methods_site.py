@@ -75,3 +75,15 @@ class Site:
             file = self.scripts(name) / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
+
+
+def loaded(site: Site) -> catalog.Catalog:
+    """Return a new catalog that has loaded what there is."""
+    methods = site.catalog()
+    methods.load()
+    return methods
+
+
+def broken(report: catalog.LoadReport) -> dict[str, str]:
+    """The manifests that were left out, and why."""
+    return {each.file.name: each.reason for each in report.broken}

@@ -227,3 +227,14 @@ def newest(store: Store, name: object) -> Attempt:
 
 def status(store: Store, name: object) -> JobStatus:
     return newest(store, name).status
+
+
+def rows_of(store: Store, batch_id: str, *statuses: JobStatus) -> list[Row]:
+    return list(store.find_rows(batch_id, first_index=0, limit=99, statuses=statuses))
+
+
+def shown(store: Store, batch_id: str) -> tuple[int, JobStatus]:
+    """What the one row of a batch shows."""
+    (only,) = rows_of(store, batch_id)
+    assert only.attempt is not None
+    return only.attempt.key.number, only.attempt.status

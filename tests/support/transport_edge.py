@@ -88,7 +88,7 @@ async def serving(
 async def until(is_so: Callable[[], bool]) -> None:
     """Wait for a fact that nobody announces."""
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while not is_so():  # noqa: ASYNC110 - see above
+        while not is_so():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.005)
 
 

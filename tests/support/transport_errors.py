@@ -15,6 +15,7 @@ REACHING: dict[errors.DshpcError, grpc.StatusCode] = {
     errors.LimitExceededError("rows", maximum=1, actual=2): grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.UnavailableError("busy", retry_after_seconds=2.5): grpc.StatusCode.UNAVAILABLE,
     errors.NoRoomError("no room", retry_after_seconds=2.5): grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.NoAnswerError("no answer", retry_after_seconds=2.5): grpc.StatusCode.UNAVAILABLE,
     errors.BeingRemovedError("file", "a", retry_after_seconds=1.0): grpc.StatusCode.UNAVAILABLE,
     errors.InUseError("file", "a", user="job b"): grpc.StatusCode.FAILED_PRECONDITION,
     errors.SupersededError("another call goes on"): grpc.StatusCode.ABORTED,

@@ -1,31 +1,31 @@
 """The content store beside its records: bytes on disk, and what the store says of them.
 
 Nothing is opened for writing, no link is followed. Content is hashed in a few threads; hashing
-leaves the interpreter to the others.
+leaves the interpreter to the others. What cannot be read is not said to be gone or damaged.
 """
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import datetime
+import errno
 import hashlib
 import os
 import pathlib
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from dshpc_server import clock
+from dshpc_server import clock, disk, errors
 from dshpc_server.checking import looks
 from dshpc_server.checking.findings import Counts, Finding
 from dshpc_server.domain import identity
 from dshpc_server.files import stored
 from dshpc_server.store.inspection import Inspection, Rule
 
-COMING = "incoming"
-"""Where uploads are, beside the content."""
 _TOGETHER = 500
 _PIECE_BYTES = 1024 * 1024
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# A link, a socket: what is no file, and was not stored by us.
+_NO_FILE = (errno.ELOOP, errno.ENXIO)
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 THERE = Rule(name="content_is_there", broken="it is recorded, and its content is gone")
@@ -48,7 +48,7 @@ UPLOAD = Rule(
 class Records:
     """Everything that is recorded is there."""
 
-    rules = looks.by_name(THERE)
+    rules = looks.by_name(THERE, looks.SILENT)
 
     def __init__(self, store: Inspection, root: pathlib.Path) -> None:
         self._store = store
@@ -60,15 +60,33 @@ class Records:
 
     def examine(self, names: Sequence[str]) -> Sequence[looks.Found]:
         """See `looks.Look`."""
-        recorded = self._store.files(names)
+        recorded = self._store.files(names).values()
+        there, unknown = looked_for(self._stored, {each.file_hash for each in recorded})
         gone = [
             each.file_hash
-            for each in recorded.values()
-            if not each.is_deleting and not self._stored.has(each.file_hash)
+            for each in recorded
+            if not each.is_deleting and each.file_hash not in there | unknown
         ]
         # An output that lies in a result is written to disk when somebody wants it there.
         held = self._store.find_outputs(gone) if gone else set()
-        return [(name, _about(THERE, name)) for name in gone if name not in held]
+        return [
+            *((name, looks.silent(("file", name))) for name in sorted(unknown)),
+            *((name, _about(THERE, name)) for name in gone if name not in held),
+        ]
+
+
+def looked_for(content: stored.Stored, file_hashes: Collection[str]) -> tuple[set[str], set[str]]:
+    """Which of these are there, and of which the disk does not tell; the others are gone."""
+    there, unknown = set(), set()
+    for file_hash in file_hashes:
+        try:
+            if content.has(file_hash):
+                there.add(file_hash)
+        except errors.NoAnswerError:
+            unknown.add(file_hash)
+    if len(there) + len(unknown) < len(file_hashes):
+        content.check_there()
+    return there, unknown
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +102,7 @@ class _Measured:
 class Content:
     """Everything that lies there is what it is named by, and recorded."""
 
-    rules = looks.by_name(HASH, SIZE, RECORDED, READ_ONLY, PLACE)
+    rules = looks.by_name(HASH, SIZE, RECORDED, READ_ONLY, PLACE, looks.SILENT)
 
     def __init__(
         self,
@@ -138,15 +156,22 @@ class Content:
 
     def _measure(self, path: str) -> _Measured | Rule | None:
         """Hash what lies there; None when it is gone."""
-        name = path.rpartition("/")[2]
-        if not identity.is_hash(name) or path != f"{name[:2]}/{name[2:4]}/{name}":
-            return PLACE if os.path.lexists(self._root / path) else None
         try:
-            descriptor = os.open(self._root / path, _OPEN)
-        except FileNotFoundError:
+            return self._measured(path)
+        except disk.ABSENT:
             return None
-        except OSError:  # a link, a socket
+        except OSError as error:
+            return PLACE if error.errno in _NO_FILE else looks.SILENT
+
+    def _measured(self, path: str) -> _Measured | Rule | None:
+        name = path.rpartition("/")[2]
+        if not name:  # a folder that could not be listed
+            with os.scandir(self._root / path):
+                return None
+        if not identity.is_hash(name) or path != f"{name[:2]}/{name[2:4]}/{name}":
+            (self._root / path).lstat()
             return PLACE
+        descriptor = os.open(self._root / path, _OPEN)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -161,20 +186,17 @@ class Content:
 
     def _is_whole(self, descriptor: int, name: str) -> tuple[bool, int]:
         digest, size_bytes = hashlib.sha256(), 0
-        try:
-            while piece := os.read(descriptor, _PIECE_BYTES):
-                digest.update(piece)
-                size_bytes += len(piece)
-                self._counts.hashed(len(piece))
-        except OSError:  # what the disk does not give back is lost, too
-            return False, size_bytes
+        while piece := os.read(descriptor, _PIECE_BYTES):
+            digest.update(piece)
+            size_bytes += len(piece)
+            self._counts.hashed(len(piece))
         return digest.hexdigest() == name, size_bytes
 
 
 class Uploads:
     """What came of uploads that were cut goes after a while."""
 
-    rules = looks.by_name(UPLOAD)
+    rules = looks.by_name(UPLOAD, looks.SILENT)
 
     def __init__(
         self, root: pathlib.Path, *, clock: clock.Clock, max_age: datetime.timedelta
@@ -186,19 +208,24 @@ class Uploads:
     def pages(self) -> Iterator[Sequence[str]]:
         """See `looks.Look`."""
         # Few: the uploads of a day.
-        coming = self._root / COMING
-        yield (
-            sorted(f"{COMING}/{left.name}" for left in coming.iterdir()) if coming.is_dir() else ()
-        )
+        try:
+            names = os.listdir(self._root / stored.COMING)  # noqa: PTH208 - of names alone
+        except disk.ABSENT:
+            names = []
+        yield sorted(f"{stored.COMING}/{name}" for name in names)
 
     def examine(self, names: Sequence[str]) -> Sequence[looks.Found]:
         """See `looks.Look`."""
         before = (self._clock.now() - self._max_age).timestamp()
         found = []
         for path in names:
-            with contextlib.suppress(FileNotFoundError):
-                if (self._root / path).lstat().st_mtime < before:
-                    found.append((path, _at(UPLOAD, path)))
+            try:
+                status = disk.status(self._root / path)
+            except errors.NoAnswerError:
+                found.append((path, _at(looks.SILENT, path)))
+                continue
+            if status is not None and status.st_mtime < before:
+                found.append((path, _at(UPLOAD, path)))
         return found
 
 
@@ -211,16 +238,22 @@ def _about(rule: Rule, file_hash: str) -> Finding:
 
 
 def _walk(root: pathlib.Path, folder: str) -> Iterator[str]:
-    """Yield the path of everything in the two levels of folders, in order, and of what is not."""
+    """Yield the path of everything in the two levels of folders, in order, and of what is not.
+
+    Of a folder that cannot be listed its own, with "/" at the end.
+    """
     try:
         with os.scandir(root / folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
-    except FileNotFoundError:
+    except disk.ABSENT:
+        return
+    except OSError:
+        yield folder or "./"
         return
     depth = folder.count("/")
     for entry in found:
         is_level = depth < 2 and len(entry.name) == 2 and entry.is_dir(follow_symlinks=False)
         if is_level:
             yield from _walk(root, f"{folder}{entry.name}/")
-        elif folder or entry.name != COMING:
+        elif folder or entry.name != stored.COMING:
             yield folder + entry.name

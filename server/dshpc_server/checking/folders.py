@@ -2,11 +2,11 @@
 
 import contextlib
 import json
-import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from dshpc_server.checking import looks
+from dshpc_server import disk, errors
+from dshpc_server.checking import contents, looks
 from dshpc_server.checking.findings import Finding
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.files import stored
@@ -14,6 +14,7 @@ from dshpc_server.methods import records
 from dshpc_server.store.inspection import ActiveJob, Inspection, Rule
 
 _TOGETHER = 200
+_LEVELS = 3
 _RUNS = frozenset({JobStatus.RUNNING, JobStatus.SUSPENDED, JobStatus.COMPLETING})
 
 INPUT = Rule(name="input_is_stored", broken="it has not ended, and an input of it is gone")
@@ -36,7 +37,7 @@ def path(key: AttemptKey) -> str:
 class ActiveAttempts:
     """What has not ended has all that it needs."""
 
-    rules = looks.by_name(INPUT, VERSION, FOLDER)
+    rules = looks.by_name(INPUT, VERSION, FOLDER, looks.SILENT)
 
     def __init__(self, store: Inspection, data_dir: pathlib.Path) -> None:
         self._store = store
@@ -51,32 +52,38 @@ class ActiveAttempts:
     def examine(self, names: Sequence[str]) -> Sequence[looks.Found]:
         """See `looks.Look`."""
         active = self._store.active(names)
-        absent = {
-            file_hash
-            for attempt in active
-            for file_hash in _inputs(attempt)
-            if not self._stored.has(file_hash)
-        }
+        inputs = {file_hash for attempt in active for file_hash in _inputs(attempt)}
+        there, unknown = contents.looked_for(self._stored, inputs)
+        absent = inputs - there - unknown
         held = self._store.find_outputs(absent) if absent else set()
         return [
             (attempt.key.job_id, Finding(rule=rule, which=_which(attempt.key)))
             for attempt in active
-            for rule in self._broken(attempt, absent - held)
+            for rule in self._broken(attempt, absent - held, unknown)
         ]
 
-    def _broken(self, attempt: ActiveJob, gone: set[str]) -> Iterator[Rule]:
-        if not gone.isdisjoint(_inputs(attempt)):
+    def _broken(self, attempt: ActiveJob, gone: set[str], unknown: set[str]) -> Iterator[Rule]:
+        inputs = _inputs(attempt)
+        is_silent = not unknown.isdisjoint(inputs)
+        if not gone.isdisjoint(inputs):
             yield INPUT
-        if not self._versions.file(attempt.method_name, attempt.function_hash).is_file():
-            yield VERSION
-        if attempt.status in _RUNS and not (self._attempts_dir / path(attempt.key)).is_dir():
-            yield FOLDER
+        places = [(VERSION, self._versions.file(attempt.method_name, attempt.function_hash))]
+        if attempt.status in _RUNS:
+            places.append((FOLDER, self._attempts_dir / path(attempt.key)))
+        for rule, place in places:
+            try:
+                if disk.status(place) is None:
+                    yield rule
+            except errors.NoAnswerError:
+                is_silent = True
+        if is_silent:
+            yield looks.SILENT
 
 
 class AttemptFolders:
     """Every folder is that of an attempt."""
 
-    rules = looks.by_name(ATTEMPT)
+    rules = looks.by_name(ATTEMPT, looks.SILENT)
 
     def __init__(self, store: Inspection, attempts_dir: pathlib.Path) -> None:
         self._store = store
@@ -87,22 +94,38 @@ class AttemptFolders:
         for first in _names(self._attempts_dir):
             page: list[str] = []
             for job_id in _names(self._attempts_dir / first):
-                numbers = _names(self._attempts_dir / first / job_id)
-                page += [f"{first}/{job_id}/{number}" for number in numbers]
+                page += self._attempts(f"{first}/{job_id}")
                 if len(page) >= _TOGETHER:
                     yield page
                     page = []
             yield page
+
+    def _attempts(self, folder: str) -> list[str]:
+        """List one job's; if that cannot be done name the folder itself."""
+        try:
+            return [f"{folder}/{number}" for number in _names(self._attempts_dir / folder)]
+        except OSError:
+            return [folder]
 
     def examine(self, names: Sequence[str]) -> Sequence[looks.Found]:
         """See `looks.Look`."""
         keys = {name: name.split("/")[1] for name in names}
         known = {path(key) for key in self._store.attempts(set(keys.values()))}
         return [
-            (name, Finding(rule=ATTEMPT, which=(("path", f"attempts/{name}"),)))
+            (name, Finding(rule=rule, which=(("path", f"attempts/{name}"),)))
             for name in names
-            if name not in known and os.path.lexists(self._attempts_dir / name)
+            if name not in known and (rule := self._rule(name)) is not None
         ]
+
+    def _rule(self, name: str) -> Rule | None:
+        """What is wrong with what is at this path, which is not known; None: it is gone."""
+        try:
+            if name.count("/") < _LEVELS - 1:
+                _names(self._attempts_dir / name)
+                return None
+            return ATTEMPT if disk.status(self._attempts_dir / name) is not None else None
+        except (OSError, errors.NoAnswerError):
+            return looks.SILENT
 
 
 def _inputs(attempt: ActiveJob) -> list[str]:
@@ -119,6 +142,6 @@ def _which(key: AttemptKey) -> tuple[tuple[str, str | int], ...]:
 
 
 def _names(folder: pathlib.Path) -> list[str]:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+    with contextlib.suppress(*disk.ABSENT):
         return sorted(entry.name for entry in folder.iterdir())
     return []

@@ -1,7 +1,8 @@
 """Looks: each goes through one kind of thing, page by page, and knows the rules for it.
 
 What looks wrong in data that servers are using may be on its way to being right, so it is looked at
-a second time after a moment, and told only if it is wrong in the same way.
+a second time after a moment, and told only if it is wrong in the same way. What the disk does not
+tell of is neither right nor wrong: that is a finding of its own (`SILENT`), and nothing follows.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,11 @@ from dshpc_server.store.inspection import Rule
 
 _SUSPECTS_TOGETHER = 1000
 """How many things that look wrong share a second look, and the moment before it."""
+
+SILENT = Rule(
+    name="disk_answers",
+    broken="the disk does not give it back, so nobody can tell what it is, or whether it is gone",
+)
 
 Found = tuple[str, Finding]
 """What was looked at, and what is wrong with it."""
@@ -56,6 +62,11 @@ def pages(ask: Callable[[str, int], Sequence[str]], size: int) -> Iterator[Seque
 def by_name(*rules: Rule) -> Mapping[str, Rule]:
     """Return rules by their names."""
     return {rule.name: rule for rule in rules}
+
+
+def silent(*which: tuple[str, str | int]) -> Finding:
+    """Say of what the disk does not tell."""
+    return Finding(rule=SILENT, which=which)
 
 
 def _again(look: Look, suspects: Sequence[Found], wait: Callable[[], None]) -> Iterator[Finding]:

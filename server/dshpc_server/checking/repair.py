@@ -1,8 +1,9 @@
 """Putting right what can be put right without guessing. The store is nobody else's meanwhile.
 
 Promises: damaged content is never removed, only moved to the quarantine; what would have to be
-guessed is left; after each step the store is one that servers can work with. A result whose output
-is lost is forgotten, so that its job runs again when it is asked for.
+guessed is left, and what the disk does not tell of; after each step, also one that is cut off, the
+store is one that servers can work with. A result whose output is lost is forgotten, so that its job
+runs again when it is asked for.
 """
 
 import asyncio
@@ -13,11 +14,10 @@ import pathlib
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from dshpc_server import errors
+from dshpc_server import disk, errors
 from dshpc_server.batches import scratch
 from dshpc_server.checking import contents, folders
 from dshpc_server.checking.findings import Finding
-from dshpc_server.files import folders as lasting
 from dshpc_server.files import partial, stored
 from dshpc_server.store import inspection, port, records
 
@@ -27,6 +27,10 @@ QUARANTINE = "quarantine"
 _FORGOTTEN = (
     "forgotten; an output is computed again when it is asked for, a file can be uploaded again"
 )
+
+_NOT_SAFELY = "this cannot be repaired safely"
+_BY_A_SERVER = "the next server that starts on its node sees to it"
+_A_SERVERS = {folders.FOLDER.name, "owner_lives"}
 
 
 class Repairable(port.Store, inspection.Inspection, Protocol):
@@ -89,7 +93,8 @@ class Repair:
         """Put it right if that can be done; say what was done, or why not."""
         action = self._actions.get(finding.rule.name)
         if action is None:
-            return Outcome(is_repaired=False, what="this cannot be repaired safely")
+            is_a_servers = finding.rule.name in _A_SERVERS
+            return Outcome(is_repaired=False, what=_BY_A_SERVER if is_a_servers else _NOT_SAFELY)
         try:
             return Outcome(is_repaired=True, what=action(finding))
         except errors.InUseError as error:
@@ -100,19 +105,30 @@ class Repair:
             return Outcome(is_repaired=False, what=f"it cannot be done: {error}")
 
     def _put_away(self, finding: Finding) -> str:
-        """Move damaged content to the quarantine, and forget it."""
+        """Move damaged content to the quarantine, and forget it.
+
+        In one transaction: were it marked before it is moved, and that cut off, then a server would
+        end the deletion, and remove it. Cut off after the move it is gone, and forgotten as such.
+        """
         file_hash = finding.name
         # One that lies whole in a result, too, is written to disk again when it is wanted.
-        is_held = bool(self._store.find_outputs([file_hash]))
-        if not is_held:
-            self._begin_deleting(file_hash)
-        target = self._quarantine(self._stored.path(file_hash))
-        if is_held:
+        if self._store.find_outputs([file_hash]):
+            target = self._quarantine(self._stored.path(file_hash))
             return f"moved to {QUARANTINE}/{target.name}; it lies whole in a result"
-        self._write(lambda writer: writer.forget_file(file_hash))
-        return f"moved to {QUARANTINE}/{target.name} and {_FORGOTTEN}"
+        moved: list[pathlib.Path] = []  # also by a run of this that had to be made again
+
+        def put_away(writer: port.Writer) -> None:
+            writer.delete_file(file_hash, self._without_output)  # unless a job needs it
+            if not moved:
+                moved.append(self._quarantine(self._stored.path(file_hash)))
+            writer.forget_file(file_hash)
+
+        self._write(put_away)
+        return f"moved to {QUARANTINE}/{moved[0].name} and {_FORGOTTEN}"
 
     def _forget(self, finding: Finding) -> str:
+        if not self._stored.missing([finding.name]):
+            raise _LeftError("it is there again")
         self._begin_deleting(finding.name)
         self._write(lambda writer: writer.forget_file(finding.name))
         return _FORGOTTEN
@@ -134,7 +150,7 @@ class Repair:
             for result in self._store.results([str(which["job"])])
             if result.key.number == which["attempt"]
         )
-        if self._stored.has(output_hash):
+        if not self._stored.missing([output_hash]):
             self._put_record(output_hash)
             return "recorded"
         self._begin_deleting(output_hash)
@@ -188,15 +204,15 @@ class Repair:
 
     def _quarantine(self, path: pathlib.Path) -> pathlib.Path:
         folder = self._data_dir / QUARANTINE
-        folder.mkdir(mode=0o700, exist_ok=True)
+        disk.make_folder(folder, 0o700)
         target = folder / path.name
         number = 1
-        while target.exists():
+        while disk.status(target) is not None:
             number += 1
             target = folder / f"{path.name}.{number}"
         path.rename(target)
         for changed in (folder, path.parent):
-            lasting.fsync(changed)
+            disk.fsync_folder(changed)
         return target
 
     def _write(self, work: Callable[[port.Writer], T]) -> T:

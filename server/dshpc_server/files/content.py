@@ -8,19 +8,21 @@ Promises: content is visible only when it is whole, has the hash it is named by,
 nothing behind but what an upload can be gone on with. Every method may be called from any thread,
 and by several servers that share the root; the same content stored twice at one time is stored
 once, and both succeed. What is not a hash never becomes a path. Where the disk is full or does not
-take what is written, NoRoomError.
+take what is written, NoRoomError; where it does not say what is there, NoAnswerError: that is
+never taken for absence.
 """
 
 import contextlib
 import dataclasses
 import datetime
 import hashlib
+import io
 import os
 import pathlib
 from collections.abc import Callable, Collection, Iterator
-from typing import BinaryIO
 
 from dshpc_server import clock as clocks
+from dshpc_server import disk
 from dshpc_server import errors as base_errors
 from dshpc_server.domain import identity
 from dshpc_server.files import (
@@ -64,7 +66,7 @@ class ContentStore:
         self._room = room
         self._clock = clock
         self._stored = stored.Stored(root)
-        coming = root / "incoming"
+        coming = root / stored.COMING
         coming.mkdir(parents=True, exist_ok=True)
         folders.fsync(root.parent)
         folders.fsync(root)
@@ -72,17 +74,20 @@ class ContentStore:
 
     def find(self, file_hash: str) -> pathlib.Path | None:
         """Where this content is; None when it is not stored, or this is no hash."""
-        return self._stored.path(file_hash) if self._stored.has(file_hash) else None
+        return None if self._stored.missing([file_hash]) else self._stored.path(file_hash)
 
     def missing(self, file_hashes: Collection[str]) -> list[str]:
         """Which of these are not stored: in the order asked, each once."""
-        return [each for each in dict.fromkeys(file_hashes) if not self._stored.has(each)]
+        return self._stored.missing(file_hashes)
 
-    def open(self, file_hash: str) -> BinaryIO:
+    def open(self, file_hash: str) -> io.BufferedReader:
         """Open content for reading; NotFoundError when it is not stored."""
+        path = self._path(file_hash)
         try:
-            return self._path(file_hash).open("rb")
-        except FileNotFoundError as error:
+            with disk.asked():
+                return path.open("rb")
+        except disk.ABSENT as error:
+            self._stored.check_there()
             raise base_errors.NotFoundError("file", file_hash) from error
 
     def put(self, data: bytes) -> str:
@@ -120,9 +125,8 @@ class ContentStore:
 
     def committed_bytes(self, file_hash: str) -> int:
         """How much of this content need not be sent again: all of it when it is stored."""
-        with contextlib.suppress(FileNotFoundError):
-            return self._path(file_hash).stat().st_size
-        return self._incoming.committed_bytes(file_hash)
+        found = disk.status(self._path(file_hash))
+        return self._incoming.committed_bytes(file_hash) if found is None else found.st_size
 
     def is_coming(self, file_hash: str) -> bool:
         """Whether an upload of this content makes progress at this server; asks no disk."""
@@ -191,10 +195,8 @@ class ContentStore:
 
     def is_intact(self, file_hash: str) -> bool:
         """Whether this content is stored and its bytes still have the hash."""
-        path = self.find(file_hash)
-        if path is None:
-            return False
-        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        absent = contextlib.suppress(base_errors.NotFoundError, errors.NotAHashError)
+        with absent, self.open(file_hash) as file, disk.asked():
             return hashlib.file_digest(file, "sha256").hexdigest() == file_hash
         return False
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from dshpc_server import clock
+from dshpc_server import clock, errors
 from dshpc_server.files import content
 
 INTERVAL_SECONDS = 600.0
@@ -43,7 +43,8 @@ class Expiry:
         before = self._clock.now() - datetime.timedelta(seconds=self._expiry_seconds)
         try:
             expired = await asyncio.to_thread(self._content.expire, before)
-        except OSError as error:  # what is left is tried again at the next look
+        except (OSError, errors.NoAnswerError) as error:
+            # What is left is tried again at the next look.
             _log.warning("uploads.not_expired", reason=str(error))
             return
         if expired:

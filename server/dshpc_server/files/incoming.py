@@ -18,6 +18,8 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from dshpc_server import disk
+from dshpc_server import errors as base_errors
 from dshpc_server.domain import identity
 from dshpc_server.files import errors, folders, locks, partial
 
@@ -58,7 +60,8 @@ class Incoming:
         self._holders: dict[str, Holder] = {}
         """Of this server."""
         for left in folder.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # another server's, and done with
+            # Another server's, and done with; or the disk does not say whether it is of use.
+            with contextlib.suppress(FileNotFoundError, base_errors.NoAnswerError):
                 self._clear(left)
 
     def begin(self, holder: Holder) -> partial.Partial:
@@ -226,10 +229,8 @@ class Incoming:
         holder = self._holders.get(file_hash)
         if holder is not None:
             return holder.received_bytes
-        try:
-            return (self.folder / file_hash).stat().st_size
-        except FileNotFoundError:
-            return 0
+        found = disk.status(self.folder / file_hash)
+        return 0 if found is None else found.st_size
 
     def _check_committed(self, offset: int, file_hash: str) -> None:
         if self._is_stored(file_hash):
@@ -243,7 +244,7 @@ def _remove(path: pathlib.Path, before_seconds: float = float("inf")) -> bool:
     """Remove what nobody holds, if it was not written to since; whether it is removed."""
     if path.suffix == LINK_SUFFIX:
         # It goes with its temporary file, which is held where this cannot be.
-        if path.with_suffix("").exists():
+        if disk.status(path.with_suffix("")) is not None:
             return False
         path.unlink()
         return True

@@ -12,6 +12,7 @@ import pathlib
 import stat
 from collections.abc import Callable, Iterator
 
+from dshpc_server import disk
 from dshpc_server import errors as base_errors
 from dshpc_server.files import errors, folders
 
@@ -19,9 +20,6 @@ _PIECE_BYTES = 1024 * 1024
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # A symbolic link, a socket.
 _UNFIT = frozenset({errno.ELOOP, errno.ENXIO})
-# What the machine is short of says nothing about the output, nor does a handle of a remote file
-# system that has to be opened anew.
-_PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
 
 
 def open_regular(path: pathlib.Path) -> int:
@@ -43,7 +41,7 @@ def reading() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _PASSING or isinstance(error, FileNotFoundError):
+        if error.errno in disk.PASSING or isinstance(error, FileNotFoundError):
             raise
         if error.errno in _UNFIT:
             raise errors.OutputRefusedError("the output is not a regular file") from error

@@ -5,23 +5,23 @@
     SNAPSHOTS_DIR/trees/HASH/        read-only copies; see `methods.snapshots`
     SNAPSHOTS_DIR/versions/NAME/     what was loaded; see `methods.records`
 
-Promises: a broken method is reported and left out, and the others load; one that cannot be taken up
-for want of room or descriptors is reported and stays what it was. Readers see one state at a
-time: whoever takes `current()` once resolves all names in it against one load. A version that was
-loaded stays readable and runnable after a newer one, after its method's removal and after a
-restart. Loading an older content again makes it the newest. Servers may share SNAPSHOTS_DIR: what
-one of them has loaded, all can run, whatever their own methods folder holds.
+Promises: a broken method is reported and left out, and the others load; one that cannot be read or
+taken up because of the disk, or for want of descriptors, is reported and stays what it was. Readers
+see one state at a time: whoever takes `current()` once resolves all names in it against one load. A
+version that was loaded stays readable and runnable after a newer one, after its method's removal
+and after a restart. Loading an older content again makes it the newest. Servers may share
+SNAPSHOTS_DIR: what one of them has loaded, all can run, whatever their own methods folder holds.
 """
 
 import collections
 import dataclasses
-import errno
 import pathlib
 import threading
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dshpc_server import disk
 from dshpc_server.clock import Clock
 from dshpc_server.methods import (
     errors,
@@ -32,20 +32,6 @@ from dshpc_server.methods import (
     snapshots,
     turns,
     versions,
-)
-
-# What the machine is short of, or its disk fails with, for the moment says nothing about a method.
-_MACHINE = frozenset(
-    {
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOMEM,
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EIO,
-        errno.EROFS,
-        errno.ESTALE,
-    }
 )
 
 
@@ -94,6 +80,8 @@ class Catalog:
         )
         self._hashed = hashed.Hashed(methods_dir / "scripts", self._snapshots, clock)
         self._loading = threading.Lock()
+        self._names: dict[pathlib.Path, str] = {}
+        """Which method each manifest was of, when it was last read."""
         self._found: dict[versions.Key, method.MethodVersion] = {}
         """What other servers have loaded since, as far as it was asked for."""
         self._state = _State(current=_NOTHING, by_name=_NOTHING, by_key=_NOTHING)
@@ -115,12 +103,17 @@ class Catalog:
         """One version, current or not, also one that another server has just loaded.
 
         Blocks where `version` does not know it: the record is read, and its snapshot checked.
+        NoAnswerError when the disk does not say.
         """
         known = self.version(name, function_hash)
         if known is not None:
             return known
         found = self._versions.find(name, function_hash)
-        return None if found is None else self._found.setdefault((name, function_hash), found)
+        if found is not None:
+            return self._found.setdefault((name, function_hash), found)
+        if disk.status(self._snapshots_dir, follow=True) is None:  # a load has made it
+            raise disk.no_answer("nothing is mounted there")
+        return None
 
     def load(self, *, skip_unchanged: bool = False) -> LoadReport:
         """Read the methods folder; for the first time and again.
@@ -134,7 +127,11 @@ class Catalog:
         with self._loading:
             found, broken = folder.find(self._methods_dir)
             with turns.turn(self._snapshots_dir):
-                return self._load(found, broken, skip_unchanged=skip_unchanged)
+                try:
+                    return self._load(found, broken, skip_unchanged=skip_unchanged)
+                except OSError as error:
+                    reason = errors.reason(error)
+                    raise errors.MethodsDirError(self._snapshots_dir, reason) from error
 
     def _load(
         self,
@@ -145,21 +142,28 @@ class Catalog:
     ) -> LoadReport:
         self._snapshots.remove_leftovers()
         unreadable = self._versions.read()
-        current: dict[str, str] = {}
+        current = self._unread(broken)
         for one in found:
+            self._names[one.file] = one.manifest.name
             name = one.manifest.name
             try:
                 current[name] = self._hashed.take(one, skip_unchanged=skip_unchanged)
                 self._remember(one, current[name])
             except (errors.TreeError, OSError) as error:
                 current.pop(name, None)
-                if _is_of_the_machine(error) and name in self._state.current:
+                if name in self._state.current and _says_nothing(error):
                     # Nothing is wrong with the method: it stays what it was.
                     current[name] = self._state.current[name].function_hash
                 reason = errors.reason(error)
                 broken.append(folder.BrokenManifest(file=one.file, reason=reason))
         broken += unreadable + self._versions.check()
         return self._publish(current, broken)
+
+    def _unread(self, broken: Sequence[folder.BrokenManifest]) -> dict[str, str]:
+        """What is current of the manifests that the disk did not give back: what was so before."""
+        names = {self._names.get(each.file) for each in broken if each.is_unread}
+        before = self._state.current
+        return {name: version.function_hash for name, version in before.items() if name in names}
 
     def _remember(self, found: folder.Found, function_hash: str) -> None:
         before = self._state.current.get(found.manifest.name)
@@ -201,5 +205,6 @@ class Catalog:
         )
 
 
-def _is_of_the_machine(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in _MACHINE
+def _says_nothing(error: Exception) -> bool:
+    """Whether it is the machine's or its disk's, for the moment, and not about the method."""
+    return isinstance(error, OSError) and not isinstance(error, disk.ABSENT)

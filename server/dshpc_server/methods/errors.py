@@ -24,6 +24,10 @@ class ManifestError(errors.DshpcError):
         self.reason = reason
 
 
+class UnreadableError(ManifestError):
+    """The disk does not give it back just now, which says nothing about what is in it."""
+
+
 class TreeError(errors.DshpcError):
     """A script folder holds something that cannot be hashed and copied, or keeps changing."""
 

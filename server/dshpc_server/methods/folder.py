@@ -18,6 +18,8 @@ class BrokenManifest:
 
     file: pathlib.Path
     reason: str
+    is_unread: bool = False
+    """The disk did not give it back, which says nothing about the method."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +41,8 @@ def find(methods_dir: pathlib.Path) -> tuple[list[Found], list[BrokenManifest]]:
             document = manifest.document(file)
             parsed = manifest.parse(document, file)
         except errors.ManifestError as error:
-            broken.append(BrokenManifest(file=file, reason=error.reason))
+            is_unread = isinstance(error, errors.UnreadableError)
+            broken.append(BrokenManifest(file=file, reason=error.reason, is_unread=is_unread))
         else:
             found[parsed.name].append(Found(file=file, document=document, manifest=parsed))
     for name, same in found.items():

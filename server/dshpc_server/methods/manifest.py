@@ -23,6 +23,7 @@ from typing import Any
 
 import jsonschema
 
+from dshpc_server import disk
 from dshpc_server.domain import identity
 from dshpc_server.methods import errors, fields, method
 
@@ -51,11 +52,15 @@ def read(file: pathlib.Path) -> method.Manifest:
 
 
 def document(file: pathlib.Path) -> dict[str, Any]:
-    """Read a manifest file as JSON, unchecked but for being an object."""
+    """Read a manifest file as JSON, unchecked but for being an object.
+
+    UnreadableError when the disk does not give it back.
+    """
     try:
         value = json.loads(_text(file), parse_constant=_refuse_constant)
     except OSError as error:
-        raise errors.ManifestError(file, f"cannot be read: {error.strerror}") from error
+        kind = errors.ManifestError if isinstance(error, disk.ABSENT) else errors.UnreadableError
+        raise kind(file, f"cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise errors.ManifestError(file, f"is not JSON: {error}") from error
     if not isinstance(value, dict):

@@ -4,6 +4,7 @@ Promise: a record is on disk before its version is used, and is replaced as a wh
 different names may have one hash, so a record is named by both.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -11,8 +12,9 @@ import os
 import pathlib
 from typing import Any, TypeAlias
 
+from dshpc_server import disk
 from dshpc_server.domain import identity
-from dshpc_server.methods import errors, manifest, method, tree
+from dshpc_server.methods import errors, manifest, method
 
 _FORMAT = 1
 _Mark: TypeAlias = tuple[int, int, int]
@@ -55,25 +57,40 @@ class Records:
         return self._folder / name / f"{function_hash}.json"
 
     def find(self, name: str, function_hash: str) -> Record | None:
-        """Read one record; None when there is none that can be read. Needs no turn."""
+        """Read one record; None when there is none, or what is there is none. Needs no turn.
+
+        UnreadableError when the disk does not give it back.
+        """
         if not manifest.is_name(name) or not identity.is_hash(function_hash):
             return None
         try:
             return _read(self.file(name, function_hash))
+        except errors.UnreadableError:
+            raise
         except errors.ManifestError:
             return None
 
     def read_new(self) -> tuple[list[Record], list[errors.ManifestError]]:
-        """Return what was written since the last call, and why some of it cannot be read."""
-        readable, broken = [], []
-        for file in sorted(self._folder.glob("*/[!.]*.json")):
-            mark = _mark(file)
-            if self._seen.get(file) == mark:
-                continue
-            self._seen[file] = mark
+        """Return what was written since the last call, and why some of it cannot be read.
+
+        What the disk does not give back is looked at again by the next call. Raises OSError when
+        it does not say what there is.
+        """
+        readable: list[Record] = []
+        broken: list[errors.ManifestError] = []
+        for file in _files(self._folder):
             try:
-                readable.append(_read(file))
+                mark = _mark(file)
+                if self._seen.get(file) != mark:
+                    readable.append(_read(file))
+                self._seen[file] = mark
+            except disk.ABSENT:
+                continue
+            except OSError as error:
+                broken.append(errors.UnreadableError(file, errors.reason(error)))
             except errors.ManifestError as error:
+                if not isinstance(error, errors.UnreadableError):
+                    self._seen[file] = mark
                 broken.append(error)
         return readable, broken
 
@@ -81,15 +98,30 @@ class Records:
         """Store a record, durably, in place of the one before."""
         file = self.file(record.name, record.function_hash)
         new = file.with_name(f".{file.name}.new")
-        if not file.parent.is_dir():
-            file.parent.mkdir(parents=True)
-            tree.fsync_folder(self._folder)
+        disk.make_folder(file.parent)
         with new.open("w", encoding="utf-8") as stream:
             stream.write(_text(record))
             stream.flush()
             os.fsync(stream.fileno())
         new.rename(file)
-        tree.fsync_folder(file.parent)
+        disk.fsync_folder(file.parent)
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """List the records in the folders below this one, in order."""
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 - a glob passes over what it cannot read
+    except disk.ABSENT:
+        return []
+    files = []
+    for name in names:
+        with contextlib.suppress(*disk.ABSENT):
+            files += [
+                folder / name / each
+                for each in sorted(os.listdir(folder / name))  # noqa: PTH208 - as above
+                if each.endswith(".json") and not each.startswith(".")
+            ]
+    return files
 
 
 def _mark(file: pathlib.Path) -> _Mark:

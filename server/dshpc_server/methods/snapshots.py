@@ -5,10 +5,12 @@ whole, and is checked again whenever it is taken. Servers that share the folder 
 to it (`methods.turns`); a copy that is as it should be is never touched.
 """
 
+import contextlib
 import pathlib
 import shutil
 import uuid
 
+from dshpc_server import disk
 from dshpc_server.methods import errors, method, tree
 
 _NEW_PREFIX = ".new-"
@@ -28,10 +30,10 @@ class Snapshots:
         return self._folder / function_hash
 
     def is_intact(self, function_hash: str, manifest: method.Manifest) -> bool:
-        """Whether the copy is there and still has its hash."""
+        """Whether the copy is there and still has its hash; OSError when the disk does not say."""
         try:
             return tree.function_hash(self.path(function_hash), manifest) == function_hash
-        except (errors.TreeError, OSError):
+        except (errors.TreeError, *disk.ABSENT):
             return False
 
     def take(self, source: pathlib.Path, manifest: method.Manifest) -> str:
@@ -40,7 +42,7 @@ class Snapshots:
         A copy that is damaged is replaced. A source that changes meanwhile is read again, so that
         the copy is what the folder held at one moment, and refused if it goes on changing.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(self._folder)
         for _ in range(_MAX_READINGS):
             function_hash = tree.function_hash(source, manifest)
             if self.is_intact(function_hash, manifest):
@@ -70,10 +72,10 @@ class Snapshots:
         # All names are in one folder: a read-only folder cannot be moved to another.
         target = self.path(function_hash)
         old = self._folder / f"{_OLD_PREFIX}{function_hash}-{uuid.uuid4().hex}"
-        if target.exists() or target.is_symlink():
+        with contextlib.suppress(FileNotFoundError):
             target.rename(old)
         new.rename(target)
-        tree.fsync_folder(self._folder)
+        disk.fsync_folder(self._folder)
         _remove(old)
 
 

@@ -27,6 +27,7 @@ import pathlib
 import stat
 from collections.abc import Iterator
 
+from dshpc_server import disk
 from dshpc_server.methods import errors, method
 
 RECIPE = b"dshpc-function-1"
@@ -67,7 +68,7 @@ def copy(tree: pathlib.Path, target: pathlib.Path) -> None:
         _copy_file(tree, path, copied)
     for folder in sorted(folders, reverse=True):
         folder.chmod(0o555)
-        fsync_folder(folder)
+        disk.fsync_folder(folder)
 
 
 def paths(tree: pathlib.Path) -> list[str]:
@@ -88,15 +89,6 @@ def paths(tree: pathlib.Path) -> list[str]:
                 kind = "a symbolic link" if entry.is_symlink() else "neither a file nor a folder"
                 raise errors.TreeError(f"{path!r} is {kind}")
     return sorted(found, key=os.fsencode)
-
-
-def fsync_folder(folder: pathlib.Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _head(manifest: method.Manifest) -> Iterator[bytes]:
@@ -158,9 +150,13 @@ def _pieces(descriptor: int) -> Iterator[bytes]:
 
 
 def _check_folder(tree: pathlib.Path) -> None:
-    if tree.is_symlink():
+    try:
+        mode = tree.lstat().st_mode
+    except disk.ABSENT:
+        mode = 0
+    if stat.S_ISLNK(mode):
         raise errors.TreeError(f"script folder {tree} is a symbolic link")
-    if not tree.is_dir():
+    if not stat.S_ISDIR(mode):
         raise errors.TreeError(f"script folder {tree} is missing")
 
 

@@ -9,7 +9,8 @@ thread at any time.
 import collections
 import datetime
 
-from dshpc_server.methods import folder, method, records, snapshots
+from dshpc_server import disk
+from dshpc_server.methods import errors, folder, method, records, snapshots
 
 Key = tuple[str, str]
 """A name and a function_hash."""
@@ -67,11 +68,15 @@ class Versions:
         for key, record in self._known.items():
             if key in self._usable or key in self._checked:
                 continue
-            self._checked.add(key)
-            if self._intact(record) is not None:
+            reason = "its snapshot is damaged, and the source is gone"
+            try:
+                is_intact = self._intact(record) is not None
+                self._checked.add(key)
+            except OSError as error:  # the next load looks at it again
+                is_intact, reason = False, errors.reason(error)
+            if is_intact:
                 self._usable.add(key)
             else:
-                reason = "its snapshot is damaged, and the source is gone"
                 damaged.append(folder.BrokenManifest(file=self._records.file(*key), reason=reason))
         return damaged
 
@@ -81,9 +86,16 @@ class Versions:
         return [self._version(record) for key, record in known if key in self._usable]
 
     def find(self, name: str, function_hash: str) -> method.MethodVersion | None:
-        """Read one version from disk; None when there is none that can run."""
-        record = self._records.find(name, function_hash)
-        return None if record is None else self._intact(record)
+        """Read one version from disk; None when there is none that can run.
+
+        NoAnswerError when the disk does not say.
+        """
+        try:
+            with disk.asked():
+                record = self._records.find(name, function_hash)
+                return None if record is None else self._intact(record)
+        except errors.UnreadableError as error:
+            raise disk.no_answer(error.reason) from error
 
     def _know(self, record: records.Record) -> None:
         self._known[_key(record)] = record

@@ -22,6 +22,12 @@ def _log_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "configure", lambda **_: None)
 
 
+@pytest.fixture(autouse=True)
+def _second_look_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is wrong is looked at twice; nothing changes between the two here."""
+    monkeypatch.setattr(maintenance, "SECOND_LOOK_SECONDS", 0.01)
+
+
 @pytest.mark.parametrize("command", ["check", "migrate"])
 def test_the_commands_take_every_setting(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -139,3 +145,6 @@ def test_a_setting_that_names_no_store_is_told(made: Site) -> None:
         maintenance.run_check(settings(made, store="mysql://host/database"), "text")
     with pytest.raises(errors.NotFoundError):
         maintenance.run_migrate(settings(made, store=f"sqlite:///{made.data_dir}/other.sqlite"))
+    (made.data_dir / "empty.sqlite").touch()
+    with pytest.raises(port.StoreUnusableError, match="it is empty; the first server"):
+        maintenance.run_migrate(settings(made, store=f"sqlite:///{made.data_dir}/empty.sqlite"))

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from dshpc_server import disk
 from dshpc_server.checking import repair
+from dshpc_server.store.sql import deleting
 from support import checked_damage, checked_site, site
 from support import store_values as v
 from support.checked_site import Site
@@ -75,6 +77,44 @@ def test_damaged_content_is_put_away_and_its_job_has_no_answer_any_more(made: Si
     assert (made.data_dir / "quarantine" / LONG_HASH).read_bytes() == b"another output"
     assert answer(made, "kept") is None
     assert recorded(made) == {INPUT_HASH: len(checked_site.INPUT)}
+    assert is_right(made)
+
+
+class DiedError(BaseException):
+    """A process that is killed runs nothing more."""
+
+
+@pytest.mark.parametrize("moment", ["before it is moved", "after it is moved", "before the end"])
+def test_a_repair_that_dies_while_it_puts_content_away_keeps_it(
+    made: Site, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    checked_damage.damage_content(made)
+
+    def die(*_: object) -> None:
+        raise DiedError
+
+    def die_after_the_move(folder: pathlib.Path) -> None:
+        if (folder / LONG_HASH).exists():
+            raise DiedError
+
+    with monkeypatch.context() as patched:
+        if moment == "before it is moved":
+            patched.setattr(pathlib.Path, "rename", die)
+        elif moment == "after it is moved":
+            patched.setattr(disk, "fsync_folder", die_after_the_move)
+        else:
+            patched.setattr(deleting, "forget_file", die)
+        with pytest.raises(DiedError):
+            repaired(made)
+    quarantined = made.data_dir / "quarantine" / LONG_HASH
+    is_moved = moment != "before it is moved"
+    assert quarantined.exists() == is_moved
+    # Nothing is marked: the next server would end a deletion, and remove it for good.
+    rule = "content_is_there" if is_moved else "content_is_its_hash"
+    assert made.broken() - {"owner_lives"} == {rule}
+    assert only(made).is_repaired
+    assert quarantined.read_bytes() == b"another output"
+    assert answer(made, "kept") is None
     assert is_right(made)
 
 
@@ -206,6 +246,20 @@ def test_an_index_that_rows_stand_against_is_left(made: Site) -> None:
     outcomes = dict(repaired(made))
     assert outcomes["index_is_there"].what == "there are rows that it does not allow"
     assert not any(outcome.is_repaired for outcome in outcomes.values())
+
+
+def test_what_a_server_sees_to_is_left_to_it_and_told_so(made: Site) -> None:
+    with contextlib.closing(made.open()) as store:
+        repairing = repair.Repair(
+            store,
+            made.data_dir,
+            without_output=checked_site.ENCODER.without_output,
+            lives=lambda _: False,
+        )
+        (finding,) = [each for each in made.check(store).run() if each.rule.name == "owner_lives"]
+        assert repairing.repair(finding) == repair.Outcome(
+            is_repaired=False, what="the next server that starts on its node sees to it"
+        )
 
 
 def test_what_would_have_to_be_guessed_is_left(made: Site) -> None:

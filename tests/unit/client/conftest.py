@@ -4,18 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from dshpc.client import Client, RetryPolicy, channel
+from dshpc.client import Client, RetryPolicy
 from support import both_clients, fake_service
 from support.both_clients import Connect
+from support.client_fixtures import grpc_retries_at_once
 from support.fake_service import FakeService
 
+__all__ = ["grpc_retries_at_once"]
+
 HASTY = RetryPolicy(attempts=4, first_pause_seconds=0.01, longest_pause_seconds=0.05)
-
-
-@pytest.fixture(autouse=True)
-def grpc_retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What gRPC tries again by itself, it tries again without a pause worth waiting for."""
-    monkeypatch.setitem(channel._RETRY_POLICY, "initialBackoff", "0.01s")
 
 
 @pytest.fixture

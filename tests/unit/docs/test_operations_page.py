@@ -1,5 +1,6 @@
-"""docs/operations.md names every rule of the check, and every repair."""
+"""docs/operations.md names every rule of the check, every repair, and what the log warns of."""
 
+import ast
 import contextlib
 import pathlib
 import re
@@ -39,3 +40,35 @@ def test_every_repair_is_listed(tmp_path: pathlib.Path) -> None:
     with contextlib.closing(Site(tmp_path).open()) as store:
         made = repair.Repair(store, tmp_path, without_output=bytes, lives=lambda _: False)
     assert listed("rule | repair") == made.rules
+
+
+def warned_of() -> set[str]:
+    """The events that the server's code logs as a warning or worse, or as an outage."""
+    found = set()
+    for path in (documents.ROOT / "server/dshpc_server").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            told = [each.value for each in node.keywords if each.arg in {"begins", "ends"}]
+            if ast.unparse(node.func) in {"_log.warning", "_log.error", "_log.exception"}:
+                told += node.args[:1]
+            found |= {
+                each.value
+                for each in told
+                if isinstance(each, ast.Constant) and isinstance(each.value, str)
+            }
+    return found
+
+
+def test_what_the_log_warns_of_is_listed() -> None:
+    told = set(re.findall(r"`([a-z]+(?:\.[a-z_]+)+)`", PAGE.partition("## What to watch")[2]))
+    assert warned_of() - told == set()
+
+
+def test_every_event_that_is_listed_is_logged() -> None:
+    section = PAGE.partition("## What to watch")[2].partition("\n## ")[0]
+    told = set(re.findall(r"`([a-z]+(?:\.[a-z_]+)+)`", section))
+    files = (documents.ROOT / "server/dshpc_server").rglob("*.py")
+    code = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    assert len(told) >= 20
+    assert {event for event in told if f'"{event}"' not in code} == set()

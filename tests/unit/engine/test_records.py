@@ -186,6 +186,25 @@ def test_what_a_method_put_in_the_place_of_a_record_does_not_count_and_holds_nob
             records.read_exit(str(tmp_path), "a.1")
 
 
+@pytest.mark.parametrize(
+    "number", [errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE], ids=errno.errorcode.get
+)
+def test_a_record_that_the_disk_does_not_give_back_is_not_known_for_the_moment(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    records.write_exit(str(tmp_path), _end())
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for call in ("open", "read"):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, call, fail)
+            with pytest.raises(OSError, match=os.strerror(number)):
+                records.read_exit(str(tmp_path), "a.1")
+    assert records.read_exit(str(tmp_path), "a.1") is not None
+
+
 def test_a_way_that_is_barred_does_not_make_an_attempt_new(tmp_path: pathlib.Path) -> None:
     assert records.is_new(str(tmp_path / "none"))
     folder = tmp_path / "folder"

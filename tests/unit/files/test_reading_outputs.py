@@ -8,30 +8,7 @@ import pytest
 
 from dshpc_server import errors as base_errors
 from dshpc_server.files import content, errors
-
-DATA = b"some bytes"
-
-
-@pytest.fixture
-def root(tmp_path: pathlib.Path) -> pathlib.Path:
-    return tmp_path / "content"
-
-
-@pytest.fixture
-def store(root: pathlib.Path) -> content.ContentStore:
-    return content.ContentStore(root)
-
-
-@pytest.fixture
-def produced(tmp_path: pathlib.Path) -> pathlib.Path:
-    """Return the output of a job."""
-    path = tmp_path / "stdout"
-    path.write_bytes(DATA)
-    return path
-
-
-def files(root: pathlib.Path) -> list[pathlib.Path]:
-    return [path for path in root.rglob("*") if path.is_file()]
+from support.files_stored import files
 
 
 def test_taking_an_output_can_be_stopped_between_two_pieces_and_leaves_it_where_it_was(

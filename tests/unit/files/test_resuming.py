@@ -14,16 +14,6 @@ from support.files_uploads import DATA, HASH, WRONG
 
 
 @pytest.fixture
-def root(tmp_path: pathlib.Path) -> pathlib.Path:
-    return tmp_path / "content"
-
-
-@pytest.fixture
-def store(root: pathlib.Path) -> content.ContentStore:
-    return content.ContentStore(root)
-
-
-@pytest.fixture
 def kept(root: pathlib.Path) -> pathlib.Path:
     """Where what came of an upload is kept."""
     return root / "incoming" / HASH

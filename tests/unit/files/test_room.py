@@ -1,18 +1,23 @@
 """Room on disk: asked before something is begun, and told in the same words everywhere."""
 
+import asyncio
+import contextlib
 import errno
 import os
 import pathlib
+import threading
 import types
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from dshpc_server import errors
 from dshpc_server.files import content, room
-from support import files_uploads
+from support import files_uploads, methods_site
 from support.files_uploads import DATA, HASH
 
 MIN_FREE_BYTES = 1_000
+DEADLINE_SECONDS = 30.0
 
 
 class Disk:
@@ -21,9 +26,19 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.free_bytes = 0
         self.fails = False
+        self.answers = threading.Event()
+        """While it is not set, the disk hangs."""
+        self.answers.set()
+        self.is_asked = threading.Event()
+        """Set by who is held up."""
+        self.asked_by: list[int] = []
         monkeypatch.setattr(os, "statvfs", self._statvfs)
 
     def _statvfs(self, _: object) -> types.SimpleNamespace:
+        self.asked_by.append(threading.get_ident())
+        if not self.answers.is_set():
+            self.is_asked.set()
+            assert self.answers.wait(DEADLINE_SECONDS)
         if self.fails:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         # As root sees it: some more is free, for root alone.
@@ -51,8 +66,8 @@ def test_there_is_room_while_enough_is_left(
     disk: Disk, left: room.Room, free_bytes: int, needed_bytes: int
 ) -> None:
     disk.free_bytes = free_bytes
-    assert left.has_room(needed_bytes)
     left.check(needed_bytes)
+    assert left.has_room()
 
 
 @pytest.mark.parametrize(("free_bytes", "needed_bytes"), [(999, 0), (1_500, 501), (0, 0)])
@@ -60,22 +75,77 @@ def test_there_is_none_when_too_little_would_be_left(
     disk: Disk, left: room.Room, free_bytes: int, needed_bytes: int
 ) -> None:
     disk.free_bytes = free_bytes
-    assert not left.has_room(needed_bytes)
     with pytest.raises(errors.NoRoomError, match="there is no room on disk") as raised:
         left.check(needed_bytes)
     assert raised.value.retry_after_seconds > 0
+    assert left.has_room() == (free_bytes >= MIN_FREE_BYTES)
 
 
 def test_a_disk_that_does_not_answer_has_no_room(disk: Disk, left: room.Room) -> None:
     disk.free_bytes = 10**9
+    left.check()
+    assert left.has_room()
     disk.fails = True
+    with pytest.raises(errors.NoRoomError):
+        left.check()
     assert not left.has_room()
+
+
+async def until(fact: Callable[[], bool]) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not fact():  # noqa: ASYNC110 - what a thread does tells nobody
+            await asyncio.sleep(0.001)
+
+
+@contextlib.asynccontextmanager
+async def looking(left: room.Room) -> AsyncIterator[None]:
+    task = asyncio.create_task(left.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_the_event_loop_goes_by_the_last_look_and_asks_no_disk(
+    disk: Disk, left: room.Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "LOOK_SECONDS", 0.001)
+    async with looking(left):
+        for free_bytes in (MIN_FREE_BYTES, MIN_FREE_BYTES - 1, MIN_FREE_BYTES):
+            disk.free_bytes = free_bytes
+            await until(lambda: left.has_room() == (disk.free_bytes >= MIN_FREE_BYTES))
+    asked = disk.asked_by.copy()
+    assert left.has_room()
+    assert disk.asked_by == asked
+    assert threading.get_ident() not in asked[1:], "the first look is that of the start"
+
+
+async def test_a_disk_that_hangs_has_no_room_and_holds_up_nobody(
+    disk: Disk, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "LOOK_SECONDS", 0.001)
+    disk.free_bytes = 10**9
+    clock = methods_site.HandClock()
+    left = room.Room(tmp_path, MIN_FREE_BYTES, clock)
+    try:
+        async with looking(left):
+            disk.answers.clear()
+            await until(disk.is_asked.is_set)
+            assert left.has_room(), "it may answer yet"
+            clock.advance(room.SILENT_SECONDS)
+            assert not left.has_room()
+            disk.answers.set()
+            await until(left.has_room)
+    finally:
+        disk.answers.set()
 
 
 def test_a_real_disk_is_asked(tmp_path: pathlib.Path) -> None:
     free = os.statvfs(tmp_path)
     assert room.Room(tmp_path, 0).has_room()
-    assert not room.Room(tmp_path, 0).has_room(2 * free.f_frsize * free.f_blocks)
+    assert not room.Room(tmp_path, 2 * free.f_frsize * free.f_blocks).has_room()
     assert not room.Room(tmp_path / "absent", 0).has_room()
 
 

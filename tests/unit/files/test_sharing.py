@@ -34,11 +34,6 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def root(tmp_path: pathlib.Path) -> pathlib.Path:
-    return tmp_path / "content"
-
-
-@pytest.fixture
 def here(root: pathlib.Path) -> content.ContentStore:
     return content.ContentStore(root)
 

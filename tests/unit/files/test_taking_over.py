@@ -16,11 +16,6 @@ from support.files_uploads import DATA, DEADLINE_SECONDS, HASH
 
 
 @pytest.fixture
-def root(tmp_path: pathlib.Path) -> pathlib.Path:
-    return tmp_path / "content"
-
-
-@pytest.fixture
 def clock() -> methods_site.HandClock:
     return methods_site.HandClock()
 

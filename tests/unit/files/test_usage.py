@@ -10,22 +10,7 @@ import pytest
 
 from dshpc_server import errors as base_errors
 from dshpc_server.files import content, errors
-
-DATA = b"some bytes"
-
-
-@pytest.fixture
-def root(tmp_path: pathlib.Path) -> pathlib.Path:
-    return tmp_path / "content"
-
-
-@pytest.fixture
-def store(root: pathlib.Path) -> content.ContentStore:
-    return content.ContentStore(root)
-
-
-def files(root: pathlib.Path) -> list[pathlib.Path]:
-    return [path for path in root.rglob("*") if path.is_file()]
+from support.files_stored import DATA, files
 
 
 def test_what_is_stored_is_told_with_its_size_and_age(store: content.ContentStore) -> None:

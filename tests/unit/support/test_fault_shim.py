@@ -25,6 +25,10 @@ calls = {
     "fdatasync": lambda: os.fdatasync(file),
     "rename": lambda: os.rename(folder + "/file", folder + "/file"),
     "link": lambda: (os.link(folder + "/file", folder + "/2"), os.unlink(folder + "/2")),
+    "stat": lambda: os.stat(folder + "/file"),
+    "open": lambda: os.close(os.open(folder + "/file", os.O_RDONLY)),
+    "lstat": lambda: os.lstat(folder + "/file"),
+    "list": lambda: os.listdir(folder),
 }
 def call(name):
     try:
@@ -84,6 +88,18 @@ def test_a_call_of_every_kind_can_fail(
         assert program.call(name) == str(errno.EIO)
     assert program.call(name) == "done"
     assert (shim.counted, shim.failed) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["stat", "lstat", "open", "list"])
+def test_a_disk_can_fall_silent_below_a_folder(
+    shim: fault_shim.Shim, program: Program, tmp_path: pathlib.Path, name: str
+) -> None:
+    assert program.call(name) == "done"
+    with shim.failing(fault_shim.ASKING, below=tmp_path, error=errno.EIO, times=0):
+        assert [program.call(name) for _ in range(3)] == [str(errno.EIO)] * 3
+        assert program.call("write") == "done"
+    assert program.call(name) == "done"
+    assert shim.failed == 3
 
 
 def test_the_nth_call_fails_and_those_after_it_as_often_as_asked(

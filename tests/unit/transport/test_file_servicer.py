@@ -2,7 +2,9 @@
 
 import asyncio
 import datetime
+import errno
 import io
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
@@ -160,3 +162,28 @@ async def test_a_download_cancelled_while_the_disk_is_slow_does_not_hold_the_loo
     with pytest.raises(asyncio.CancelledError):
         await download
     assert slow.closed
+
+
+class SilentFile(SlowFile):
+    """A file that the disk does not give back."""
+
+    def readinto(self, _: object) -> int:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), "/secret/place")
+
+
+async def test_a_download_that_the_disk_does_not_give_back_can_be_asked_for_again() -> None:
+    class Library:
+        async def open(self, _: str) -> io.BufferedReader:
+            return io.BufferedReader(SilentFile())
+
+    serving = file.FileServicer(
+        content=cast("Any", None),
+        library=cast("Any", Library()),
+        committer=cast("Any", None),
+        limits=transport_values.LIMITS,
+        clock=clock.SystemClock(),
+    )
+    asked = file_service_pb2.DownloadFileRequest(file_hash="a" * 64)
+    with pytest.raises(errors.NoAnswerError) as raised:
+        await serving.download_file(asked, NO_CALL)
+    assert str(raised.value) == f"the disk does not answer: {os.strerror(errno.ESTALE)}"

@@ -18,7 +18,7 @@ async def test_of_a_client_stream_nothing_is_held_while_a_message_is_worked_on()
         seen.append(weakref.ref(thing))
         return thing
 
-    async def read() -> Any:  # noqa: ANN401 - see above
+    async def read() -> Any:  # noqa: ANN401 - in the place of a message
         return made() if len(seen) < 4 else None
 
     messages = 0

@@ -12,7 +12,6 @@ from dshpc.v1 import file_service_pb2
 from dshpc_server import errors
 from dshpc_server.files import content, receipt
 from dshpc_server.store import committer, port, records
-from dshpc_server.store.sql.store import SqlStore
 from dshpc_server.transport import uploading
 from dshpc_server.transport.servicers import file
 from support import methods_site
@@ -21,19 +20,6 @@ from support import transport_values as values
 from support.transport_uploads import CHUNK, DATA, DEADLINE_SECONDS, NO_CALL
 
 Upload: TypeAlias = "asyncio.Future[file_service_pb2.UploadFileResponse]"
-
-
-@pytest.fixture
-def kept(tmp_path: pathlib.Path) -> content.ContentStore:
-    return content.ContentStore(tmp_path / "files")
-
-
-@pytest.fixture
-async def writing(tmp_path: pathlib.Path) -> AsyncIterator[committer.Committer]:
-    store = SqlStore.open(tmp_path / "store.db")
-    async with committer.Committer(store, on_changes=lambda _: None) as made:
-        yield made
-    store.close()
 
 
 @pytest.fixture

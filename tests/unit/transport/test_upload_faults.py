@@ -3,14 +3,13 @@
 import errno
 import os
 import pathlib
-from collections.abc import AsyncIterator
 
 import pytest
 
 from dshpc_server import errors
+from dshpc_server.batches import content as library
 from dshpc_server.files import content, room
 from dshpc_server.store import committer, port
-from dshpc_server.store.sql.store import SqlStore
 from dshpc_server.transport.servicers import file
 from support import transport_uploads as uploads
 from support import transport_values as values
@@ -20,14 +19,6 @@ from support.transport_uploads import CHUNK, DATA, HASH, NO_CALL
 @pytest.fixture
 def kept(tmp_path: pathlib.Path) -> content.ContentStore:
     return content.ContentStore(tmp_path / "files", room=room.Room(tmp_path, 0))
-
-
-@pytest.fixture
-async def writing(tmp_path: pathlib.Path) -> AsyncIterator[committer.Committer]:
-    store = SqlStore.open(tmp_path / "store.db")
-    async with committer.Committer(store, on_changes=lambda _: None) as made:
-        yield made
-    store.close()
 
 
 @pytest.fixture
@@ -72,6 +63,7 @@ async def test_an_upload_of_what_is_being_deleted_can_be_tried_again(
     def going(*_: object) -> None:
         raise port.ContentGoingError(HASH)
 
+    monkeypatch.setattr(library, "GOING_PAUSES_SECONDS", (0.0, 0.001))
     with monkeypatch.context() as patched:
         patched.setattr(committer.Committer, "write", going)
         with pytest.raises(errors.BeingRemovedError, match="is being removed"):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import BinaryIO
 
 from dshpc.v1 import file_service_pb2
-from dshpc_server import clock, errors
+from dshpc_server import clock, disk, errors
 from dshpc_server.batches import content as library
 from dshpc_server.files import content, staying
 from dshpc_server.store import committer, records
@@ -137,14 +137,18 @@ class FileServicer:
 async def _send(
     file: BinaryIO, asked: file_service_pb2.DownloadFileRequest, call: edge.Call
 ) -> None:
-    size = await asyncio.to_thread(file.seek, 0, 2)
+    with disk.asked():
+        size = await asyncio.to_thread(file.seek, 0, 2)
     if asked.offset > size:
         raise upload_parts.invalid("offset", f"{asked.offset} is beyond the end, {size}")
     await asyncio.to_thread(file.seek, asked.offset)
     left = min(asked.limit or size, size - asked.offset)
     while left > 0:
         # A file that is closed while a thread reads it waits for that, and the loop with it.
-        chunk = await staying.in_thread(functools.partial(file.read, min(left, limits.CHUNK_BYTES)))
+        with disk.asked():
+            chunk = await staying.in_thread(
+                functools.partial(file.read, min(left, limits.CHUNK_BYTES))
+            )
         if not chunk:
             raise errors.UnavailableError("the file ended early", retry_after_seconds=1.0)
         left -= len(chunk)
