@@ -18,7 +18,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Mapping
 
-from dshpc_server import errors
+from dshpc_server import disk, errors
 from dshpc_server.domain import deployment
 from dshpc_server.domain.deployment import Decision, Standing
 from dshpc_server.files import folders
@@ -29,8 +29,6 @@ NAME = "deployment_id"
 _PROPOSED_PREFIX = f".{NAME}-"
 # More than an id has; what else lies there is not read to its end.
 _LONGEST_BYTES = 100
-# Anything else that a disk says does not mean that nothing is there.
-_ABSENT = (FileNotFoundError, NotADirectoryError)
 _TOLD = {
     Decision.DIFFERENT: (
         "{store} belongs to deployment {store_id}, and data_dir {folder} to deployment "
@@ -167,7 +165,7 @@ def _clear(data_dir: pathlib.Path) -> None:
     """Remove what was proposed, once the folder's id is there to stay."""
     found = _proposed(data_dir)
     if found:
-        folders.fsync(data_dir)
+        disk.fsync_folder(data_dir)
     for path in found:
         path.unlink(missing_ok=True)
 
@@ -175,7 +173,7 @@ def _clear(data_dir: pathlib.Path) -> None:
 def _proposed(data_dir: pathlib.Path) -> Mapping[pathlib.Path, str]:
     try:
         found = [path for path in data_dir.iterdir() if path.name.startswith(_PROPOSED_PREFIX)]
-    except _ABSENT:
+    except disk.ABSENT:
         return {}
     texts = {path: _text(path) for path in found}
     return {path: text for path, text in texts.items() if text is not None}
@@ -185,7 +183,7 @@ def _has_files(data_dir: pathlib.Path) -> bool:
     """Whether there is what every server makes that uses a data folder."""
     try:
         (data_dir / "files").stat()
-    except _ABSENT:
+    except disk.ABSENT:
         return False
     return True
 
@@ -195,7 +193,7 @@ def _text(path: pathlib.Path) -> str | None:
     try:
         with path.open("rb") as file:
             return file.read(_LONGEST_BYTES).decode("ascii", "replace").strip()
-    except _ABSENT:
+    except disk.ABSENT:
         return None
 
 
@@ -208,7 +206,7 @@ def _write(data_dir: pathlib.Path, deployment_id: str) -> pathlib.Path:
             file.write(f"{deployment_id}\n".encode())
             file.flush()
             os.fsync(descriptor)
-        folders.fsync(data_dir)
+        disk.fsync_folder(data_dir)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

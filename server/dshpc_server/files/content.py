@@ -27,7 +27,6 @@ from dshpc_server import errors as base_errors
 from dshpc_server.domain import identity
 from dshpc_server.files import (
     errors,
-    folders,
     incoming,
     output,
     partial,
@@ -68,8 +67,8 @@ class ContentStore:
         self._stored = stored.Stored(root)
         coming = root / stored.COMING
         coming.mkdir(parents=True, exist_ok=True)
-        folders.fsync(root.parent)
-        folders.fsync(root)
+        disk.fsync_folder(root.parent)
+        disk.fsync_folder(root)
         self._incoming = incoming.Incoming(coming, self._stored.has)
 
     def find(self, file_hash: str) -> pathlib.Path | None:

@@ -10,11 +10,6 @@ from dshpc_server import disk
 NO_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP})
 
 
-def fsync(folder: pathlib.Path) -> None:
-    """Make the names in a folder durable."""
-    disk.fsync_folder(folder)
-
-
 class Lasting:
     """Makes folders below a root, and knows which are there to last. Any thread may call.
 
@@ -33,7 +28,7 @@ class Lasting:
         if not is_new and name in self._known:
             return
         try:
-            fsync(folder.parent)
+            disk.fsync_folder(folder.parent)
         except OSError:
             if is_new:
                 folder.rmdir()

@@ -108,7 +108,7 @@ class Stored:
                 path.rename(final)  # over a file that is damaged
             crashing.point("content.renamed")
             try:
-                folders.fsync(final.parent)
+                disk.fsync_folder(final.parent)
             except OSError:
                 # Not known to be durable, so not to be found either.
                 _take_back(final, path)
@@ -127,7 +127,7 @@ class Stored:
                 removed.append(file_hash)
                 changed.add(path.parent)
         for folder in changed:
-            folders.fsync(folder)
+            disk.fsync_folder(folder)
         return removed
 
     def walk(self) -> Iterator[str]:
@@ -169,7 +169,7 @@ class Stored:
         if not stat.S_ISREG(status.st_mode) or status.st_size != size_bytes:
             return False
         # Another server may have given it its name at this moment: 40 us where that is long past.
-        folders.fsync(final.parent)
+        disk.fsync_folder(final.parent)
         return True
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from dshpc_server import disk
 from dshpc_server import errors as base_errors
 from dshpc_server.files import content, folders, partial
 from support import files_uploads
@@ -363,7 +364,7 @@ def test_what_one_server_has_stored_is_not_taken_back_by_the_failure_of_another(
         # The other server is as far, and a moment faster.
         monkeypatch.setattr(folders, "name", name)
         there.put(DATA)
-        monkeypatch.setattr(folders, "fsync", fail)
+        monkeypatch.setattr(disk, "fsync_folder", fail)
         return name(path, new)
 
     def fail(_: pathlib.Path) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from dshpc_server import errors
-from dshpc_server.files import content, folders
+from dshpc_server import disk, errors
+from dshpc_server.files import content
 from support import files_uploads
 from support.files_uploads import DATA, HASH
 
@@ -161,14 +161,14 @@ def test_a_folder_that_somebody_else_has_just_made_is_made_durable_once(
     level = root / HASH[:2]
     assert (level / HASH[2:4]).is_dir()
     fsynced: list[pathlib.Path] = []
-    fsync = folders.fsync
+    fsync = disk.fsync_folder
 
     def seen(folder: pathlib.Path) -> None:
         fsynced.append(folder)
         fsync(folder)
 
     other = content.ContentStore(root)
-    monkeypatch.setattr(folders, "fsync", seen)
+    monkeypatch.setattr(disk, "fsync_folder", seen)
     other.put(DATA)
     assert fsynced == [root, level, level / HASH[2:4]]
     other.remove(HASH)
