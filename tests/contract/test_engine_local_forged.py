@@ -38,7 +38,9 @@ EXITED: dict[str, object] = {
 
 def _forger(launches: engine_launches.Launches, record: dict[str, object]) -> port.Launch:
     """A method that writes what its parameters are as its end, and kills the runner."""
+    # The runner writes its own record meanwhile, that of the process.
     text = """
+        until test -e "$JOB_WORKSPACE/../process.json"; do sleep 0.01; done
         cp "$PARAMS_FILE" "$JOB_WORKSPACE/../exit.json"
         kill -9 $PPID
         sleep 600

@@ -297,7 +297,8 @@ async def test_a_store_that_is_away_is_told_to_the_caller_and_stops_nothing(star
             await cancel(made, key)
         assert parts.engine.cancelled == []
         await cancel(made, key)
-        assert parts.engine.cancelled == [key]
+        # Perhaps twice: what is in doubt is read again, and its wish is passed on, too.
+        assert set(parts.engine.cancelled) == {key}
 
 
 @pytest.mark.parametrize("was_handed_over", [True, False])
