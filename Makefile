@@ -20,6 +20,9 @@ BUF := .tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
 # has cores. A file's tests stay together, and the folders keep their order: the unit tests, which
 # are short, come last, so that no worker is left alone with a long file.
 WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
+# The unit tests wait for nothing, and for no disk either where there is one in memory.
+UNIT_WORKERS := -n 2 --dist loadfile
+UNIT_ROOT := $(or $(wildcard /dev/shm),/tmp)
 PIP_INSTALL := python -m pip install -qq --disable-pip-version-check
 
 # The tools below .tools/bin (grpcurl, buf) are found by tests, whoever starts them from here.
@@ -87,7 +90,7 @@ test: setup ## Run the whole test suite; what is skipped is named with how to in
 
 .PHONY: test-unit
 test-unit: setup ## Run the unit tests alone: seconds.
-	@$(BIN)/pytest $(WORKERS) tests/unit $(ARGS)
+	@PYTEST_DEBUG_TEMPROOT=$(UNIT_ROOT) $(BIN)/pytest $(UNIT_WORKERS) tests/unit $(ARGS)
 
 .PHONY: fuzz
 fuzz: setup ## Fuzz every RPC for a minute.
