@@ -14,6 +14,7 @@ from dshpc_server.store.records import (
     ActiveAttempt,
     Attempt,
     Candidate,
+    Claim,
     Ending,
     FileRecord,
     NewBatch,
@@ -47,6 +48,26 @@ def spec(name: object, *, method_name: str = "count") -> JobSpec:
         function_hash=sha("function"),
         inputs={"input": sha(f"input of {name}")},
         parameters_json=f'{{"name":"{name}"}}',
+    )
+
+
+def left_by(server_id: str, name: object) -> ActiveAttempt:
+    """A running attempt that was taken over from a server."""
+    claim = Claim(
+        key=AttemptKey(job_id=sha(name), number=1),
+        spec=spec(name),
+        resources=Resources(),
+        timeout_seconds=60.0,
+        created_at=NOON,
+        revision=2,
+        chain=1,
+    )
+    return ActiveAttempt(
+        claim=claim,
+        status=JobStatus.RUNNING,
+        started_at=None,
+        cancel_reason=None,
+        taken_from=server_id,
     )
 
 

@@ -12,7 +12,6 @@ import structlog
 
 from dshpc_server import errors
 from dshpc_server.batches import lease, membership
-from dshpc_server.domain.job import AttemptKey, JobStatus, Resources
 from dshpc_server.store import port, records
 from support import methods_site, store_values
 
@@ -30,26 +29,6 @@ def server(
         joined_at=store_values.NOON,
         is_expired=expired,
         has_left=left,
-    )
-
-
-def had_by(server_id: str) -> records.ActiveAttempt:
-    """What a server has left."""
-    claim = records.Claim(
-        key=AttemptKey(job_id=store_values.sha("job"), number=1),
-        spec=store_values.spec("job"),
-        resources=Resources(),
-        timeout_seconds=60.0,
-        created_at=store_values.NOON,
-        revision=2,
-        chain=1,
-    )
-    return records.ActiveAttempt(
-        claim=claim,
-        status=JobStatus.RUNNING,
-        started_at=None,
-        cancel_reason=None,
-        taken_from=server_id,
     )
 
 
@@ -207,7 +186,10 @@ async def test_whose_lease_has_run_out_is_dead_and_so_is_whose_lock_can_be_taken
 
 async def test_the_log_names_who_died_and_who_left_and_how_much_each_had() -> None:
     others = [server("killed"), server("stopped", expired=True, left=True), server("alive")]
-    world = World(others, found=[had_by("stopped"), had_by("killed"), had_by("killed")])
+    world = World(
+        others,
+        found=[store_values.left_by(each, "job") for each in ("stopped", "killed", "killed")],
+    )
     world.dead = {"killed", "stopped"}
     with structlog.testing.capture_logs() as logs:
         async with member(world) as made:

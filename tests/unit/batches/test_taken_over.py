@@ -8,9 +8,8 @@ import pytest
 import structlog
 
 from dshpc_server.batches import taken_over
-from dshpc_server.domain.job import AttemptKey, JobStatus, Resources
+from dshpc_server.domain.job import AttemptKey
 from dshpc_server.engine import port as engine
-from dshpc_server.store import records
 from support import methods_site, store_values
 
 Logs = list[MutableMapping[str, Any]]
@@ -18,25 +17,6 @@ Logs = list[MutableMapping[str, Any]]
 
 def key(name: str) -> AttemptKey:
     return AttemptKey(job_id=store_values.sha(name), number=1)
-
-
-def found(name: str, taken_from: str) -> records.ActiveAttempt:
-    claim = records.Claim(
-        key=key(name),
-        spec=store_values.spec(name),
-        resources=Resources(),
-        timeout_seconds=60.0,
-        created_at=store_values.NOON,
-        revision=2,
-        chain=1,
-    )
-    return records.ActiveAttempt(
-        claim=claim,
-        status=JobStatus.RUNNING,
-        started_at=None,
-        cancel_reason=None,
-        taken_from=taken_from,
-    )
 
 
 def started(name: str) -> engine.Started:
@@ -82,7 +62,10 @@ def test_the_log_tells_whose_they_were_and_what_has_become_of_them(
     account: taken_over.TakenOver, clock: methods_site.HandClock, logs: Logs
 ) -> None:
     whose = {"a": "first", "b": "first", "c": "second", "d": "second", "e": "second"}
-    account.begin([found(*each) for each in whose.items()], [key(name) for name in "abcd"])
+    account.begin(
+        [store_values.left_by(server, name) for name, server in whose.items()],
+        [key(name) for name in "abcd"],
+    )
     clock.advance(0.5)
     account.note([started("a"), exited("b"), started("a stranger")])
     account.note([exited("a"), started("d")])
@@ -108,21 +91,24 @@ def test_the_log_tells_whose_they_were_and_what_has_become_of_them(
 def test_what_nobody_had_handed_over_waits_for_no_engine(
     account: taken_over.TakenOver, logs: Logs
 ) -> None:
-    account.begin([found("a", "first")], [])
+    account.begin([store_values.left_by("first", "a")], [])
     assert [(each["attempts"], each["to_start"]) for each in logs] == [(1, 1)]
 
 
 def test_what_is_taken_from_us_meanwhile_is_waited_for_no_more(
     account: taken_over.TakenOver, logs: Logs
 ) -> None:
-    account.begin([found("a", "first"), found("b", "first")], [key("a"), key("b")])
+    account.begin(
+        [store_values.left_by("first", "a"), store_values.left_by("first", "b")],
+        [key("a"), key("b")],
+    )
     account.note([started("a")])
     account.forget([key("b"), key("never here")])
     assert [(each["attempts"], each["running"]) for each in logs] == [(2, 1)]
 
 
 def test_take_overs_are_told_one_by_one(account: taken_over.TakenOver, logs: Logs) -> None:
-    account.begin([found("a", "first")], [key("a")])
-    account.begin([found("b", "second")], [key("b")])
+    account.begin([store_values.left_by("first", "a")], [key("a")])
+    account.begin([store_values.left_by("second", "b")], [key("b")])
     account.note([lost("b"), started("a")])
     assert [(each["servers"], each["lost"]) for each in logs] == [(["first"], 0), (["second"], 1)]
