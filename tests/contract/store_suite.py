@@ -21,6 +21,7 @@ from contract import (
     store_suite_retries,
     store_suite_runs,
     store_suite_servers,
+    store_suite_usage,
 )
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
@@ -121,6 +122,7 @@ class StoreSuite(
     _Transactions,
     store_suite_runs.Claiming,
     store_suite_runs.Recording,
+    store_suite_usage.Using,
     store_suite_cancelling.Cancelling,
     store_suite_questions.Questions,
     store_suite_listing.ListingJobs,

@@ -32,6 +32,7 @@ from dshpc_server.store.sql import (
     standings,
     tables,
     transactions,
+    usage,
     writer,
 )
 from dshpc_server.store.sql.store import SqlStore
@@ -157,6 +158,7 @@ def let_an_end_be_changed(patched: pytest.MonkeyPatch) -> None:
     newest_last = (
         sqlalchemy.select(
             *columns.ATTEMPT,
+            *usage.COLUMNS,
             attempts.engine_job_id,
             attempts.node,
             attempts.is_bypass,

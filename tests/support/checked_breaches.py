@@ -256,6 +256,16 @@ BREAKING: list[tuple[str, str, set[str]]] = [
         {"output_is_its_hash"},
     ),
     (
+        "ck_attempts_usage_from_0",
+        "UPDATE attempts SET cpu_milliseconds = 5, queue_milliseconds = -1 WHERE job_id = :kept",
+        set(),
+    ),
+    (
+        "ck_attempts_packed_with_others_or_not",
+        "UPDATE attempts SET packed_by = 'DECLARED' WHERE job_id = :kept",
+        set(),
+    ),
+    (
         "ck_jobs_newest_attempt_from_1",
         "UPDATE jobs SET newest_attempt = 0 WHERE job_id = :alone",
         {"newest_attempt_is_last", "ck_jobs_counted_from_is_an_attempt"},

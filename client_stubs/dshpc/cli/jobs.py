@@ -111,6 +111,10 @@ def _print_attempts(job: job_service_pb2.Job) -> None:
     out.print(table)
 
 
+def _peak_memory(job: job_service_pb2.Job) -> str:
+    return terminal.size(job.peak_memory_bytes) if job.HasField("peak_memory_bytes") else ""
+
+
 def _pairs(job: job_service_pb2.Job) -> dict[str, str]:
     parameters = terminal.plain_value(job.parameters)
     return {
@@ -127,7 +131,11 @@ def _pairs(job: job_service_pb2.Job) -> dict[str, str]:
         "error": job.error.message[-_SHOWN_CHARACTERS:],
         "engine": " ".join(part for part in (job.engine, job.engine_job_id, job.node) if part),
         **{name: words.moment(job, name) for name in ("create_time", "start_time", "end_time")},
+        "queue_time": words.time_spent(job, "queue_time"),
         "run_time": words.run_time(job),
+        "cpu_time": words.time_spent(job, "cpu_time"),
+        "peak_memory": _peak_memory(job),
+        "packed": words.packed(job),
         "output_hash": job.output_hash,
         "output_size": terminal.size(job.output_size_bytes) if job.output_hash else "",
         "output": job.output[:_SHOWN_CHARACTERS],

@@ -47,6 +47,24 @@ def run_time(of: message.Message) -> str:
     return duration((end.ToNanoseconds() - start.ToNanoseconds()) / 1e9)
 
 
+def time_spent(of: message.Message, name: str) -> str:
+    """Return a field's duration for people; nothing when it is not set."""
+    durations = _set_fields(of)
+    return duration(durations[name].ToNanoseconds() / 1e9) if name in durations else ""
+
+
+def packed(of: message.Message) -> str:
+    """Return how an attempt shared a task with others; nothing when it did not."""
+    packing = _set_fields(of).get("packing")
+    if packing is None:
+        return ""
+    why = {
+        types_pb2.PACKING_BASIS_DECLARED: ", short as its method declares",
+        types_pb2.PACKING_BASIS_OBSERVED: ", short as earlier runs were",
+    }
+    return f"{packing.jobs} jobs in one task{why.get(packing.basis, '')}"
+
+
 def moment(of: message.Message, name: str) -> str:
     """Return a field's moment in UTC to the second; nothing when it is not set."""
     moments = _set_fields(of)

@@ -602,6 +602,11 @@ class Job(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     ATTEMPTS_FIELD_NUMBER: _builtins.int
+    SLURM_JOB_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_TIME_FIELD_NUMBER: _builtins.int
+    CPU_TIME_FIELD_NUMBER: _builtins.int
+    PEAK_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    PACKING_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The content address of (function, inputs, parameters)."""
     method_name: _builtins.str
@@ -623,13 +628,23 @@ class Job(_message.Message):
     output_size_bytes: _builtins.int
     """Size of the whole output."""
     engine: _builtins.str
-    """The engine that runs it: "local"."""
+    """The engine that runs it: "local" or "slurm"."""
     engine_job_id: _builtins.str
-    """The engine's own name for the attempt; a process id for the local engine."""
+    """The engine's own name for the newest attempt: a process id for the local
+    engine, Slurm's job id for the Slurm engine. Empty until it is known.
+    """
     node: _builtins.str
     """The host it runs or ran on."""
     reason: _builtins.str
-    """Why it is in this status, for people."""
+    """Why it is in this status, for people: how it ended, that it is being
+    stopped, or, of what has not started, why it does not run yet.
+    """
+    slurm_job_id: _builtins.str
+    """Slurm's id of the newest attempt's task, as in `scontrol show job`. Empty for
+    other engines, and until it is known.
+    """
+    peak_memory_bytes: _builtins.int
+    """The most memory that was seen in use, in bytes."""
     @_builtins.property
     def inputs(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Hashes of the input files, by input name."""
@@ -658,6 +673,20 @@ class Job(_message.Message):
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___JobAttempt]:
         """The attempts, the oldest first; of very many the newest 1,000."""
 
+    @_builtins.property
+    def queue_time(self) -> _duration_pb2.Duration:
+        """How long it waited in the engine's own queue. Absent when nobody saw that, as
+        are the next two.
+        """
+
+    @_builtins.property
+    def cpu_time(self) -> _duration_pb2.Duration:
+        """Processor time of all its processes that were waited for."""
+
+    @_builtins.property
+    def packing(self) -> _types_pb2.Packing:
+        """Set when it shared one task of the engine's scheduler with others."""
+
     def __init__(
         self,
         *,
@@ -682,21 +711,30 @@ class Job(_message.Message):
         node: _builtins.str = ...,
         reason: _builtins.str = ...,
         attempts: _abc.Iterable[Global___JobAttempt] | None = ...,
+        slurm_job_id: _builtins.str = ...,
+        queue_time: _duration_pb2.Duration | None = ...,
+        cpu_time: _duration_pb2.Duration | None = ...,
+        peak_memory_bytes: _builtins.int | None = ...,
+        packing: _types_pb2.Packing | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_output", b"_output", "_signal", b"_signal", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "exit_code", b"exit_code", "output", b"output", "parameters", b"parameters", "signal", b"signal", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_output", b"_output", "_peak_memory_bytes", b"_peak_memory_bytes", "_signal", b"_signal", "cpu_time", b"cpu_time", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "exit_code", b"exit_code", "output", b"output", "packing", b"packing", "parameters", b"parameters", "peak_memory_bytes", b"peak_memory_bytes", "queue_time", b"queue_time", "signal", b"signal", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_output", b"_output", "_signal", b"_signal", "attempt", b"attempt", "attempts", b"attempts", "create_time", b"create_time", "end_time", b"end_time", "engine", b"engine", "engine_job_id", b"engine_job_id", "error", b"error", "exit_code", b"exit_code", "function_hash", b"function_hash", "inputs", b"inputs", "job_id", b"job_id", "method_name", b"method_name", "node", b"node", "output", b"output", "output_hash", b"output_hash", "output_size_bytes", b"output_size_bytes", "parameters", b"parameters", "reason", b"reason", "signal", b"signal", "start_time", b"start_time", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_output", b"_output", "_peak_memory_bytes", b"_peak_memory_bytes", "_signal", b"_signal", "attempt", b"attempt", "attempts", b"attempts", "cpu_time", b"cpu_time", "create_time", b"create_time", "end_time", b"end_time", "engine", b"engine", "engine_job_id", b"engine_job_id", "error", b"error", "exit_code", b"exit_code", "function_hash", b"function_hash", "inputs", b"inputs", "job_id", b"job_id", "method_name", b"method_name", "node", b"node", "output", b"output", "output_hash", b"output_hash", "output_size_bytes", b"output_size_bytes", "packing", b"packing", "parameters", b"parameters", "peak_memory_bytes", b"peak_memory_bytes", "queue_time", b"queue_time", "reason", b"reason", "signal", b"signal", "slurm_job_id", b"slurm_job_id", "start_time", b"start_time", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
     _WhichOneofReturnType__output: _TypeAlias = _typing.Literal["output"]  # noqa: Y015
     _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
+    _WhichOneofReturnType__peak_memory_bytes: _TypeAlias = _typing.Literal["peak_memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__peak_memory_bytes: _TypeAlias = _typing.Literal["_peak_memory_bytes", b"_peak_memory_bytes"]  # noqa: Y015
     _WhichOneofReturnType__signal: _TypeAlias = _typing.Literal["signal"]  # noqa: Y015
     _WhichOneofArgType__signal: _TypeAlias = _typing.Literal["_signal", b"_signal"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__peak_memory_bytes) -> _WhichOneofReturnType__peak_memory_bytes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__signal) -> _WhichOneofReturnType__signal | None: ...
 
@@ -720,6 +758,11 @@ class JobAttempt(_message.Message):
     ENGINE_JOB_ID_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    SLURM_JOB_ID_FIELD_NUMBER: _builtins.int
+    QUEUE_TIME_FIELD_NUMBER: _builtins.int
+    CPU_TIME_FIELD_NUMBER: _builtins.int
+    PEAK_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    PACKING_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """Its number, from 1."""
     status: _types_pb2.JobStatus.ValueType
@@ -733,11 +776,15 @@ class JobAttempt(_message.Message):
     output_size_bytes: _builtins.int
     """Size of its output."""
     engine_job_id: _builtins.str
-    """The engine's own name for it."""
+    """The engine's own name for it: a process id, or Slurm's job id."""
     node: _builtins.str
     """The host it runs or ran on."""
     reason: _builtins.str
-    """Why it is in this status, for people."""
+    """Why it is in this status, for people; also why it does not run yet."""
+    slurm_job_id: _builtins.str
+    """Slurm's id of its task. Empty for other engines, and until it is known."""
+    peak_memory_bytes: _builtins.int
+    """The most memory that was seen in use, in bytes."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was accepted."""
@@ -749,6 +796,20 @@ class JobAttempt(_message.Message):
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended."""
+
+    @_builtins.property
+    def queue_time(self) -> _duration_pb2.Duration:
+        """How long it waited in the engine's own queue. Absent when nobody saw that, as
+        are the next two.
+        """
+
+    @_builtins.property
+    def cpu_time(self) -> _duration_pb2.Duration:
+        """Processor time of all its processes that were waited for."""
+
+    @_builtins.property
+    def packing(self) -> _types_pb2.Packing:
+        """Set when it shared one task of the engine's scheduler with others."""
 
     def __init__(
         self,
@@ -765,17 +826,26 @@ class JobAttempt(_message.Message):
         engine_job_id: _builtins.str = ...,
         node: _builtins.str = ...,
         reason: _builtins.str = ...,
+        slurm_job_id: _builtins.str = ...,
+        queue_time: _duration_pb2.Duration | None = ...,
+        cpu_time: _duration_pb2.Duration | None = ...,
+        peak_memory_bytes: _builtins.int | None = ...,
+        packing: _types_pb2.Packing | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "signal", b"signal", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_peak_memory_bytes", b"_peak_memory_bytes", "_signal", b"_signal", "cpu_time", b"cpu_time", "create_time", b"create_time", "end_time", b"end_time", "exit_code", b"exit_code", "packing", b"packing", "peak_memory_bytes", b"peak_memory_bytes", "queue_time", b"queue_time", "signal", b"signal", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "attempt", b"attempt", "create_time", b"create_time", "end_time", b"end_time", "engine_job_id", b"engine_job_id", "exit_code", b"exit_code", "node", b"node", "output_hash", b"output_hash", "output_size_bytes", b"output_size_bytes", "reason", b"reason", "signal", b"signal", "start_time", b"start_time", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_peak_memory_bytes", b"_peak_memory_bytes", "_signal", b"_signal", "attempt", b"attempt", "cpu_time", b"cpu_time", "create_time", b"create_time", "end_time", b"end_time", "engine_job_id", b"engine_job_id", "exit_code", b"exit_code", "node", b"node", "output_hash", b"output_hash", "output_size_bytes", b"output_size_bytes", "packing", b"packing", "peak_memory_bytes", b"peak_memory_bytes", "queue_time", b"queue_time", "reason", b"reason", "signal", b"signal", "slurm_job_id", b"slurm_job_id", "start_time", b"start_time", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
+    _WhichOneofReturnType__peak_memory_bytes: _TypeAlias = _typing.Literal["peak_memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__peak_memory_bytes: _TypeAlias = _typing.Literal["_peak_memory_bytes", b"_peak_memory_bytes"]  # noqa: Y015
     _WhichOneofReturnType__signal: _TypeAlias = _typing.Literal["signal"]  # noqa: Y015
     _WhichOneofArgType__signal: _TypeAlias = _typing.Literal["_signal", b"_signal"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__peak_memory_bytes) -> _WhichOneofReturnType__peak_memory_bytes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__signal) -> _WhichOneofReturnType__signal | None: ...
 

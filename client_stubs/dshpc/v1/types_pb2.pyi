@@ -278,6 +278,30 @@ RESUBMIT_POLICY_NEVER: ResubmitPolicy.ValueType  # 3
 """It is not run again; the earlier failure is the answer."""
 Global___ResubmitPolicy: _TypeAlias = ResubmitPolicy  # noqa: Y015
 
+class _PackingBasis:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PackingBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PackingBasis.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PACKING_BASIS_UNSPECIFIED: _PackingBasis.ValueType  # 0
+    """Not told."""
+    PACKING_BASIS_DECLARED: _PackingBasis.ValueType  # 1
+    """The method's manifest says so (`expected_seconds`)."""
+    PACKING_BASIS_OBSERVED: _PackingBasis.ValueType  # 2
+    """Earlier runs of the same version of the method took so long."""
+
+class PackingBasis(_PackingBasis, metaclass=_PackingBasisEnumTypeWrapper):
+    """Where an expected run time comes from."""
+
+PACKING_BASIS_UNSPECIFIED: PackingBasis.ValueType  # 0
+"""Not told."""
+PACKING_BASIS_DECLARED: PackingBasis.ValueType  # 1
+"""The method's manifest says so (`expected_seconds`)."""
+PACKING_BASIS_OBSERVED: PackingBasis.ValueType  # 2
+"""Earlier runs of the same version of the method took so long."""
+Global___PackingBasis: _TypeAlias = PackingBasis  # noqa: Y015
+
 @_typing.final
 class JobConfig(_message.Message):
     """One job to look up or to run: a method over files with parameters."""
@@ -592,6 +616,7 @@ class MultiJobResult(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     DUPLICATE_OF_INDEX_FIELD_NUMBER: _builtins.int
+    PACKING_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Position of the config in the request, from 0."""
     config_id: _builtins.str
@@ -666,6 +691,12 @@ class MultiJobResult(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When the attempt ended."""
 
+    @_builtins.property
+    def packing(self) -> Global___Packing:
+        """Set when the attempt shared one task of the engine's scheduler with others;
+        told once it has ended.
+        """
+
     def __init__(
         self,
         *,
@@ -692,10 +723,11 @@ class MultiJobResult(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         duplicate_of_index: _builtins.int | None = ...,
+        packing: Global___Packing | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_duplicate_of_index", b"_duplicate_of_index", "_exit_code", b"_exit_code", "_output", b"_output", "_signal", b"_signal", "create_time", b"create_time", "duplicate_of_index", b"duplicate_of_index", "end_time", b"end_time", "error", b"error", "exit_code", b"exit_code", "output", b"output", "parameters", b"parameters", "signal", b"signal", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duplicate_of_index", b"_duplicate_of_index", "_exit_code", b"_exit_code", "_output", b"_output", "_signal", b"_signal", "create_time", b"create_time", "duplicate_of_index", b"duplicate_of_index", "end_time", b"end_time", "error", b"error", "exit_code", b"exit_code", "output", b"output", "packing", b"packing", "parameters", b"parameters", "signal", b"signal", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duplicate_of_index", b"_duplicate_of_index", "_exit_code", b"_exit_code", "_output", b"_output", "_signal", b"_signal", "attempt", b"attempt", "config_id", b"config_id", "create_time", b"create_time", "duplicate_of_index", b"duplicate_of_index", "end_time", b"end_time", "error", b"error", "exit_code", b"exit_code", "file_hash", b"file_hash", "function_hash", b"function_hash", "index", b"index", "job_id", b"job_id", "message", b"message", "method_name", b"method_name", "new_status", b"new_status", "old_status", b"old_status", "outcome", b"outcome", "output", b"output", "output_hash", b"output_hash", "output_size_bytes", b"output_size_bytes", "output_truncated", b"output_truncated", "parameters", b"parameters", "signal", b"signal", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duplicate_of_index", b"_duplicate_of_index", "_exit_code", b"_exit_code", "_output", b"_output", "_signal", b"_signal", "attempt", b"attempt", "config_id", b"config_id", "create_time", b"create_time", "duplicate_of_index", b"duplicate_of_index", "end_time", b"end_time", "error", b"error", "exit_code", b"exit_code", "file_hash", b"file_hash", "function_hash", b"function_hash", "index", b"index", "job_id", b"job_id", "message", b"message", "method_name", b"method_name", "new_status", b"new_status", "old_status", b"old_status", "outcome", b"outcome", "output", b"output", "output_hash", b"output_hash", "output_size_bytes", b"output_size_bytes", "output_truncated", b"output_truncated", "packing", b"packing", "parameters", b"parameters", "signal", b"signal", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__duplicate_of_index: _TypeAlias = _typing.Literal["duplicate_of_index"]  # noqa: Y015
     _WhichOneofArgType__duplicate_of_index: _TypeAlias = _typing.Literal["_duplicate_of_index", b"_duplicate_of_index"]  # noqa: Y015
@@ -715,6 +747,36 @@ class MultiJobResult(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__signal) -> _WhichOneofReturnType__signal | None: ...
 
 Global___MultiJobResult: _TypeAlias = MultiJobResult  # noqa: Y015
+
+@_typing.final
+class Packing(_message.Message):
+    """An attempt that shared one task of the engine's scheduler with others, which
+    ran one after the other. Short jobs are packed, since a scheduler takes longer
+    to start a task than they take to run. Each keeps its own process, workspace,
+    log, limits and times.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOBS_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
+    jobs: _builtins.int
+    """How many attempts shared the task, at least 2."""
+    basis: Global___PackingBasis.ValueType
+    """Why they were taken for short."""
+    def __init__(
+        self,
+        *,
+        jobs: _builtins.int = ...,
+        basis: Global___PackingBasis.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["basis", b"basis", "jobs", b"jobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Packing: _TypeAlias = Packing  # noqa: Y015
 
 @_typing.final
 class JobStatistics(_message.Message):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from dshpc_server.domain import lookup
-from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
+from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome, Packing
 from dshpc_server.domain.rejection import Rejection
 from dshpc_server.store import records
 
@@ -44,6 +44,8 @@ class EndedAttempt:
     reason: str
     """Why it failed, for people; empty when it did not."""
     stderr_tail: str
+    packing: Packing | None = None
+    """How it shared a task of the engine's scheduler with others; None when it did not."""
 
 
 class ResultEncoder(Protocol):

@@ -79,6 +79,45 @@ class Resources:
     gpus: int = 0
 
 
+class Basis(enum.StrEnum):
+    """Where an expected run time comes from."""
+
+    DECLARED = "DECLARED"
+    """The method's manifest says so (`expected_seconds`)."""
+    OBSERVED = "OBSERVED"
+    """Earlier runs of the same version took so long."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RunTime:
+    """How long a job is expected to run."""
+
+    seconds: float
+    basis: Basis
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Packing:
+    """An attempt that shared one task of a scheduler with others, which ran one after the other."""
+
+    jobs: int
+    """How many shared it, at least 2."""
+    basis: Basis
+    """Why they were taken for short."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """What an attempt used; None where nobody saw it."""
+
+    cpu_seconds: float | None = None
+    """Processor time of all its processes that were waited for."""
+    peak_memory_bytes: int | None = None
+    """The most memory that was seen in use."""
+    queue_seconds: float | None = None
+    """How long it waited in the engine's own queue."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class JobSpec:
     """What is run: everything that goes into the identity, and the method's name.

@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from dshpc_server.domain.job import AttemptKey, Resources
+from dshpc_server.domain.job import AttemptKey, Packing, Resources, RunTime, Usage
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,16 +41,24 @@ class Launch:
     parameters_json: str
     resources: Resources
     timeout_seconds: float
+    run_time: RunTime | None = None
+    """How long it is expected to run; None when nobody knows."""
+    priority: int = 0
+    """From -100 to 100; a higher one goes first where the engine has a queue of its own."""
 
 
 class Cause(enum.StrEnum):
-    """Why the engine itself ended a process."""
+    """Why the engine, or the scheduler that it uses, ended a process."""
 
     NONE = "NONE"
     """It did not: the process ended by itself (or somebody else killed it)."""
     OVER_TIME = "OVER_TIME"
     OVER_MEMORY = "OVER_MEMORY"
     CANCELLED = "CANCELLED"
+    """By `cancel_many`, or by somebody who told the scheduler so; then `note` says who."""
+    PREEMPTED = "PREEMPTED"
+    """The scheduler needed its room for others."""
+    PAST_DEADLINE = "PAST_DEADLINE"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,8 +68,26 @@ class Started:
     key: AttemptKey
     at: datetime.datetime
     engine_job_id: str
-    """The engine's own name for the attempt: the process id for the local engine."""
+    """The engine's own name for the attempt: the local engine's process id, Slurm's job id."""
     node: str
+    packing: Packing | None = None
+    """How it shares a task of the scheduler with others; None when it has one for itself."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Suspended:
+    """The scheduler has stopped a process that it will let go on."""
+
+    key: AttemptKey
+    at: datetime.datetime
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Resumed:
+    """A suspended process goes on."""
+
+    key: AttemptKey
+    at: datetime.datetime
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +108,11 @@ class Exited:
     cause: Cause
     stdout: pathlib.Path
     stderr: pathlib.Path
+    usage: Usage = Usage()  # noqa: RUF009 - frozen
+    packing: Packing | None = None
+    """As in `Started`."""
+    note: str = ""
+    """What the scheduler says of the end, for people; empty when there is nothing to add."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,24 +128,36 @@ class NotStarted:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Lost:
-    """The process is gone, or was never there, and no exit is on record. Nothing of it runs."""
+    """The process is gone, or was never there, and no exit is on record.
+
+    Nothing of it runs - but for a process on a node that its scheduler gave up, which nobody can
+    reach: whatever that one leaves later, in the attempt's folder alone, counts for nothing.
+    """
 
     key: AttemptKey
     at: datetime.datetime
     reason: str
 
 
-Fact = Started | Exited | NotStarted | Lost
+Fact = Started | Suspended | Resumed | Exited | NotStarted | Lost
 Report = Callable[[Sequence[Fact]], Awaitable[None]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Capacity:
-    """What jobs may use at one time, all of them together."""
+    """What there is for jobs."""
 
     cpus: int
+    """All there is, together; so of memory and GPUs."""
     memory_bytes: int
     gpus: int
+    nodes: Sequence[Resources] | None = None
+    """What one job may use: it has to fit into one of these. None: that is all there is."""
+    longest_seconds: float | None = None
+    """The longest that a job may run; None = no limit."""
+    queued_jobs: int | None = None
+    """Most attempts that are taken at a time, whatever they need: the engine has a queue of its
+    own. None: it has none, and is given no more than fits at one time."""
 
 
 class Engine(Protocol):
@@ -134,11 +177,21 @@ class Engine(Protocol):
         ...
 
     def capacity(self) -> Capacity:
-        """What all running attempts together may use. Admission is the caller's."""
+        """What there is. Admission is the caller's.
+
+        What is not known yet (a scheduler that has not answered) is told as boundless.
+        """
         ...
 
     def healthy(self) -> bool:
         """Whether attempts can be submitted now; told as health of `dshpc.engine`."""
+        ...
+
+    def why_waiting(self, key: AttemptKey) -> str:
+        """Why an attempt that was submitted here does not run yet, for people; "" if unknown.
+
+        Answered from what is known: it asks nobody. Any thread may call it.
+        """
         ...
 
     async def run(self, report: Report) -> None:

@@ -227,15 +227,16 @@ class Writer(Protocol):
 
         A report for another attempt than the newest, for one that another server owns, or one the
         table does not let through, is dropped without effect: late and repeated reports are
-        harmless. So is one of a claim: only `claim` makes those. An end in one of `job.FAILED`
-        with `retry_after_seconds` makes the next attempt of the chain, PENDING and due after that
-        time by the store's clock, unless the one that ended was to be stopped; whatever spoke of
-        the one that ended speaks of the new one. Returns the attempts that changed or are new, as
-        they are after each change. An output in the content store gets its file record in the same
-        transaction; no deletion begins or ends while that lasts. While such an output is being
-        deleted its end cannot be recorded: ContentGoingError, and nothing is, unless the report is
-        one of those that are dropped. Whether it is still in the content store is for the caller to
-        look at, once this has answered.
+        harmless. So is one of a claim: only `claim` makes those. An end in one of `job.FAILED` with
+        `retry_after_seconds` makes the next attempt of the chain, PENDING and due after that time
+        by the store's clock, unless the one that ended was to be stopped; whatever spoke of the one
+        that ended speaks of the new one. What a report tells of usage and packing lies over what
+        was told before, figure by figure; of the new one nothing is known yet. Returns the attempts
+        that changed or are new, as they are after each change. An output in the content store gets
+        its file record in the same transaction; no deletion begins or ends while that lasts. While
+        such an output is being deleted its end cannot be recorded: ContentGoingError, and nothing
+        is, unless the report is one of those that are dropped. Whether it is still in the content
+        store is for the caller to look at, once this has answered.
         """
         ...
 

@@ -9,11 +9,20 @@ from collections.abc import Collection, Sequence
 from typing import Generic, TypeVar
 
 from dshpc_server.domain import lookup
-from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Outcome, Resources
+from dshpc_server.domain.job import (
+    AttemptKey,
+    JobSpec,
+    JobStatus,
+    Outcome,
+    Packing,
+    Resources,
+    Usage,
+)
 from dshpc_server.domain.lifecycle import Event
 
 T = TypeVar("T")
 _USUAL_POLICY = lookup.Policy()
+_UNKNOWN = Usage()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,6 +210,10 @@ class Report:
     """Given if and only if the event leads to a terminal status."""
     retry_after_seconds: float | None = None
     """When another attempt is to be made by itself; None: not at all."""
+    usage: Usage | None = None
+    """What it used so far; every figure is kept when given."""
+    packing: Packing | None = None
+    """Kept when given."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -218,6 +231,10 @@ class AttemptRecord:
     """Not started before; None for what is due from its making on."""
     index: int = 0
     """Its row's index in the batch that submitted it; see `ListPosition`."""
+    usage: Usage = _UNKNOWN
+    packing: Packing | None = None
+    """How it shared a task of the engine's scheduler with others; None when it had one for itself,
+    or none yet."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

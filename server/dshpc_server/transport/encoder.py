@@ -15,7 +15,7 @@ from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lookup import Kept
 from dshpc_server.domain.rejection import Reason, Rejection
 from dshpc_server.store import records
-from dshpc_server.transport import moments, words
+from dshpc_server.transport import moments, packings, words
 
 ERROR_DOMAIN = "dshpc"
 MAX_ERROR_MESSAGE_CHARACTERS = 1024
@@ -146,6 +146,8 @@ class MultiJobResultEncoder:
             result.error.CopyFrom(_failure_status(attempt))
         if attempt.output is not None:
             _add_output(result, attempt.output)
+        if attempt.packing is not None:
+            result.packing.CopyFrom(packings.message(attempt.packing))
         return result.SerializeToString()
 
     def output(self, result: bytes) -> bytes | None:

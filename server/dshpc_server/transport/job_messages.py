@@ -1,29 +1,49 @@
 """From the store's records to the messages Job and JobAttempt.
 
-Promise: a message is made of what is stored and of nothing else, so two servers answer alike.
+Promise: a message is made of what is stored, so two servers answer alike; but for why an attempt
+does not run yet, which only the engine that has it can tell.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from google.protobuf import json_format
 
 from dshpc.v1 import job_service_pb2, types_pb2
-from dshpc_server.domain.job import JobStatus
+from dshpc_server.domain.job import AttemptKey, JobStatus, Usage
 from dshpc_server.store import records
-from dshpc_server.transport import moments, wire, words
+from dshpc_server.transport import moments, packings, wire, words
 
 MAX_ATTEMPTS = 1000
-"""The newest so many of a job's attempts are told; at some 400 bytes each they fit in an answer."""
+"""The newest so many of a job's attempts are told; at some 500 bytes each they fit in an answer."""
+SLURM = "slurm"
+"""The engine whose own names are Slurm's ids."""
+_WAITING = frozenset({JobStatus.PENDING, JobStatus.CONFIGURING})
 _JOBS = job_service_pb2.ListJobsResponse.JOBS_FIELD_NUMBER
 
 
-class JobMessages:
-    """Makes messages of the jobs of one engine."""
+def _nobody_knows(key: AttemptKey) -> str:
+    del key
+    return ""
 
-    def __init__(self, *, engine_name: str, max_retries: int) -> None:
+
+class JobMessages:
+    """Makes messages of the jobs of one engine, in any thread.
+
+    `why_waiting` says why an attempt that has not started does not run yet, "" if it does not know.
+    It is asked in the thread where the message is made, with every attempt that waits.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine_name: str,
+        max_retries: int,
+        why_waiting: Callable[[AttemptKey], str] = _nobody_knows,
+    ) -> None:
         self._engine_name = engine_name
         self._max_retries = max_retries
+        self._why_waiting = why_waiting
 
     def whole(self, record: records.JobRecord) -> job_service_pb2.Job:
         """A job with its output and its attempts."""
@@ -33,16 +53,19 @@ class JobMessages:
             message.output = types_pb2.MultiJobResult.FromString(ending.result).output
         pairs = list(zip([None, *record.attempts], record.attempts, strict=False))
         message.attempts.extend(
-            _attempt_message(each, self._reason(each, before))
+            self._attempt(each, self._reason(each, before))
             for before, each in pairs[-MAX_ATTEMPTS:]
         )
+        # The engine is asked once, so that both say the same.
+        for newest in message.attempts[-1:]:
+            newest.reason = message.reason
         return message
 
     def listed(self, record: records.JobRecord) -> job_service_pb2.Job:
         """A job as it is listed: without its output and its attempts."""
         before = record.attempts[-2] if len(record.attempts) > 1 else None
         spec, reason = record.spec, self._reason(record.newest, before)
-        newest = _attempt_message(record.newest, reason)
+        newest = self._attempt(record.newest, reason or self._why_not_yet(record.newest.attempt))
         message = job_service_pb2.Job(
             job_id=spec.job_id,
             method_name=spec.method_name,
@@ -62,6 +85,20 @@ class JobMessages:
             result = types_pb2.MultiJobResult.FromString(ending.result)
             message.error.CopyFrom(result.error)
         return message
+
+    def _attempt(self, record: records.AttemptRecord, reason: str) -> job_service_pb2.JobAttempt:
+        """One run of a job."""
+        message = _attempt_message(record, reason)
+        if self._engine_name == SLURM:
+            message.slurm_job_id = record.engine_job_id
+        _add_usage(message, record.usage)
+        if record.packing is not None:
+            message.packing.CopyFrom(packings.message(record.packing))
+        return message
+
+    def _why_not_yet(self, attempt: records.Attempt) -> str:
+        """Why an attempt does not run yet, for which nothing that is stored is the reason."""
+        return self._why_waiting(attempt.key) if attempt.status in _WAITING else ""
 
     def _reason(self, record: records.AttemptRecord, before: records.AttemptRecord | None) -> str:
         """Why an attempt is in its status; `before` is the one before it, if that is known."""
@@ -88,7 +125,6 @@ def list_response(jobs: Sequence[bytes], next_page_token: str) -> bytes:
 
 
 def _attempt_message(record: records.AttemptRecord, reason: str) -> job_service_pb2.JobAttempt:
-    """One run of a job."""
     attempt, ending = record.attempt, record.ending
     message = job_service_pb2.JobAttempt(
         attempt=attempt.key.number,
@@ -110,3 +146,12 @@ def _attempt_message(record: records.AttemptRecord, reason: str) -> job_service_
         if ending.signal is not None:
             message.signal = ending.signal
     return message
+
+
+def _add_usage(message: job_service_pb2.JobAttempt, usage: Usage) -> None:
+    if usage.queue_seconds is not None:
+        message.queue_time.CopyFrom(moments.duration(usage.queue_seconds))
+    if usage.cpu_seconds is not None:
+        message.cpu_time.CopyFrom(moments.duration(usage.cpu_seconds))
+    if usage.peak_memory_bytes is not None:
+        message.peak_memory_bytes = usage.peak_memory_bytes

@@ -29,6 +29,12 @@ def moment(microseconds: int) -> datetime.datetime:
     return _EPOCH + microseconds * _MICROSECOND
 
 
+def duration(seconds: float) -> duration_pb2.Duration:
+    """Return a duration as a message, exact to the millisecond."""
+    whole, rest = divmod(round(seconds * 1000), 1000)
+    return duration_pb2.Duration(seconds=whole, nanos=rest * 1_000_000)
+
+
 def seconds(duration: duration_pb2.Duration) -> float:
     """Return a duration in seconds."""
     return float(duration.seconds) + duration.nanos / 1e9

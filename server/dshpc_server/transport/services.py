@@ -33,6 +33,8 @@ class Parts:
     store_name: str
     engine_name: str
     capacity: Callable[[], Capacity]
+    why_waiting: Callable[[AttemptKey], str]
+    """Why an attempt does not run yet, "" if nobody knows; it may be asked in any thread."""
     catalog: catalog.Catalog
     content: content.ContentStore
     library: library.Library
@@ -69,7 +71,7 @@ def servicers(of: Parts) -> Mapping[str, object]:
         "ServerService": server.ServerServicer(
             engine_name=of.engine_name,
             store_name=of.store_name,
-            capacity=of.capacity(),
+            capacity=of.capacity,
             limits=of.limits,
         ),
     }
@@ -90,7 +92,11 @@ def _job(of: Parts, rows: inlining.Inlining) -> job.JobServicer:
         logs=logs.Logs(committer=of.committer, watchers=of.watchers, folder=of.folder),
         committer=of.committer,
         max_wait_seconds=of.limits.max_wait_seconds,
-        messages=job_messages.JobMessages(engine_name=of.engine_name, max_retries=of.max_retries),
+        messages=job_messages.JobMessages(
+            engine_name=of.engine_name,
+            max_retries=of.max_retries,
+            why_waiting=of.why_waiting,
+        ),
     )
 
 

@@ -103,6 +103,48 @@ def test_a_list_has_a_limit_and_says_when_there_is_more(
     assert dshpc("job", "list", "--limit", "0") == 2
 
 
+def test_what_a_job_used_and_how_it_was_packed_is_shown(
+    dshpc: Command, service: FakeService
+) -> None:
+    shown = job()
+    shown.engine, shown.engine_job_id, shown.slurm_job_id, shown.node = (
+        "slurm",
+        "12_7",
+        "12_7",
+        "n1",
+    )
+    shown.queue_time.seconds = 90
+    shown.cpu_time.nanos = 250_000_000
+    shown.peak_memory_bytes = 3 * 1024 * 1024
+    shown.packing.jobs = 40
+    for basis, why in (
+        (types_pb2.PACKING_BASIS_DECLARED, ", short as its method declares"),
+        (types_pb2.PACKING_BASIS_OBSERVED, ", short as earlier runs were"),
+        (types_pb2.PACKING_BASIS_UNSPECIFIED, ""),
+    ):
+        shown.packing.basis = basis
+        add(service, shown)
+
+        assert dshpc("job", "show", JOB_ID) == 0
+        pairs = dict(line.split(maxsplit=1) for line in dshpc.out.splitlines())
+        assert pairs["engine"] == "slurm 12_7 n1"
+        assert (pairs["queue_time"], pairs["cpu_time"]) == ("1 min 30 s", "0.25 s")
+        assert pairs["peak_memory"] == "3.0 MiB"
+        assert pairs["packed"] == f"40 jobs in one task{why}"
+
+
+def test_what_nobody_saw_of_a_job_is_not_shown(dshpc: Command, service: FakeService) -> None:
+    shown = job()
+    shown.cpu_time.SetInParent()
+    shown.peak_memory_bytes = 0
+    add(service, shown)
+
+    assert dshpc("job", "show", JOB_ID) == 0
+    pairs = dict(line.split(maxsplit=1) for line in dshpc.out.splitlines())
+    assert (pairs["cpu_time"], pairs["peak_memory"]) == ("0.00 s", "0 B")
+    assert not {"queue_time", "packed"} & pairs.keys()
+
+
 def test_a_job_is_shown_with_its_attempts(dshpc: Command, service: FakeService) -> None:
     shown = job()
     shown.exit_code = 3

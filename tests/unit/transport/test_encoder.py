@@ -1,5 +1,7 @@
 """A row's joined bytes are the message one would build in the ordinary way, in every situation."""
 
+import dataclasses
+
 import pytest
 from google.protobuf import timestamp_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -7,7 +9,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from dshpc.v1 import types_pb2
 from dshpc_server.batches import encoding
 from dshpc_server.domain import job
-from dshpc_server.domain.job import JobStatus, Outcome
+from dshpc_server.domain.job import Basis, JobStatus, Outcome, Packing
 from dshpc_server.domain.lookup import Kept
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
 from dshpc_server.store.records import Attempt, Row
@@ -244,6 +246,20 @@ def test_a_job_that_never_started_has_no_start_time() -> None:
     assert not result.HasField("start_time")
     assert result.end_time == moment(8)
     assert result.error == error(code_pb2.FAILED_PRECONDITION, "no bash", failure_info("BOOT_FAIL"))
+
+
+@pytest.mark.parametrize("basis", Basis)
+@pytest.mark.parametrize("ended", [values.ended(), A_FAILURE], ids=["completed", "failed"])
+def test_an_attempt_that_was_packed_says_with_how_many_and_why(
+    ended: encoding.EndedAttempt, basis: Basis
+) -> None:
+    packed = dataclasses.replace(ended, packing=Packing(jobs=40, basis=basis))
+    told = read(row(Outcome.SUBMITTED, stored(packed)))
+    assert told.packing == types_pb2.Packing(
+        jobs=40, basis=types_pb2.PackingBasis.Value(f"PACKING_BASIS_{basis}")
+    )
+    told.ClearField("packing")
+    assert told == read(row(Outcome.SUBMITTED, stored(ended)))
 
 
 @pytest.mark.parametrize("outcome", sorted(set(Outcome) - {Outcome.REJECTED}))

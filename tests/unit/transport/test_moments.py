@@ -38,3 +38,18 @@ def test_a_moment_of_another_zone_is_the_same_moment() -> None:
 def test_a_duration_is_read_with_its_fraction(seconds: int, nanos: int, expected: float) -> None:
     duration = duration_pb2.Duration(seconds=seconds, nanos=nanos)
     assert moments.seconds(duration) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.0, (0, 0)),
+        (0.0016, (0, 2_000_000)),
+        (59.9996, (60, 0)),
+        (86_400.25, (86_400, 250_000_000)),
+    ],
+)
+def test_a_duration_is_told_to_the_millisecond(seconds: float, expected: tuple[int, int]) -> None:
+    made = moments.duration(seconds)
+    assert (made.seconds, made.nanos) == expected
+    assert moments.seconds(made) == pytest.approx(seconds, abs=5e-4)

@@ -5,7 +5,7 @@ from google.protobuf import descriptor
 
 from dshpc.v1 import types_pb2
 from dshpc_server.domain import job, lookup
-from dshpc_server.domain.job import JobStatus, Outcome
+from dshpc_server.domain.job import Basis, JobStatus, Outcome
 from dshpc_server.domain.rejection import Reason
 from dshpc_server.transport import encoder, words
 
@@ -15,6 +15,7 @@ from dshpc_server.transport import encoder, words
     [
         (types_pb2.JobStatus.DESCRIPTOR, "JOB_STATUS_", set(JobStatus)),
         (types_pb2.Outcome.DESCRIPTOR, "OUTCOME_", set(Outcome)),
+        (types_pb2.PackingBasis.DESCRIPTOR, "PACKING_BASIS_", set(Basis)),
     ],
 )
 def test_every_value_of_the_contract_is_a_word_of_the_domain(

@@ -12,7 +12,7 @@ from typing import Any
 from dshpc_server.domain import lookup
 from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Outcome, Resources
 from dshpc_server.store.records import ActiveAttempt, Attempt, AttemptRecord, Claim, Ending, Row
-from dshpc_server.store.sql import tables
+from dshpc_server.store.sql import tables, usage
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
@@ -78,6 +78,7 @@ ENDING = (
 RECORD = (
     *ATTEMPT,
     *ENDING,
+    *usage.COLUMNS,
     _attempts.engine_job_id,
     _attempts.node,
     _attempts.cancel_reason,
@@ -98,6 +99,7 @@ _SPEC_ENDS = len(SPEC)
 _RESOURCES_END = _SPEC_ENDS + len(RESOURCES)
 _ATTEMPT_ENDS = len(ATTEMPT)
 _ENDING_ENDS = _ATTEMPT_ENDS + len(ENDING)
+_USAGE_ENDS = _ENDING_ENDS + len(usage.COLUMNS)
 
 
 def moment(at: datetime.datetime) -> int:
@@ -226,7 +228,8 @@ def ending(row: Sequence[Any]) -> Ending | None:
 
 def record(row: Sequence[Any]) -> AttemptRecord:
     """Build everything that is known of an attempt from the columns of RECORD."""
-    engine_job_id, node, cancel_reason, due_at, index = row[_ENDING_ENDS:]
+    used, packing = usage.read(row[_ENDING_ENDS:_USAGE_ENDS])
+    engine_job_id, node, cancel_reason, due_at, index = row[_USAGE_ENDS:]
     return AttemptRecord(
         attempt=attempt(row[:_ATTEMPT_ENDS]),
         ending=ending(row[_ATTEMPT_ENDS:_ENDING_ENDS]),
@@ -235,4 +238,6 @@ def record(row: Sequence[Any]) -> AttemptRecord:
         cancel_reason=cancel_reason,
         due_at=at(due_at) if due_at else None,
         index=index,
+        usage=used,
+        packing=packing,
     )

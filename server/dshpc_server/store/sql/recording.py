@@ -14,13 +14,25 @@ from dshpc_server.domain import job, lifecycle
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store.records import Attempt, Ending, Report
-from dshpc_server.store.sql import bulk, columns, exclusion, files, joins, retrying, tables
+from dshpc_server.store.sql import (
+    bulk,
+    columns,
+    exclusion,
+    files,
+    joins,
+    retrying,
+    tables,
+    usage,
+)
 
 _attempts = tables.attempts.c
+_ATTEMPT_ENDS = len(columns.ATTEMPT)
+_USAGE_ENDS = _ATTEMPT_ENDS + len(usage.COLUMNS)
 # The one active attempt of each job, if any, held for us.
 _ACTIVE = (
     sqlalchemy.select(
         *columns.ATTEMPT,
+        *usage.COLUMNS,
         _attempts.engine_job_id,
         _attempts.node,
         _attempts.is_bypass,
@@ -72,6 +84,7 @@ _CHANGING = (
     "ended_at",
     "engine_job_id",
     "node",
+    *usage.NAMES,
     "exit_code",
     "signal",
     "output_hash",
@@ -89,6 +102,8 @@ class _Run:
     """An attempt that is being moved."""
 
     attempt: Attempt
+    used: Sequence[object]
+    """What it used and how it was packed, as the columns of `usage`."""
     engine_job_id: str
     node: str
     is_bypass: bool
@@ -141,6 +156,8 @@ class _Run:
         self.ending = report.ending
         self.engine_job_id = report.engine_job_id or self.engine_job_id
         self.node = report.node or self.node
+        if report.usage is not None or report.packing is not None:
+            self.used = usage.told(self.used, report.usage, report.packing)
         self.changed = True
         if report.retry_after_seconds is None or self.is_to_be_stopped:
             return (self.attempt,)
@@ -158,6 +175,7 @@ class _Run:
             columns.moment_or_none(attempt.ended_at),
             self.engine_job_id,
             self.node,
+            *self.used,
             ending.exit_code,
             ending.signal,
             ending.output_hash,
@@ -209,10 +227,12 @@ def _active_runs(connection: sqlalchemy.Connection, job_ids: set[str]) -> dict[s
     runs = {}
     for keys in bulk.key_lists(job_ids):
         found = connection.execute(_ACTIVE, {"keys": keys}).all()
-        for *values, engine_job_id, node, is_bypass, owner, cancel_reason, answering in found:
-            attempt = columns.attempt(values)
+        for row in found:
+            attempt = columns.attempt(row[:_ATTEMPT_ENDS])
+            engine_job_id, node, is_bypass, owner, cancel_reason, answering = row[_USAGE_ENDS:]
             runs[attempt.key.job_id] = _Run(
                 attempt=attempt,
+                used=row[_ATTEMPT_ENDS:_USAGE_ENDS],
                 engine_job_id=engine_job_id,
                 node=node,
                 is_bypass=bool(is_bypass),

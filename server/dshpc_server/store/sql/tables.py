@@ -156,6 +156,15 @@ attempts = sqlalchemy.Table(
     Column("engine_job_id", Text, nullable=False, server_default=""),
     # The host it ran on; empty until known.
     Column("node", Text, nullable=False, server_default=""),
+    # What it used; NULL where nobody saw it.
+    Column("cpu_milliseconds", BigInteger),
+    Column("peak_memory_bytes", BigInteger),
+    # How long it waited in the engine's own queue.
+    Column("queue_milliseconds", BigInteger),
+    # How many shared its task of the engine's scheduler, and why they were taken for short; NULL
+    # when it has one for itself.
+    Column("packed_jobs", Integer),
+    Column("packed_by", Text),
     # The encoded answer, opaque here. It and the next come last: what is before them is read
     # without walking over them.
     Column("result", LargeBinary),
@@ -188,6 +197,16 @@ attempts = sqlalchemy.Table(
     sqlalchemy.CheckConstraint(
         "output_is_inline = 0 OR (output_is_inline = 1 AND output_hash <> '')",
         name="output_is_inline_or_not",
+    ),
+    # What is NULL is let through.
+    sqlalchemy.CheckConstraint(
+        "cpu_milliseconds >= 0 AND peak_memory_bytes >= 0 AND queue_milliseconds >= 0",
+        name="usage_from_0",
+    ),
+    sqlalchemy.CheckConstraint(
+        "(packed_jobs IS NULL AND packed_by IS NULL) OR (packed_jobs IS NOT NULL"
+        f" AND packed_by IS NOT NULL AND packed_jobs >= 2 AND {_one_of('packed_by', job.Basis)})",
+        name="packed_with_others_or_not",
     ),
 )
 

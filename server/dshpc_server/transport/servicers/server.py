@@ -1,5 +1,7 @@
 """ServerService: what this server is and allows."""
 
+from collections.abc import Callable
+
 import dshpc
 from dshpc.v1 import server_service_pb2
 from dshpc_server.engine.port import Capacity
@@ -24,6 +26,9 @@ FEATURES = (
     "validate_only",
 )
 """What a client may want to know this version can do; names are only ever added."""
+# What the message can say of an engine that does not know yet what it has.
+_MOST_SLOTS = 2**31 - 1
+_MOST_BYTES = 2**63 - 1
 
 
 class ServerServicer:
@@ -34,7 +39,7 @@ class ServerServicer:
         *,
         engine_name: str,
         store_name: str,
-        capacity: Capacity,
+        capacity: Callable[[], Capacity],
         limits: limits.Limits,
     ) -> None:
         self._engine_name = engine_name
@@ -47,11 +52,12 @@ class ServerServicer:
     ) -> server_service_pb2.GetServerInfoResponse:
         """Describe the server."""
         del asked, call
+        capacity = self._capacity()
         return server_service_pb2.GetServerInfoResponse(
             version=dshpc.__version__,
             engine=self._engine_name,
             store=self._store_name,
-            slots=self._capacity.cpus,
+            slots=min(capacity.cpus, _MOST_SLOTS),
             limits=server_service_pb2.Limits(
                 max_jobs_per_request=self._limits.max_jobs_per_request,
                 max_request_bytes=self._limits.max_request_bytes,
@@ -62,7 +68,7 @@ class ServerServicer:
                 max_page_size=limits.MAX_PAGE_SIZE,
                 max_response_bytes=limits.MAX_RESPONSE_BYTES,
                 max_file_bytes=self._limits.max_file_bytes,
-                memory_bytes=self._capacity.memory_bytes,
+                memory_bytes=min(capacity.memory_bytes, _MOST_BYTES),
                 max_timeout_seconds=int(self._limits.max_timeout_seconds),
                 max_wait_seconds=int(self._limits.max_wait_seconds),
                 inline_output_bytes=self._limits.inline_output_bytes,
