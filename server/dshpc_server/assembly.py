@@ -27,9 +27,11 @@ from dshpc_server.batches import (
     reconciler,
     reports,
     retention,
+    run_times,
     watchers,
 )
 from dshpc_server.domain import retry
+from dshpc_server.domain.job import AttemptKey
 from dshpc_server.engine import port as engine_port
 from dshpc_server.files import content as files
 from dshpc_server.files import expiry, room
@@ -79,8 +81,12 @@ class Assembly:
             encoder=self._encoder,
             is_shared=on.store.is_shared,
         )
+        self._run_times = run_times.RunTimes()
         self._launcher = launching.Launcher(
-            catalog=on.catalog, library=self._library, attempts_dir=on.data_dir / "attempts"
+            catalog=on.catalog,
+            library=self._library,
+            run_times=self._run_times,
+            attempts_dir=on.data_dir / "attempts",
         )
         self._reconciler = self._make_reconciler()
         self._dispatcher = dispatcher.Dispatcher(
@@ -178,6 +184,7 @@ class Assembly:
                 retries=self._on.retries,
                 chance=random.SystemRandom().random,
             ),
+            run_times=self._run_times,
             folder=self._launcher.folder,
             on_room=self._on_room,
             on_dropped=self._on_dropped,
@@ -200,6 +207,7 @@ class Assembly:
             store_name=on.store.name,
             engine_name=on.engine.name,
             capacity=on.engine.capacity,
+            why_waiting=self._why_waiting,
             catalog=on.catalog,
             content=self._kept,
             library=self._library,
@@ -213,6 +221,9 @@ class Assembly:
             limits=on.limits,
             clock=on.clock,
         )
+
+    def _why_waiting(self, key: AttemptKey) -> str:
+        return self._dispatcher.why_waiting(key)
 
     async def _take(self, facts: Sequence[engine_port.Fact]) -> None:
         self._dispatcher.hear(facts)

@@ -9,6 +9,7 @@ import ipaddress
 import os
 import pathlib
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
@@ -58,6 +59,17 @@ def _store_url(store: str) -> str:
     return store
 
 
+def _shell_words(options: str) -> str:
+    """Refuse what cannot be split into words: a quote that is not closed."""
+    try:
+        shlex.split(options)
+    except ValueError as error:
+        raise pydantic_core.PydanticCustomError(
+            "shell_words", "cannot be split into words: {reason}", {"reason": str(error)}
+        ) from error
+    return options
+
+
 def is_loopback(listen: str) -> bool:
     """Whether an address is reached from this machine alone; of other host names nobody knows."""
     host = listen.rpartition(":")[0].strip("[]")
@@ -70,6 +82,7 @@ def is_loopback(listen: str) -> bool:
 
 Address = Annotated[str, pydantic.AfterValidator(_address)]
 StoreUrl = Annotated[str, pydantic.AfterValidator(_store_url)]
+ShellWords = Annotated[str, pydantic.AfterValidator(_shell_words)]
 Positive = Annotated[int, pydantic.Field(gt=0, le=_MAX_COUNT)]
 PositiveBytes = Annotated[int, pydantic.Field(gt=0, le=_MAX_BYTES)]
 Bytes = Annotated[int, pydantic.Field(ge=0, le=_MAX_BYTES)]
@@ -114,7 +127,9 @@ class Settings(pydantic_settings.BaseSettings):
         default=15.0,
         description="how long a server on a shared store may be silent until others take its jobs",
     )
-    engine: Literal["local"] = pydantic.Field(default="local", description="what runs the jobs")
+    engine: Literal["local", "slurm"] = pydantic.Field(
+        default="local", description="what runs the jobs: this machine, or a Slurm cluster"
+    )
     slots: Positive = pydantic.Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
         description="processor cores that jobs may use at one time; default: this machine's",
@@ -139,13 +154,42 @@ class Settings(pydantic_settings.BaseSettings):
         default=3,
         ge=0,
         le=100,
-        description="retries in a row of a job that was lost, not started, or ended with code 75",
+        description="retries in a row of a job that was lost, preempted, not started, or ended "
+        "with code 75",
     )
     retry_first_seconds: Seconds = pydantic.Field(
         default=1.0, description="delay before the first retry; it doubles with each"
     )
     retry_last_seconds: Seconds = pydantic.Field(
         default=300.0, description="longest delay before a retry"
+    )
+    slurm_partition: str = pydantic.Field(
+        default="", description="partition that jobs go to; empty: the cluster's default"
+    )
+    slurm_account: str = pydantic.Field(
+        default="", description="account that jobs are charged to; empty: the user's default"
+    )
+    slurm_qos: str = pydantic.Field(
+        default="", description="quality of service of jobs; empty: the user's default"
+    )
+    slurm_options: ShellWords = pydantic.Field(
+        default="", description="more options of sbatch, split into words as a shell does"
+    )
+    slurm_queued_jobs: Positive = pydantic.Field(
+        default=10_000, description="most jobs that are in Slurm's queue at one time"
+    )
+    slurm_parallel: int = pydantic.Field(
+        default=0,
+        ge=0,
+        le=_MAX_COUNT,
+        description="most tasks of one array that run at one time; 0: no limit",
+    )
+    pack_below_seconds: Seconds = pydantic.Field(
+        default=5.0,
+        description="jobs expected to be shorter than this share tasks; 0: never",
+    )
+    pack_jobs: int = pydantic.Field(
+        default=50, ge=1, le=1000, description="most jobs that share a task; 1: never"
     )
     max_jobs_per_request: Positive = pydantic.Field(
         default=100_000, description="rows in a request"
@@ -217,7 +261,7 @@ class Settings(pydantic_settings.BaseSettings):
 
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.job_memory_bytes > self.memory_bytes:
+        if self.engine == "local" and self.job_memory_bytes > self.memory_bytes:
             raise ValueError("job_memory_bytes is over memory_bytes: no job would ever fit")
         if self.retry_first_seconds > self.retry_last_seconds:
             raise ValueError("retry_first_seconds is over retry_last_seconds, the longest delay")

@@ -26,6 +26,7 @@ from dshpc_server.batches import (
     reports,
     request,
     resolver,
+    run_times,
     simulation,
     watchers,
 )
@@ -70,19 +71,23 @@ class Assembly:
         site: methods_site.Site,
         *,
         cpus: int = 2,
+        capacity: engine_port.Capacity | None = None,
         url: str = "",
         lease_seconds: float = 15.0,
         retries: retry.Retries = NO_RETRIES,
         scope: str = "scripted",
     ) -> None:
-        """`url` names a database in the place of a file in the folder."""
+        """`url` names a database in the place of a file in the folder; `capacity` outdoes cpus."""
         self.changes: list[records.Attempt] = []
         """Every change that was committed here, in order."""
         self.told: list[records.Attempt] = []
         """These, and what was read because other servers changed it."""
         self.catalog = site.catalog()
         self.catalog.load()
-        self.engine = batches_engine.CheckedEngine(cpus=cpus, scope=scope)
+        self.engine = batches_engine.CheckedEngine(
+            capacity=capacity or engine_port.Capacity(cpus=cpus, memory_bytes=0, gpus=0),
+            scope=scope,
+        )
         self.store = (
             SqlStore.open(url, scope=scope, lease_seconds=lease_seconds)
             if url
@@ -105,8 +110,12 @@ class Assembly:
             encoder=self.encoder,
             is_shared=self.store.is_shared,
         )
+        self.run_times = run_times.RunTimes()
         self.launcher = launching.Launcher(
-            catalog=self.catalog, library=self.library, attempts_dir=folder / "attempts"
+            catalog=self.catalog,
+            library=self.library,
+            run_times=self.run_times,
+            attempts_dir=folder / "attempts",
         )
         taking_in = intake.Intake(self.kept, inline_output_bytes=INLINE_BYTES)
         self.reconciler = reconciler.Reconciler(
@@ -121,6 +130,7 @@ class Assembly:
                 retries=retries,
                 chance=lambda: 0.0,
             ),
+            run_times=self.run_times,
             folder=self.launcher.folder,
             on_room=self._on_room,
             on_dropped=self._on_dropped,

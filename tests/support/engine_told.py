@@ -32,7 +32,7 @@ class Told:
         return [fact for fact in self.of(key) if isinstance(fact, port.Started)]
 
     def ends(self, key: AttemptKey) -> list[End]:
-        return [fact for fact in self.of(key) if not isinstance(fact, port.Started)]
+        return [fact for fact in self.of(key) if isinstance(fact, End)]
 
     async def start_of(self, key: AttemptKey) -> port.Started:
         await self._until(lambda: bool(self.starts(key)))

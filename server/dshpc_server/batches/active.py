@@ -19,12 +19,16 @@ class ActiveAttempts:
     def __init__(self) -> None:
         self._claims: dict[AttemptKey, records.Claim] = {}
         self._using: dict[AttemptKey, Resources] = {}
+        # Their sums, kept at hand: an engine with a queue may have many thousands.
+        self._cpus = self._memory_bytes = self._gpus = 0
         self._cancel_reasons: dict[AttemptKey, str] = {}
 
     def add(self, claim: records.Claim) -> None:
         """Count this attempt as using its resources."""
+        self.release(claim.key)
         self._claims[claim.key] = claim
         self._using[claim.key] = claim.resources
+        self._count(claim.resources, 1)
 
     def cancel(self, key: AttemptKey, reason: str) -> None:
         """Note that an attempt is to be stopped; the first reason counts, as in the store.
@@ -52,7 +56,9 @@ class ActiveAttempts:
 
     def release(self, key: AttemptKey) -> None:
         """Give back what the attempt used: its process is gone, though its end is not recorded."""
-        self._using.pop(key, None)
+        used = self._using.pop(key, None)
+        if used is not None:
+            self._count(used, -1)
 
     def remove(self, key: AttemptKey) -> None:
         """Forget an attempt whose end is recorded."""
@@ -67,10 +73,15 @@ class ActiveAttempts:
 
     @property
     def in_use(self) -> Resources:
-        """What all of them use together; at most as many as slots, so summing is cheap."""
-        using = self._using.values()
-        return Resources(
-            cpus=sum(resources.cpus for resources in using),
-            memory_bytes=sum(resources.memory_bytes for resources in using),
-            gpus=sum(resources.gpus for resources in using),
-        )
+        """What all of them use together."""
+        return Resources(cpus=self._cpus, memory_bytes=self._memory_bytes, gpus=self._gpus)
+
+    @property
+    def using(self) -> int:
+        """How many use something: those that have not ended."""
+        return len(self._using)
+
+    def _count(self, resources: Resources, times: int) -> None:
+        self._cpus += times * resources.cpus
+        self._memory_bytes += times * resources.memory_bytes
+        self._gpus += times * resources.gpus

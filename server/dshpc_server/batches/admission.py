@@ -1,9 +1,13 @@
-"""Admission: what a row gets of the machine, and whether it can ever fit.
+"""Admission: what a row gets of what there is, and whether it can ever fit.
 
-Pure arithmetic over declared resources; the engine enforces what was declared.
+Pure arithmetic over declared resources; the engine enforces what was declared. An engine with
+nodes runs a job on one of them; one with a queue of its own takes jobs by their number, whatever
+they need; one that does not know yet what there is refuses nothing.
 """
 
+import collections
 import dataclasses
+from collections.abc import Iterator, Sequence
 
 from dshpc_server.batches.request import RequestedResources
 from dshpc_server.domain.job import Resources
@@ -22,6 +26,11 @@ class Defaults:
     max_timeout_seconds: float
 
 
+_FIELDS = ("cpus", "memory_bytes", "gpus")
+_SHAPES_TOLD = 5
+"""Clusters have few shapes of nodes; an answer has little room."""
+
+
 def granted(
     asked: RequestedResources, method: MethodVersion, defaults: Defaults, capacity: Capacity
 ) -> Resources | Rejection:
@@ -35,54 +44,130 @@ def granted(
 
 
 def refusal(resources: Resources, capacity: Capacity) -> Rejection | None:
-    """Why a job that needs this can never run here; None when it can."""
-    excess = [
-        Violation(field=f"resources.{name}", description=f"{wanted} asked, {available} available")
-        for name, wanted, available in (
-            ("cpus", resources.cpus, capacity.cpus),
-            ("memory_bytes", resources.memory_bytes, capacity.memory_bytes),
-            ("gpus", resources.gpus, capacity.gpus),
-        )
-        if wanted > available
-    ]
-    if not excess:
+    """Why a job that needs this can never run here; None when it can, or nobody knows."""
+    if capacity.nodes is None and capacity.queued_jobs is not None:
         return None
-    listed = "; ".join(f"{v.field}: {v.description}" for v in excess)
-    return Rejection(
-        reason=Reason.RESOURCES_UNAVAILABLE,
-        message=f"The job can never run here ({listed})",
-        violations=tuple(excess),
-    )
+    # Most often the first node will do: of the others there may be thousands.
+    if any(_fits(resources, place) for place in _places(capacity)):
+        return None
+    return _never(list(_excess(resources, capacity)) or [_scattered(resources, capacity)])
 
 
-def allowed_seconds(asked: float | None, method: MethodVersion, defaults: Defaults) -> float:
-    """How long a job may run: the row's word, else the method's, else the default; capped."""
-    wanted = asked or method.timeout_seconds or defaults.timeout_seconds
-    return min(wanted, defaults.max_timeout_seconds)
+def granted_seconds(
+    asked: float | None, method: MethodVersion, defaults: Defaults, capacity: Capacity
+) -> float | Rejection:
+    """How long a job may run: the row's word, else the method's, else the default; capped.
+
+    What was asked for and is longer than jobs may be here is refused; a default is cut.
+    """
+    said = asked or method.timeout_seconds
+    wanted = min(said or defaults.timeout_seconds, defaults.max_timeout_seconds)
+    longest = capacity.longest_seconds
+    if longest is None or wanted <= longest:
+        return wanted
+    if not said:
+        return longest
+    told = f"{wanted:.12g} s asked, {longest:.12g} s at most"
+    return _never([Violation(field="timeout", description=told)])
 
 
 class Room:
     """What is left of a capacity while attempts are granted one after the other."""
 
-    def __init__(self, capacity: Capacity, in_use: Resources) -> None:
+    def __init__(self, capacity: Capacity, in_use: Resources, attempts: int) -> None:
+        """`attempts` use `in_use` together."""
+        self._capacity = capacity
         self._cpus = capacity.cpus - in_use.cpus
         self._memory_bytes = capacity.memory_bytes - in_use.memory_bytes
         self._gpus = capacity.gpus - in_use.gpus
+        self._attempts = attempts
 
     @property
     def most_jobs(self) -> int:
-        """How many jobs fit at the most: each needs a core."""
-        return max(0, self._cpus)
+        """How many jobs fit at the most: as many as the queue takes, or each needs a core."""
+        queued_jobs = self._capacity.queued_jobs
+        return max(0, self._cpus if queued_jobs is None else queued_jobs - self._attempts)
 
     def take(self, wanted: Resources) -> bool:
         """Grant it if it fits, and keep count."""
-        fits = (
-            wanted.cpus <= self._cpus
-            and wanted.memory_bytes <= self._memory_bytes
-            and wanted.gpus <= self._gpus
+        fits = self.most_jobs > 0 and (
+            self._capacity.queued_jobs is not None or not any(self._lacking(wanted))
         )
         if fits:
             self._cpus -= wanted.cpus
             self._memory_bytes -= wanted.memory_bytes
             self._gpus -= wanted.gpus
+            self._attempts += 1
         return fits
+
+    def shortage(self, wanted: Resources) -> str:
+        """Why this does not fit now, for people; "" when it does."""
+        if self._capacity.queued_jobs is not None:
+            if self.most_jobs:
+                return ""
+            return f"a place in the queue of the engine: {self._attempts} attempts are in it"
+        lacking = list(self._lacking(wanted))
+        return f"room: {', '.join(lacking)}" if lacking else ""
+
+    def _lacking(self, wanted: Resources) -> Iterator[str]:
+        """Each thing that there is too little left of."""
+        there = self._capacity
+        for needed, left, whole, name in (
+            (wanted.cpus, self._cpus, there.cpus, "cores"),
+            (wanted.memory_bytes, self._memory_bytes, there.memory_bytes, "bytes of memory"),
+            (wanted.gpus, self._gpus, there.gpus, "GPUs"),
+        ):
+            if needed > left:
+                more = f", and {needed} are needed" if left > 0 else ""
+                yield f"{whole - left} of {whole} {name} are in use{more}"
+
+
+def _places(capacity: Capacity) -> Sequence[Resources]:
+    """What one job may use: all of one of these."""
+    if capacity.nodes is not None:
+        return capacity.nodes
+    whole = Resources(cpus=capacity.cpus, memory_bytes=capacity.memory_bytes, gpus=capacity.gpus)
+    return [whole]
+
+
+def _fits(wanted: Resources, place: Resources) -> bool:
+    return (
+        wanted.cpus <= place.cpus
+        and wanted.memory_bytes <= place.memory_bytes
+        and wanted.gpus <= place.gpus
+    )
+
+
+def _excess(wanted: Resources, capacity: Capacity) -> Iterator[Violation]:
+    """Each thing that no place has enough of, whatever else a job needs."""
+    places = _places(capacity)
+    where = "" if capacity.nodes is None else " on the largest node"
+    for name in _FIELDS:
+        asked, most = getattr(wanted, name), max((getattr(p, name) for p in places), default=0)
+        if asked > most:
+            told = f"{asked} asked, {most} available{where}"
+            yield Violation(field=f"resources.{name}", description=told)
+
+
+def _scattered(wanted: Resources, capacity: Capacity) -> Violation:
+    """That no node has all of it, though there is enough of each thing somewhere."""
+    shapes = collections.Counter(map(_told, _places(capacity))).most_common()
+    told = "; ".join(f"{count} with {shape}" for shape, count in shapes[:_SHAPES_TOLD])
+    more = "; and others" if len(shapes) > _SHAPES_TOLD else ""
+    return Violation(
+        field="resources",
+        description=f"{_told(wanted)} asked, no node has all of it; there are {told}{more}",
+    )
+
+
+def _told(resources: Resources) -> str:
+    return ", ".join(f"{name} {getattr(resources, name)}" for name in _FIELDS)
+
+
+def _never(violations: Sequence[Violation]) -> Rejection:
+    listed = "; ".join(f"{v.field}: {v.description}" for v in violations)
+    return Rejection(
+        reason=Reason.RESOURCES_UNAVAILABLE,
+        message=f"The job can never run here ({listed})",
+        violations=tuple(violations),
+    )

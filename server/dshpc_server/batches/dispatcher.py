@@ -2,7 +2,8 @@
 
 Promises: an attempt is claimed (CONFIGURING, durable) before the engine hears of it; what all
 running attempts declared never exceeds the engine's capacity, but for those of a dead server that
-were running already; the queue's order is kept, also by a job too large for what is free; one too
+were running already; an engine with a queue of its own is given no more attempts than it takes,
+whatever they declared. The queue's order is kept, also by a job too large for what is free; one too
 large for the whole engine (which had more when it was accepted) is not started, and holds up
 nobody. Nothing is claimed or handed over while there is no room on disk. It wakes when something is
 queued, becomes due or ends, and polls only while the store or the disk is not available.
@@ -29,6 +30,10 @@ RETRY_SECONDS = 1.0
 """Pause after the store or the disk was not available."""
 LONGEST_WAIT_SECONDS = 60.0
 """The queue is looked at this often while a retry waits to be due, whatever the clocks do."""
+
+
+_LEAST = Resources()
+"""What every job needs at least."""
 
 
 class Dispatcher:
@@ -70,6 +75,8 @@ class Dispatcher:
         """When to look at the queue though nobody wakes us, by the monotonic clock."""
         self._is_in_doubt = False
         """A claim has failed: some of it may be ours all the same."""
+        self._shortage = ""
+        """What the first in the queue waits for, as far as the last look has shown; else empty."""
 
     def notice(self, attempts: Sequence[records.Attempt]) -> None:
         """Take note how attempts stand: something was queued, or gave its room back."""
@@ -87,6 +94,12 @@ class Dispatcher:
     def wake(self) -> None:
         """Look at the queue: there may be something in it, or room for it."""
         self._awake.set()
+
+    def why_waiting(self, key: AttemptKey) -> str:
+        """Why an attempt does not run yet, for people; "" when nobody knows. In any thread."""
+        if self._active.get(key) is None:
+            return self._shortage
+        return "" if self._handover.waits(key) else self._engine.why_waiting(key)
 
     async def cancel(self, keys: Collection[AttemptKey], reason: str) -> None:
         """Have these attempts stopped; their ends come as those of others do."""
@@ -166,28 +179,37 @@ class Dispatcher:
             self._outage.works(by="room")
         else:
             self._outage.failed(room.NO_ROOM, by="room", kind=errors.NoRoomError.__name__)
+            self._shortage = f"waits: {room.NO_ROOM}"
         return has_room
 
     async def _claim(self) -> bool:
         """Claim what the engine has room for; whether there was anything."""
-        capacity, in_use = self._engine.capacity(), self._active.in_use
-        most_jobs = admission.Room(capacity, in_use).most_jobs
-        if not most_jobs:
+        capacity = self._engine.capacity()
+        in_use, attempts = self._active.in_use, self._active.using
+        all_left = admission.Room(capacity, in_use, attempts)
+        if not all_left.most_jobs:
+            self._shortage = _waits_for(all_left, _LEAST)
             return False
+        shortages: list[str] = []
 
         def work(writer: port.Writer) -> records.Claims:
-            left = admission.Room(capacity, in_use)  # anew each time that this is run
+            left = admission.Room(capacity, in_use, attempts)  # anew each time that this is run
+            shortages.clear()
 
             def is_due(wanted: Resources) -> bool:
-                return left.take(wanted) or admission.refusal(wanted, capacity) is not None
+                if left.take(wanted) or admission.refusal(wanted, capacity) is not None:
+                    return True
+                shortages.append(_waits_for(left, wanted))
+                return False
 
-            return writer.claim(is_due, min(most_jobs, CLAIM_LIMIT))
+            return writer.claim(is_due, min(all_left.most_jobs, CLAIM_LIMIT))
 
         self._is_in_doubt = True
         claims = await self._committer.write(work)
         if claims.taken:
             crashing.point("claim.committed")
         self._is_in_doubt = False
+        self._shortage = "".join(shortages[:1])
         self._handover.add(claims.taken)
         self._look_again_in(claims.next_due_seconds)
         return bool(claims.taken)
@@ -206,3 +228,7 @@ class Dispatcher:
             if reason is not None and self._active.cancel_reason(key) is None:
                 await self.cancel([key], reason)
         self._is_in_doubt = False
+
+
+def _waits_for(left: admission.Room, wanted: Resources) -> str:
+    return f"waits for {left.shortage(wanted)}"

@@ -1,6 +1,7 @@
 """How an attempt ended, in the store's terms: pure, from an engine's fact to event and reason."""
 
 import signal
+from typing import TypeAlias
 
 from dshpc_server.domain import lookup, retry
 from dshpc_server.domain.lifecycle import Event
@@ -9,10 +10,20 @@ from dshpc_server.engine import port as engine
 PERMANENT_EXIT_CODE = lookup.PERMANENT_EXIT_CODE
 RETRIABLE_EXIT_CODE = retry.RETRIABLE_EXIT_CODE
 
+End: TypeAlias = engine.Exited | engine.NotStarted | engine.Lost
+"""What no other fact comes after."""
+
 _CAUSES = {
     engine.Cause.OVER_TIME: Event.OVER_TIME,
     engine.Cause.OVER_MEMORY: Event.OVER_MEMORY,
     engine.Cause.CANCELLED: Event.CANCELLED,
+    engine.Cause.PREEMPTED: Event.PREEMPTED,
+    engine.Cause.PAST_DEADLINE: Event.PAST_DEADLINE,
+}
+_ALWAYS_SO = {
+    Event.SUCCEEDED: "",
+    Event.PREEMPTED: "Stopped in favour of other jobs",
+    Event.PAST_DEADLINE: "Stopped at its deadline, which the site has set",
 }
 
 
@@ -37,10 +48,18 @@ def reason(
     memory_bytes: int,
     cancel_reason: str | None = None,
 ) -> str:
-    """Why an attempt did not complete, for people."""
-    match event(fact):
-        case Event.SUCCEEDED:
-            return ""
+    """Why an attempt did not complete, for people, with what the engine's scheduler says of it."""
+    own = _own_reason(fact, timeout_seconds, memory_bytes, cancel_reason)
+    return f"{own}: {fact.note}" if own and fact.note else own
+
+
+def _own_reason(
+    fact: engine.Exited, timeout_seconds: float, memory_bytes: int, cancel_reason: str | None
+) -> str:
+    ended = event(fact)
+    if ended in _ALWAYS_SO:
+        return _ALWAYS_SO[ended]
+    match ended:
         case Event.OVER_TIME:
             return f"Stopped after its timeout of {timeout_seconds:g} s"
         case Event.OVER_MEMORY:

@@ -7,7 +7,7 @@ so what was taken up is not refused behind the engine's back, which accounts for
 """
 
 import asyncio
-import collections
+import dataclasses
 import pathlib
 from collections.abc import Collection, Sequence
 
@@ -42,7 +42,8 @@ class Handover:
         self._launcher = launcher
         self._clock = clock
         self._outage = outage.Outage(clock, begins="launch.waits", ends="launch.goes_on")
-        self._claimed: collections.deque[records.Claim] = collections.deque()
+        self._claimed: dict[AttemptKey, records.Claim] = {}
+        """In their order."""
         self._taken_up: set[AttemptKey] = set()
         """Those of the claimed that somebody else may hand over, too."""
 
@@ -50,7 +51,11 @@ class Handover:
         """Take these attempts, which are ours now, to be handed over."""
         for claim in claims:
             self._active.add(claim)
-        self._claimed.extend(claims)
+            self._claimed[claim.key] = claim
+
+    def waits(self, key: AttemptKey) -> bool:
+        """Whether an attempt is ours and the engine has not been given it yet. In any thread."""
+        return key in self._claimed
 
     async def take_up(self, found: Sequence[records.ActiveAttempt]) -> None:
         """Go on with attempts that are ours now, however far somebody else came with them.
@@ -73,8 +78,9 @@ class Handover:
         handed_over |= {key for key in keys if self._is_cancelled(key)}
         self._account.begin(new, handed_over)
         await self._recover([key for key in keys if key in handed_over])
-        self._claimed.extend(each.claim for each in new if each.claim.key not in handed_over)
-        self._taken_up.update(key for key in keys if key not in handed_over)
+        left = {each.claim.key: each.claim for each in new if each.claim.key not in handed_over}
+        self._claimed.update(left)
+        self._taken_up.update(left)
 
     async def forget(self, keys: Collection[AttemptKey]) -> None:
         """Leave these attempts to others, or to nobody; whatever runs of them is not touched."""
@@ -82,16 +88,16 @@ class Handover:
             return
         for key in keys:
             self._active.remove(key)
-        self._keep([claim for claim in self._claimed if claim.key not in keys])
+        self._drop(keys)
         self._taken_up.difference_update(keys)
         self._account.forget(keys)
         await self._engine.forget(list(keys))
 
     async def refuse_cancelled(self) -> None:
         """Tell of what is to be stopped that it was not started."""
-        refused = [claim.key for claim in self._claimed if self._is_cancelled(claim.key)]
+        refused = [key for key in self._claimed if self._is_cancelled(key)]
         if refused:
-            self._keep([claim for claim in self._claimed if claim.key not in refused])
+            self._drop(refused)
             await self._refuse([self._not_started(key, _STOPPED) for key in refused])
 
     async def submit(self) -> bool:
@@ -104,7 +110,7 @@ class Handover:
         launches: list[engine.Launch] = []
         waiting: list[tuple[AttemptKey, errors.NoAnswerError]] = []
         unavailable: errors.UnavailableError | None = None
-        claims = list(self._claimed)
+        claims = list(self._claimed.values())
         await self._launcher.look(claims)
         for claim in claims:
             try:
@@ -117,7 +123,7 @@ class Handover:
             except errors.UnavailableError as error:
                 unavailable = error
                 break
-            self._claimed.remove(claim)
+            self._drop([claim.key])
         cancelled = [launch.key for launch in launches if self._is_cancelled(launch.key)]
         refused += [self._not_started(key, _STOPPED) for key in cancelled]
         await self._hand_over([launch for launch in launches if launch.key not in cancelled])
@@ -162,9 +168,9 @@ class Handover:
     def _with_folder(self, keys: Sequence[AttemptKey]) -> set[AttemptKey]:
         return {key for key in keys if _may_be_there(self._launcher.folder(key))}
 
-    def _keep(self, claims: Sequence[records.Claim]) -> None:
-        self._claimed.clear()
-        self._claimed.extend(claims)
+    def _drop(self, keys: Collection[AttemptKey]) -> None:
+        for key in keys:
+            self._claimed.pop(key, None)
 
     def _is_cancelled(self, key: AttemptKey) -> bool:
         return self._active.cancel_reason(key) is not None
@@ -177,9 +183,16 @@ class Handover:
         )
 
     async def _launch(self, claim: records.Claim) -> engine.Launch:
-        refused = admission.refusal(claim.resources, self._engine.capacity())
+        capacity = self._engine.capacity()
+        refused = admission.refusal(claim.resources, capacity)
         if refused is not None:
             raise launching.NotLaunchableError(refused.message)
+        longest = capacity.longest_seconds
+        if longest is not None and claim.timeout_seconds > longest:
+            # It was accepted before this was known, and may not even have asked for its time.
+            claim = dataclasses.replace(claim, timeout_seconds=longest)
+            if self._active.get(claim.key) is not None:
+                self._active.add(claim)
         return await self._launcher.launch(claim)
 
 

@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Collection, Mapping, Sequence
 
 from dshpc_server import errors
-from dshpc_server.batches import content
+from dshpc_server.batches import content, run_times
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.engine import port as engine
 from dshpc_server.methods import catalog
@@ -26,8 +26,10 @@ class Launcher:
         *,
         catalog: catalog.Catalog,
         library: content.Library,
+        run_times: run_times.RunTimes,
         attempts_dir: pathlib.Path,
     ) -> None:
+        self._run_times = run_times
         self._catalog = catalog
         self._library = library
         self._attempts_dir = attempts_dir
@@ -83,6 +85,7 @@ class Launcher:
             parameters_json=spec.parameters_json,
             resources=claim.resources,
             timeout_seconds=claim.timeout_seconds,
+            run_time=self._run_times.expected(version),
         )
 
     def _find_all(

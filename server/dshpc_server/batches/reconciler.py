@@ -17,7 +17,7 @@ from typing import Self, TypeGuard, TypeVar
 import structlog
 
 from dshpc_server import clock, crashing, errors, outage
-from dshpc_server.batches import active, content, endings, intake, reports, scratch
+from dshpc_server.batches import active, content, endings, intake, reports, run_times, scratch
 from dshpc_server.domain import job
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.domain.lifecycle import Event
@@ -50,6 +50,7 @@ class Reconciler:
         active: active.ActiveAttempts,
         intake: intake.Intake,
         reports: reports.Reports,
+        run_times: run_times.RunTimes,
         folder: Callable[[AttemptKey], pathlib.Path],
         on_room: Callable[[], None],
         on_dropped: Callable[[Collection[str]], None],
@@ -61,6 +62,7 @@ class Reconciler:
         """
         self._folder = folder
         self._reports = reports
+        self._run_times = run_times
         self._on_room = on_room
         self._on_dropped = on_dropped
         self._committer = committer
@@ -104,7 +106,7 @@ class Reconciler:
         self._release(facts)
         self._waiting += facts
         self._has_waiting.set()
-        if not all(isinstance(fact, engine.Started) for fact in facts):
+        if any(isinstance(fact, endings.End) for fact in facts):
             self._has_ended.set()
 
     async def _drain(self) -> None:
@@ -136,7 +138,7 @@ class Reconciler:
 
     def _release(self, facts: Sequence[engine.Fact]) -> None:
         """Free the room of what has ended at once, so that ends and claims share a commit."""
-        ended = [fact.key for fact in facts if not isinstance(fact, engine.Started)]
+        ended = [fact.key for fact in facts if isinstance(fact, endings.End)]
         for key in ended:
             self._active.release(key)
         if ended:
@@ -185,7 +187,7 @@ class Reconciler:
         for key in ends:
             self._waits.works(by=key)
         self._scratch.clear(map(self._folder, ends))
-        ended = [news for news in known if not isinstance(news.fact, engine.Started)]
+        ended = [news for news in known if isinstance(news.fact, endings.End)]
         return [news for news in ended if news.fact.key not in ends]
 
     async def _made(self, known: Sequence[reports.News]) -> Sequence[records.Report]:
@@ -217,6 +219,7 @@ class Reconciler:
         for attempt in changed:
             if attempt.status in job.TERMINAL:
                 reports.tell_end(attempt, ends.pop(attempt.key))
+                self._run_times.note(attempt)
                 crashing.point("end.recorded")
         if ends:
             self._on_dropped({key.job_id for key in ends})

@@ -78,7 +78,12 @@ class Reports:
                     started_at=fact.at,
                     engine_job_id=fact.engine_job_id,
                     node=fact.node,
+                    packing=fact.packing,
                 )
+            case engine.Suspended():
+                return records.Report(key=fact.key, event=Event.SUSPENDED, at=fact.at)
+            case engine.Resumed():
+                return records.Report(key=fact.key, event=Event.RESUMED, at=fact.at)
             case engine.NotStarted():
                 return self._ended_early(fact, news, Event.NOT_STARTED)
             case engine.Lost():
@@ -89,11 +94,13 @@ class Reports:
     def _exited(self, fact: engine.Exited, news: News) -> records.Report:
         claim = news.claim
         event = endings.event(fact)
-        reason = endings.reason(
-            fact,
-            timeout_seconds=claim.timeout_seconds,
-            memory_bytes=claim.resources.memory_bytes,
-            cancel_reason=news.cancel_reason,
+        reason = _text(
+            endings.reason(
+                fact,
+                timeout_seconds=claim.timeout_seconds,
+                memory_bytes=claim.resources.memory_bytes,
+                cancel_reason=news.cancel_reason,
+            )
         )
         output = None
         if event is Event.SUCCEEDED:
@@ -113,15 +120,21 @@ class Reports:
             output=output,
             reason=reason,
             stderr_tail=self._intake.stderr_tail(fact.stderr),
+            packing=fact.packing,
         )
         after = self._retry_after(news, event, fact.exit_code)
-        return self._ending(ended, event, after, engine_job_id=fact.engine_job_id, node=fact.node)
+        return dataclasses.replace(
+            self._ending(ended, event, after),
+            engine_job_id=fact.engine_job_id,
+            node=fact.node,
+            usage=fact.usage,
+            packing=fact.packing,
+        )
 
     def _ended_early(
         self, fact: engine.NotStarted | engine.Lost, news: News, event: Event
     ) -> records.Report:
-        # A path in it may hold bytes that are no text.
-        reason = fact.reason.encode(errors="replace").decode()
+        reason = _text(fact.reason)
         if news.cancel_reason is not None:
             event, reason = Event.CANCELLED, endings.cancelled(news.cancel_reason)
         ended = encoding.EndedAttempt(
@@ -157,17 +170,12 @@ class Reports:
         ended: encoding.EndedAttempt,
         event: Event,
         retry_after_seconds: float | None,
-        *,
-        engine_job_id: str = "",
-        node: str = "",
     ) -> records.Report:
         return records.Report(
             key=ended.key,
             event=event,
             at=ended.ended_at,
             started_at=ended.started_at,
-            engine_job_id=engine_job_id,
-            node=node,
             ending=ending(ended, self._encoder),
             retry_after_seconds=retry_after_seconds,
         )
@@ -186,6 +194,11 @@ def ending(ended: encoding.EndedAttempt, encoder: encoding.ResultEncoder) -> rec
         reason=ended.reason,
         stderr_tail=ended.stderr_tail,
     )
+
+
+def _text(reason: str) -> str:
+    """What others said, as text: a path in it may hold bytes that are none."""
+    return reason.encode(errors="replace").decode()
 
 
 def _target(event: Event) -> JobStatus:
@@ -209,6 +222,7 @@ def tell_end(attempt: records.Attempt, report: records.Report) -> None:
         exit_code=ending.exit_code,
         signal=ending.signal,
         seconds=None if ran is None else _rounded(ran.total_seconds()),
+        cpu_seconds=None if report.usage is None else _rounded(report.usage.cpu_seconds),
         output_bytes=ending.output_size_bytes,
         retry_after_seconds=_rounded(report.retry_after_seconds) if attempt.is_retried else None,
         # Why a machine would not have it; what others say of an end is theirs.

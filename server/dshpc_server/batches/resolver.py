@@ -176,6 +176,11 @@ class _Drafting:
         resources = self._grant(row.resources, version)
         if isinstance(resources, Rejection):
             return resources
+        timeout_seconds = admission.granted_seconds(
+            row.timeout_seconds, version, self._defaults, self._capacity
+        )
+        if isinstance(timeout_seconds, Rejection):
+            return timeout_seconds
         job_id = identity.job_id(
             function_hash=version.function_hash, inputs=row.inputs, parameters_json=completed
         )
@@ -188,7 +193,7 @@ class _Drafting:
                 parameters_json=completed,
             ),
             resources=resources,
-            timeout_seconds=admission.allowed_seconds(row.timeout_seconds, version, self._defaults),
+            timeout_seconds=timeout_seconds,
             policy=row.policy,
         )
 

@@ -23,6 +23,8 @@ _ENDED = "ended"
 _LOST = "lost"
 _FOUND = {
     engine.Started: _RUNNING,
+    engine.Suspended: _RUNNING,
+    engine.Resumed: _RUNNING,
     engine.Exited: _ENDED,
     engine.NotStarted: _ENDED,
     engine.Lost: _LOST,

@@ -86,6 +86,8 @@ def _table() -> tuple[Transition, ...]:
         (s.CONFIGURING, e.STARTED, s.RUNNING, m.ENGINE),
         (s.RUNNING, e.SUSPENDED, s.SUSPENDED, m.ENGINE),
         (s.SUSPENDED, e.RESUMED, s.RUNNING, m.ENGINE),
+        # Told anew to a server that took it over: what is still suspended is told so after it.
+        (s.SUSPENDED, e.STARTED, s.RUNNING, m.ENGINE),
         (s.CONFIGURING, e.ENDED, s.COMPLETING, m.RECONCILER),
         (s.RUNNING, e.ENDED, s.COMPLETING, m.RECONCILER),
     ]

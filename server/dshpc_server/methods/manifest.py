@@ -7,7 +7,7 @@ over, and the older words for types (`float`, `int`, `bool`, `list`, `dict`) are
     {"name": …, "description": …, "version": …, "command": "python3 -u", "script_path": "main.py",
      "parameters": [{"name": …, "description": …, "type": …, "required": …, "default": …}],
      "inputs": [{"name": …}], "resources": {"cpus": …, "memory_bytes" | "memory_mb": …, "gpus": …},
-     "timeout_seconds": …, "environment": …, "deterministic": …}
+     "timeout_seconds": …, "expected_seconds": …, "environment": …, "deterministic": …}
 
 Needed are name, command and script_path. `null` counts as not given everywhere, so a default of
 `null` is no default. The name in the manifest counts, not the file's.
@@ -80,7 +80,8 @@ def parse(manifest: Mapping[str, Any], file: pathlib.Path) -> method.Manifest:
             parameters=_parameters(manifest),
             inputs=_inputs(manifest),
             resources=_resources(manifest),
-            timeout_seconds=_timeout_seconds(manifest),
+            timeout_seconds=_seconds(manifest, "timeout_seconds"),
+            expected_seconds=_seconds(manifest, "expected_seconds"),
             environment=fields.optional(manifest, "environment", str, ""),
             deterministic=fields.optional(manifest, "deterministic", bool, default=True),
         )
@@ -226,12 +227,10 @@ def _resources(manifest: Mapping[str, Any]) -> method.DeclaredResources:
     return method.DeclaredResources(cpus=cpus, memory_bytes=memory_bytes, gpus=gpus)
 
 
-def _timeout_seconds(manifest: Mapping[str, Any]) -> float | None:
-    value = manifest.get("timeout_seconds")
+def _seconds(manifest: Mapping[str, Any], name: str) -> float | None:
+    value = manifest.get(name)
     if value is None:
         return None
     if type(value) not in (int, float) or not 0 < value <= MAX_TIMEOUT_SECONDS:
-        raise fields.InvalidError(
-            f"timeout_seconds must be a number above 0, at most {MAX_TIMEOUT_SECONDS}"
-        )
+        raise fields.InvalidError(f"{name} must be a number above 0, at most {MAX_TIMEOUT_SECONDS}")
     return float(value)

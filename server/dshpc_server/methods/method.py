@@ -72,6 +72,8 @@ class Manifest:
     """Names of the input files; the first is INPUT_PATH."""
     resources: DeclaredResources
     timeout_seconds: float | None
+    expected_seconds: float | None
+    """How long a run takes, as far as the administrator knows; None when not said."""
     environment: str
     """Names the software environment, and is part of the hash; empty when not given."""
     deterministic: bool

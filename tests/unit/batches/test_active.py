@@ -1,5 +1,7 @@
 """The attempts that have not ended: what they use, and which are to be stopped."""
 
+import dataclasses
+
 from dshpc_server.batches import active
 from dshpc_server.domain.job import AttemptKey, Resources
 from dshpc_server.store import records
@@ -29,6 +31,22 @@ def test_the_first_reason_to_stop_an_attempt_counts_until_it_has_ended() -> None
     assert attempts.cancel_reason(one.key) == "first"
     attempts.remove(one.key)
     assert attempts.cancel_reason(one.key) is None
+
+
+def test_what_all_of_them_use_is_counted_once_each_until_they_have_ended() -> None:
+    attempts, one, other = active.ActiveAttempts(), claim("one"), claim("other")
+    other = dataclasses.replace(other, resources=Resources(cpus=1, memory_bytes=7, gpus=1))
+    for each in (one, other, one):
+        attempts.add(each)
+    assert (attempts.using, attempts.in_use) == (2, Resources(cpus=3, memory_bytes=7, gpus=1))
+    attempts.add(dataclasses.replace(one, resources=Resources(cpus=4)))
+    assert attempts.in_use.cpus == 5
+    attempts.release(other.key)
+    attempts.release(other.key)
+    attempts.remove(other.key)
+    assert (attempts.using, attempts.in_use) == (1, Resources(cpus=4))
+    attempts.remove(one.key)
+    assert (attempts.using, attempts.in_use) == (0, Resources(cpus=0))
 
 
 def test_an_empty_reason_is_a_reason() -> None:

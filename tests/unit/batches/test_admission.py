@@ -89,7 +89,7 @@ def test_a_method_that_never_fits_here_is_rejected_too() -> None:
 )
 def test_how_long_a_job_may_run(asked: float | None, hungry: bool, expected: float) -> None:  # noqa: FBT001 - a parameter of the test
     method = HUNGRY if hungry else SILENT
-    assert admission.allowed_seconds(asked, method, DEFAULTS) == expected
+    assert admission.granted_seconds(asked, method, DEFAULTS, CAPACITY) == expected
 
 
 @hypothesis.given(st.lists(resources, max_size=20), resources)
@@ -97,7 +97,7 @@ def test_how_long_a_job_may_run(asked: float | None, hungry: bool, expected: flo
 def test_what_is_granted_together_never_exceeds_the_capacity(
     wanted: list[Resources], used: Resources
 ) -> None:
-    room = admission.Room(CAPACITY, used)
+    room = admission.Room(CAPACITY, used, 1)
     taken = [each for each in wanted if room.take(each)]
     for name in ("cpus", "memory_bytes", "gpus"):
         together = getattr(used, name) + sum(getattr(each, name) for each in taken)
@@ -107,7 +107,7 @@ def test_what_is_granted_together_never_exceeds_the_capacity(
 
 
 def test_room_is_taken_to_the_last_bit() -> None:
-    room = admission.Room(CAPACITY, NOTHING_USED)
+    room = admission.Room(CAPACITY, NOTHING_USED, 0)
     assert room.most_jobs == 8
     assert room.take(Resources(cpus=8, memory_bytes=1000, gpus=1))
     assert room.most_jobs == 0
@@ -115,13 +115,24 @@ def test_room_is_taken_to_the_last_bit() -> None:
 
 
 def test_a_refusal_takes_nothing() -> None:
-    room = admission.Room(CAPACITY, NOTHING_USED)
+    room = admission.Room(CAPACITY, NOTHING_USED, 0)
     assert not room.take(Resources(cpus=1, memory_bytes=1001, gpus=0))
     assert not room.take(Resources(cpus=1, memory_bytes=0, gpus=2))
     assert room.take(Resources(cpus=8, memory_bytes=1000, gpus=1))
 
 
 def test_a_capacity_that_has_shrunk_below_its_use_leaves_no_room() -> None:
-    room = admission.Room(CAPACITY, Resources(cpus=9, memory_bytes=0, gpus=0))
+    room = admission.Room(CAPACITY, Resources(cpus=9, memory_bytes=0, gpus=0), 9)
     assert room.most_jobs == 0
     assert not room.take(Resources(cpus=1, memory_bytes=0, gpus=0))
+
+
+def test_what_is_short_is_told_with_how_much_is_in_use() -> None:
+    full = admission.Room(CAPACITY, Resources(cpus=8, memory_bytes=400, gpus=0), 3)
+    assert full.shortage(Resources(cpus=1)) == "room: 8 of 8 cores are in use"
+    part = admission.Room(CAPACITY, Resources(cpus=6, memory_bytes=1000, gpus=1), 3)
+    assert part.shortage(Resources(cpus=2)) == ""
+    assert part.shortage(Resources(cpus=3, memory_bytes=5, gpus=1)) == (
+        "room: 6 of 8 cores are in use, and 3 are needed,"
+        " 1000 of 1000 bytes of memory are in use, 1 of 1 GPUs are in use"
+    )

@@ -1,5 +1,6 @@
 """How an exit is read: the engine's own doing first, then the signal, then the exit code."""
 
+import dataclasses
 import pathlib
 
 import pytest
@@ -24,6 +25,8 @@ TABLE = [
     (0, None, Cause.OVER_TIME, Event.OVER_TIME, "Stopped after its timeout of 1.5 s"),
     (None, 9, Cause.OVER_MEMORY, Event.OVER_MEMORY, "Stopped for using more than its 64 bytes"),
     (3, None, Cause.CANCELLED, Event.CANCELLED, "Cancelled"),
+    (None, 15, Cause.PREEMPTED, Event.PREEMPTED, "Stopped in favour of other jobs"),
+    (None, 9, Cause.PAST_DEADLINE, Event.PAST_DEADLINE, "Stopped at its deadline"),
 ]
 
 
@@ -75,3 +78,19 @@ def test_an_exit_that_came_before_the_stop_keeps_its_own_reason() -> None:
     fact = exited(3, None, Cause.NONE)
     told = endings.reason(fact, timeout_seconds=1.5, memory_bytes=64, cancel_reason="too late")
     assert told == "Exit code 3"
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "cause", "told"),
+    [
+        (None, Cause.CANCELLED, "Cancelled: cancelled in Slurm, not by this service"),
+        (3, Cause.NONE, "Exit code 3: cancelled in Slurm, not by this service"),
+        (0, Cause.NONE, ""),
+    ],
+)
+def test_what_the_scheduler_says_is_added_to_the_reason_of_a_failure(
+    exit_code: int | None, cause: Cause, told: str
+) -> None:
+    fact = exited(exit_code, 9 if exit_code is None else None, cause)
+    fact = dataclasses.replace(fact, note="cancelled in Slurm, not by this service")
+    assert endings.reason(fact, timeout_seconds=1.5, memory_bytes=64) == told

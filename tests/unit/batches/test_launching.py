@@ -9,7 +9,7 @@ import pytest
 
 from dshpc_server import disk, errors
 from dshpc_server.batches import launching
-from dshpc_server.domain.job import AttemptKey, Resources
+from dshpc_server.domain.job import AttemptKey, Basis, Resources, RunTime
 from dshpc_server.store import records
 from support import methods_site, store_values
 from support.batches_assembly import Assembly
@@ -45,6 +45,16 @@ async def test_a_launch_has_everything_an_engine_needs(parts: Assembly) -> None:
     assert launch.parameters_json == wanted.spec.parameters_json
     assert (launch.resources, launch.timeout_seconds) == (wanted.resources, 5.0)
     assert launch.folder.parts[-2:] == (wanted.key.job_id, "3")
+
+
+async def test_a_launch_tells_how_long_it_is_expected_to_run(
+    parts: Assembly, site: methods_site.Site
+) -> None:
+    assert (await parts.launcher.launch(claim(parts, "hello", {}))).run_time is None
+    site.install("hello", inputs=[], expected_seconds=2.5)
+    parts.catalog.load()
+    launch = await parts.launcher.launch(claim(parts, "hello", {}))
+    assert launch.run_time == RunTime(seconds=2.5, basis=Basis.DECLARED)
 
 
 async def test_inputs_are_in_the_manifests_order(parts: Assembly, site: methods_site.Site) -> None:

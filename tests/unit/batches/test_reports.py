@@ -1,5 +1,6 @@
 """What a fact means: also for an attempt that was to be stopped."""
 
+import dataclasses
 import pathlib
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from dshpc_server import outage
 from dshpc_server.batches import intake, reports
 from dshpc_server.domain import retry
-from dshpc_server.domain.job import AttemptKey, Resources
+from dshpc_server.domain.job import AttemptKey, Basis, Packing, Resources, Usage
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.engine import port as engine
 from dshpc_server.files import content
@@ -179,3 +180,65 @@ def test_what_was_to_be_stopped_is_not_retried(
 def test_a_start_asks_for_nothing(making: reports.Reports) -> None:
     fact = engine.Started(key=KEY, at=store_values.NOON, engine_job_id="1", node="here")
     assert making.of(news(fact)).retry_after_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("fact", "event"),
+    [
+        (engine.Suspended(key=KEY, at=store_values.later(5)), Event.SUSPENDED),
+        (engine.Resumed(key=KEY, at=store_values.later(5)), Event.RESUMED),
+    ],
+)
+def test_a_pause_is_told_and_ends_nothing(
+    making: reports.Reports, fact: engine.Fact, event: Event
+) -> None:
+    for cancel_reason in (None, "enough"):
+        report = making.of(news(fact, cancel_reason))
+        assert (report.event, report.at) == (event, store_values.later(5))
+        assert (report.ending, report.retry_after_seconds) == (None, None)
+
+
+def test_what_an_attempt_used_and_how_it_was_packed_is_passed_on(
+    making: reports.Reports, tmp_path: pathlib.Path
+) -> None:
+    usage = Usage(cpu_seconds=1.5, peak_memory_bytes=7, queue_seconds=30.0)
+    packing = Packing(jobs=5, basis=Basis.OBSERVED)
+    fact = exited(tmp_path, stdout=b"done", cause=engine.Cause.NONE)
+    ended = making.of(news(dataclasses.replace(fact, usage=usage, packing=packing)))
+    assert (ended.usage, ended.packing) == (usage, packing)
+    assert (ended.engine_job_id, ended.node) == ("1", "here")
+    start = engine.Started(
+        key=KEY, at=store_values.NOON, engine_job_id="1", node="here", packing=packing
+    )
+    assert making.of(news(start)).packing == packing
+
+
+@pytest.mark.parametrize(
+    ("cause", "event", "is_retried"),
+    [
+        (engine.Cause.PREEMPTED, Event.PREEMPTED, True),
+        (engine.Cause.PAST_DEADLINE, Event.PAST_DEADLINE, False),
+    ],
+)
+def test_what_a_scheduler_stopped_is_retried_if_that_may_help(
+    making: reports.Reports,
+    tmp_path: pathlib.Path,
+    cause: engine.Cause,
+    event: Event,
+    *,
+    is_retried: bool,
+) -> None:
+    fact = exited(tmp_path, stdout=b"half", cause=cause)
+    report = making.of(news(fact))
+    assert report.event is event
+    assert (report.retry_after_seconds is not None) == is_retried
+    assert making.of(news(fact, "enough")).retry_after_seconds is None
+
+
+def test_a_note_that_is_no_text_is_told_as_far_as_it_is(
+    making: reports.Reports, tmp_path: pathlib.Path
+) -> None:
+    fact = exited(tmp_path, stdout=b"", cause=engine.Cause.NONE, exit_code=1)
+    report = making.of(news(dataclasses.replace(fact, note="node \udcff")))
+    assert report.ending is not None
+    assert report.ending.reason == "Exit code 1: node ?"

@@ -88,6 +88,13 @@ def test_the_log_tells_whose_they_were_and_what_has_become_of_them(
     assert len(logs) == 1
 
 
+def test_what_is_suspended_or_goes_on_runs(account: taken_over.TakenOver, logs: Logs) -> None:
+    account.begin([store_values.left_by("first", name) for name in "ab"], [key("a"), key("b")])
+    account.note([engine.Suspended(key=key("a"), at=store_values.NOON)])
+    account.note([engine.Resumed(key=key("b"), at=store_values.NOON)])
+    assert [each["running"] for each in logs] == [2]
+
+
 def test_what_nobody_had_handed_over_waits_for_no_engine(
     account: taken_over.TakenOver, logs: Logs
 ) -> None:

@@ -188,7 +188,14 @@ def test_what_is_no_address_is_refused_with_an_example(listen: str) -> None:
         ("max_streams", str(2**31)),
         ("max_uploads", "-1"),
         ("allow_remote", "perhaps"),
-        ("engine", "slurm"),
+        ("engine", "pbs"),
+        ("slurm_options", "--comment='never closed"),
+        ("slurm_queued_jobs", "0"),
+        ("slurm_parallel", "-1"),
+        ("pack_below_seconds", "-1"),
+        ("pack_below_seconds", "nan"),
+        ("pack_jobs", "0"),
+        ("pack_jobs", "1001"),
         ("log_format", "xml"),
     ],
 )
@@ -211,3 +218,15 @@ def test_settings_that_do_not_go_together_are_refused() -> None:
     )
     equal = config.load(None, {"retry_first_seconds": 5, "retry_last_seconds": 5})
     assert equal.retry_first_seconds == equal.retry_last_seconds
+
+
+def test_what_slurm_is_to_be_told_is_taken_as_it_is() -> None:
+    given = {"engine": "slurm", "slurm_partition": "fast", "slurm_options": "--comment='a b' -x n1"}
+    settings = config.load(None, given)
+    assert settings.model_dump(include=set(given)) == given
+    assert config.load(None, {"pack_below_seconds": "0", "pack_jobs": "1"}).pack_jobs == 1
+
+
+def test_what_a_cluster_has_is_not_measured_by_this_machine() -> None:
+    of_a_node = {"memory_bytes": 10, "job_memory_bytes": 11, "engine": "slurm"}
+    assert config.load(None, of_a_node).job_memory_bytes == 11

@@ -94,6 +94,16 @@ def test_an_event_that_comes_too_early_or_too_late_changes_nothing() -> None:
     assert lifecycle.target(JobStatus.COMPLETING, Event.STARTED) is None
 
 
+def test_an_attempt_can_be_paused_again_and_again_and_end_in_between() -> None:
+    running, suspended = JobStatus.RUNNING, JobStatus.SUSPENDED
+    assert lifecycle.target(running, Event.SUSPENDED) is suspended
+    assert lifecycle.target(suspended, Event.RESUMED) is running
+    # A server that takes it over is told that it runs, before it is told that it is suspended.
+    assert lifecycle.target(suspended, Event.STARTED) is running
+    assert lifecycle.target(suspended, Event.SUCCEEDED) is JobStatus.COMPLETED
+    assert lifecycle.target(suspended, Event.PREEMPTED) is JobStatus.PREEMPTED
+
+
 def test_the_printed_table_holds_every_status_and_every_transition() -> None:
     lines = lifecycle.printed().splitlines()
     assert len(lines) == len(JobStatus) + len(TRANSITIONS)

@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from dshpc_server.domain.job import AttemptKey
+from dshpc_server.domain.job import AttemptKey, Usage
 from dshpc_server.engine import port
 from dshpc_server.engine.local import (
     census,
@@ -53,6 +53,7 @@ WHOLE = strategies.sampled_from(
         EXITED,
         EXITED | {"exit_code": None, "signal": 9},
         facts.lost(NAME, "why"),
+        EXITED | {"cpu_seconds": 0.25, "peak_memory_bytes": 2**20},
         facts.cancelled_unstarted(NAME),
         {"fact": "started", "name": NAME, "at": 1.5, "pid": 7},
         PROCESS,
@@ -114,6 +115,8 @@ def test_an_attempt_with_any_records_is_told_once_by_its_own_name(
         if isinstance(fact, port.Exited):
             assert process is None
             assert (fact.exit_code is None) != (fact.signal is None)
+            assert fact.usage.cpu_seconds is None or 0 <= fact.usage.cpu_seconds < 1e12
+            assert fact.usage.peak_memory_bytes is None or fact.usage.peak_memory_bytes >= 0
         # What is told is on record now, and stays so.
         assert records.read_exit(str(folder), NAME) == told
 
@@ -224,7 +227,53 @@ def test_what_cannot_be_read_for_the_moment_waits_and_holds_nobody_up(
 
 
 def test_the_causes_of_the_wire_are_those_of_the_port() -> None:
-    assert {str(cause) for cause in port.Cause} == wire.CAUSES
+    of_schedulers = {port.Cause.PREEMPTED, port.Cause.PAST_DEADLINE}
+    assert {str(cause) for cause in set(port.Cause) - of_schedulers} == wire.CAUSES
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"cpu_seconds": -0.5},
+        {"cpu_seconds": "1"},
+        {"cpu_seconds": True},
+        {"cpu_seconds": float("nan")},
+        {"cpu_seconds": float("inf")},
+        {"cpu_seconds": 10**400},
+        {"peak_memory_bytes": -1},
+        {"peak_memory_bytes": 1.5},
+        {"peak_memory_bytes": True},
+        {"peak_memory_bytes": [1]},
+        {"peak_memory_bytes": 2**63},
+    ],
+)
+def test_an_end_that_tells_what_nobody_can_have_used_is_none(
+    tmp_path: pathlib.Path, told: dict[str, object]
+) -> None:
+    assert not wire.is_fact(EXITED | told)
+    (tmp_path / "stdout").touch()
+    record = EXITED | told | {"boot_id": processes.BOOT_ID}
+    (tmp_path / "exit.json").write_text(json.dumps(record))
+    assert _accounted(tmp_path)["fact"] == "lost"
+
+
+@pytest.mark.parametrize(
+    ("told", "usage"),
+    [
+        ({}, Usage()),
+        ({"cpu_seconds": None, "peak_memory_bytes": None}, Usage()),
+        ({"cpu_seconds": 0.25}, Usage(cpu_seconds=0.25)),
+        ({"peak_memory_bytes": 7, "cpu_seconds": 3}, Usage(cpu_seconds=3, peak_memory_bytes=7)),
+    ],
+)
+def test_what_was_used_is_told_as_far_as_the_runner_does(
+    told: dict[str, float | None], usage: Usage
+) -> None:
+    fact: object = EXITED | told
+    assert wire.is_fact(fact)
+    exited = contract.fact_of(fact, KEY, pathlib.Path("/f"), "node")
+    assert isinstance(exited, port.Exited)
+    assert exited.usage == usage
 
 
 _DIED = "the runner that watched it died, and "

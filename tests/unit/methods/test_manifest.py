@@ -65,6 +65,7 @@ def test_a_manifest_of_an_existing_site_is_read_whole(tmp_path: pathlib.Path) ->
     assert not label.has_default
     assert (read.inputs, read.timeout_seconds, read.environment) == (("input",), None, "")
     assert read.deterministic
+    assert read.expected_seconds is None
 
 
 def test_name_command_and_script_path_are_enough() -> None:
@@ -108,6 +109,7 @@ def test_the_optional_additions_are_read() -> None:
         inputs=[{"name": "genotypes"}, "Phenotypes"],
         resources={"cpus": 4, "memory_mb": 512, "gpus": 0, "nodes": 1},
         timeout_seconds=90,
+        expected_seconds=0.5,
         environment="python:3.12",
         deterministic=False,
     )
@@ -115,6 +117,7 @@ def test_the_optional_additions_are_read() -> None:
     assert (read.resources.cpus, read.resources.memory_bytes) == (4, 512 * 1024 * 1024)
     assert read.resources.gpus == 0
     assert (read.timeout_seconds, read.environment) == (90.0, "python:3.12")
+    assert read.expected_seconds == 0.5
     assert not read.deterministic
 
 
@@ -198,6 +201,10 @@ def test_what_is_needed_and_missing_is_named(key: str, value: object) -> None:
         ({"timeout_seconds": True}, "timeout_seconds must be a number above 0"),
         ({"timeout_seconds": float("nan")}, "timeout_seconds must be a number above 0"),
         ({"timeout_seconds": 10**400}, "timeout_seconds must be a number above 0"),
+        ({"expected_seconds": 0}, "expected_seconds must be a number above 0"),
+        ({"expected_seconds": -1}, "expected_seconds must be a number above 0"),
+        ({"expected_seconds": "5"}, "expected_seconds must be a number above 0"),
+        ({"expected_seconds": float("inf")}, "expected_seconds must be a number above 0"),
         ({"environment": 3}, "environment must be a string"),
         ({"deterministic": "no"}, "deterministic must be true or false"),
     ],

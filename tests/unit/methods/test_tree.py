@@ -123,6 +123,7 @@ def test_what_it_says_to_people_does_not(script: pathlib.Path) -> None:
         environment="python:3.12",
         description="other words",
         timeout_seconds=3,
+        expected_seconds=2,
     )
     assert tree.function_hash(script, other) == hash_of(script)
 

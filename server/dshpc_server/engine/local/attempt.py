@@ -6,6 +6,7 @@ class Attempt:
 
     __slots__ = (
         "cause",
+        "cpu_seconds",
         "deadline",
         "folder",
         "is_over",
@@ -44,6 +45,8 @@ class Attempt:
         """How the main process ended; None while it lives."""
         self.peak_bytes = 0
         """The most memory that one process of it held; known when the main process ended."""
+        self.cpu_seconds = 0.0
+        """Processor time of the main process and all that it waited for; known as the peak is."""
         self.memory_group = ""
         """The control group that limits its memory, when it is not the slot."""
 

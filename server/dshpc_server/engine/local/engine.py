@@ -49,6 +49,11 @@ def folder_name() -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", platform.node()).strip(".") or "node"
 
 
+def scope() -> str:
+    """Return where the attempts of this node's engine can be accounted for: nowhere else."""
+    return f"local/{folder_name()}"
+
+
 class LocalEngine:
     """The `Engine` of one machine.
 
@@ -96,7 +101,7 @@ class LocalEngine:
     @property
     def scope(self) -> str:
         """This node: processes can be looked up where they run, and nowhere else."""
-        return f"local/{folder_name()}"
+        return scope()
 
     def capacity(self) -> port.Capacity:
         """What all attempts together may use."""
@@ -105,6 +110,11 @@ class LocalEngine:
     def healthy(self) -> bool:
         """Whether there is a runner that listens to us."""
         return self._connection is not None
+
+    def why_waiting(self, key: AttemptKey) -> str:
+        """Nothing: what is submitted starts at once."""
+        del key
+        return ""
 
     async def run(self, report: port.Report) -> None:
         """Stay connected and deliver facts until cancelled. See the port."""

@@ -4,7 +4,7 @@ import errno
 import os
 import time
 
-from dshpc_server.engine.local import wire
+from dshpc_server.engine.local import memory, wire
 from dshpc_server.engine.local.attempt import Attempt
 
 _REASON_LIMIT = 2000
@@ -44,6 +44,8 @@ def exited(attempt: Attempt, wait_status: int, *, exceeded: bool) -> wire.Fact:
     itself keeps its own exit code. Memory is told always: the kernel may have killed a child only.
     """
     code = os.waitstatus_to_exitcode(wait_status)
+    # A smaller peak is not told apart from the one that it started its life with.
+    is_its_own = attempt.peak_bytes > memory.floor_bytes()
     return {
         "fact": "exited",
         "name": attempt.name,
@@ -53,6 +55,8 @@ def exited(attempt: Attempt, wait_status: int, *, exceeded: bool) -> wire.Fact:
         "exit_code": code if code >= 0 else None,
         "signal": -code if code < 0 else None,
         "cause": "OVER_MEMORY" if exceeded else attempt.cause if code == _KILLED else "NONE",
+        "cpu_seconds": round(attempt.cpu_seconds, 6),
+        "peak_memory_bytes": attempt.peak_bytes if is_its_own else None,
     }
 
 

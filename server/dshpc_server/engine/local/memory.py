@@ -111,9 +111,7 @@ class PolledMemory:
 
     def is_exceeded(self, attempt: Attempt) -> bool:
         """Whether the tree is over now, or one process was over at its peak."""
-        # A process starts its life with the peak of the runner that spawned it.
-        floor_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        if attempt.peak_bytes > max(attempt.memory_bytes, floor_bytes):
+        if attempt.peak_bytes > max(attempt.memory_bytes, floor_bytes()):
             return True
         if attempt.wait_status is not None:
             return False
@@ -127,6 +125,11 @@ class PolledMemory:
     def release(self, attempt: Attempt) -> None:
         """Take the slot back."""
         self._tree.leave(attempt.slot)
+
+
+def floor_bytes() -> int:
+    """The peak that a process starts its life with: that of the runner, which spawned it."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _counter(path: str, name: str) -> int:

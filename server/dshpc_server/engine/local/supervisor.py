@@ -89,6 +89,7 @@ class Supervisor:
             if attempt is not None:
                 attempt.wait_status = status
                 attempt.peak_bytes = usage.ru_maxrss * 1024
+                attempt.cpu_seconds = usage.ru_utime + usage.ru_stime
                 self._settle(attempt)
 
     def tick(self, now: float) -> None:

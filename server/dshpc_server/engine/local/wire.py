@@ -23,7 +23,7 @@ LOG_NAME = "runner.log"
 SPARES_NAME = "spares"
 
 CAUSES = frozenset({"NONE", "OVER_TIME", "OVER_MEMORY", "CANCELLED"})
-"""The words of `port.Cause`, which the runner does not import."""
+"""The words of `port.Cause` that a runner has; it does not import them."""
 
 MOST_PIDS = 2**22
 """Linux numbers no process higher."""
@@ -70,6 +70,8 @@ class Fact(TypedDict, total=False):
     cause: str
     reason: str
     is_permanent: bool
+    cpu_seconds: float | None
+    peak_memory_bytes: int | None
 
 
 class Hello(TypedDict):
@@ -122,6 +124,11 @@ _FACTS: Mapping[str, Mapping[str, forms.Check]] = {
     "not_started": {**_ANY_FACT, "reason": forms.is_text},
     "lost": {**_ANY_FACT, "reason": forms.is_text},
 }
+_LATER: Mapping[str, forms.Check] = {
+    "cpu_seconds": forms.is_null_or(forms.is_seconds),
+    "peak_memory_bytes": forms.is_null_or(forms.is_whole(0, 2**63 - 1)),
+}
+"""What runners before this one did not tell of an exit."""
 
 
 def line(message: Order | News) -> bytes:
@@ -158,9 +165,17 @@ def is_fact(value: object) -> TypeGuard[Fact]:
     checks = _FACTS.get(kind) if isinstance(kind, str) else None
     if checks is None or not isinstance(value, dict) or not forms.has_fields(value, checks):
         return False
-    return kind != "exited" or (value["exit_code"] is None) != (value["signal"] is None)
+    return kind != "exited" or _is_exit(value)
 
 
 def is_end(value: object) -> TypeGuard[Fact]:
     """Whether it tells how one attempt ended."""
     return is_fact(value) and value["fact"] != "started"
+
+
+def _is_exit(value: Mapping[str, object]) -> bool:
+    """Whether what an exit tells goes together, and what not all runners tell is in form."""
+    is_one_of_both = (value["exit_code"] is None) != (value["signal"] is None)
+    return is_one_of_both and all(
+        check(value[name]) for name, check in _LATER.items() if name in value
+    )
