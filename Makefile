@@ -101,6 +101,10 @@ torture: setup ## Kill servers at random under load: MINUTES=5, STORE=postgres, 
 	@PYTHONPATH=tests $(BIN)/python -m support.fault_torture --minutes $(or $(MINUTES),1) \
 	    --store $(or $(STORE),sqlite) $(addprefix --seed ,$(SEED))
 
+.PHONY: bench-slurm
+bench-slurm: setup ## Run a batch of 5,000 jobs on a real Slurm cluster of this machine, beside a raw array.
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.slurm_batch
+
 .PHONY: bench
 bench: setup ## Run the benchmarks, each against the floor measured in the same run.
 	@set -e; for file in benchmarks/bench_*.py; do \

@@ -47,8 +47,8 @@ def main() -> None:
         _server(pathlib.Path(name)) as address,
         grpc.insecure_channel(address, OPTIONS) as channel,
     ):
-        _upload(channel)
-        request = _request(rows)
+        upload(channel)
+        request = request_of(rows, "bench")
         encoded = request.SerializeToString()
         new_seconds, response = _timed(channel, encoded)
         accepted = job_service_pb2.SimulateJobsResponse.FromString(response).statistics
@@ -68,7 +68,7 @@ def main() -> None:
     print(f"request {len(encoded):,} bytes, response {len(response):,} bytes")
 
 
-def _request(rows: int) -> job_service_pb2.SimulateJobsRequest:
+def request_of(rows: int, method: str) -> job_service_pb2.SimulateJobsRequest:
     """Make rows of about 190 bytes; the file is one, so what differs is a parameter."""
     file_hash = hashlib.sha256(CONTENT).hexdigest()
     request = job_service_pb2.SimulateJobsRequest(
@@ -76,13 +76,14 @@ def _request(rows: int) -> job_service_pb2.SimulateJobsRequest:
     )
     for index in range(rows):
         config = request.jobs.add(
-            file_hash=file_hash, method_name="bench", config_id=f"bench/{index:06}"
+            file_hash=file_hash, method_name=method, config_id=f"bench/{index:06}"
         )
         config.parameters.update({"bins": 10, "column": "age", "row": index})
     return request
 
 
-def _upload(channel: grpc.Channel) -> None:
+def upload(channel: grpc.Channel) -> None:
+    """Store the file that all rows name."""
     header = file_service_pb2.UploadHeader(
         file_hash=hashlib.sha256(CONTENT).hexdigest(), size_bytes=len(CONTENT)
     )

@@ -1,4 +1,4 @@
-"""Where a server is made of settings: the one place that names adapters.
+"""Where a server is made of settings; with `engines` the one place that names adapters.
 
 Order of start: folders, store (the lock of one that is not shared says if another server uses it),
 whether the two belong together, methods, engine and what dead servers left running, then the port.
@@ -18,11 +18,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import structlog
 
-from dshpc_server import assembly, clock, config, crashing, deployment, disk
+from dshpc_server import assembly, clock, config, crashing, deployment, disk, engines
 from dshpc_server.batches import admission, retention
 from dshpc_server.domain import retry
-from dshpc_server.engine import port as engine_port
-from dshpc_server.engine.local import engine as local_engine
 from dshpc_server.methods import catalog, reloading
 from dshpc_server.store.sql import store as sql_store
 from dshpc_server.transport import limits, listening
@@ -85,9 +83,9 @@ async def running(
         concurrent.futures.ThreadPoolExecutor(WORKER_THREADS, "worker")
     )
     async with contextlib.AsyncExitStack() as stack:
-        engine = _engine(settings, data_dir)
-        store = await asyncio.to_thread(_open_store, settings, data_dir, engine.scope)
+        store, deployment_id = await asyncio.to_thread(_open_store, settings, data_dir)
         stack.callback(store.close)
+        engine = engines.engine_of(settings, data_dir, deployment_id)
         installed = catalog.Catalog(
             settings.methods_dir.absolute(), data_dir / "methods", clock.SystemClock()
         )
@@ -128,8 +126,9 @@ async def running(
 
 
 def _open_store(
-    settings: config.Settings, data_dir: pathlib.Path, scope: str
-) -> sql_store.SqlStore:
+    settings: config.Settings, data_dir: pathlib.Path
+) -> tuple[sql_store.SqlStore, str]:
+    """Open the store as a server of the engine's scope, and return it with its deployment's id."""
     with _using(data_dir):
         is_new = not data_dir.is_dir()
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -139,7 +138,7 @@ def _open_store(
         try:
             store = sql_store.SqlStore.open(
                 settings.store or data_dir / "dshpc.sqlite",
-                scope=scope,
+                scope=engines.scope_of(settings),
                 lease_seconds=settings.lease_seconds,
             )
         except ValueError as error:
@@ -150,7 +149,7 @@ def _open_store(
             deployment_id = deployment.settle(store, data_dir)
         failed.pop_all()
     _log.info("deployment.opened", deployment_id=deployment_id)
-    return store
+    return store, deployment_id
 
 
 @contextlib.contextmanager
@@ -161,22 +160,18 @@ def _using(data_dir: pathlib.Path) -> Iterator[None]:
         raise config.ConfigError(f"data_dir {data_dir}: {error.strerror}") from error
 
 
-def _engine(settings: config.Settings, data_dir: pathlib.Path) -> local_engine.LocalEngine:
-    return local_engine.LocalEngine(
-        data_dir / "engine" / local_engine.folder_name(),
-        capacity=engine_port.Capacity(
-            cpus=settings.slots, memory_bytes=settings.memory_bytes, gpus=0
-        ),
-    )
-
-
 def _defaults(settings: config.Settings) -> admission.Defaults:
     return admission.Defaults(
         cpus=1,
-        memory_bytes=settings.job_memory_bytes or settings.memory_bytes // settings.slots,
+        memory_bytes=settings.job_memory_bytes or _share_bytes(settings),
         timeout_seconds=settings.job_timeout_seconds,
         max_timeout_seconds=settings.max_timeout_seconds,
     )
+
+
+def _share_bytes(settings: config.Settings) -> int:
+    """The memory of a job of which nobody says what it needs; 0: as the cluster's partition has it."""
+    return 0 if settings.engine == "slurm" else settings.memory_bytes // settings.slots
 
 
 def _retries(settings: config.Settings) -> retry.Retries:

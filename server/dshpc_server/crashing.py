@@ -28,11 +28,17 @@ POINTS = {
     "content.published": "content is durable under its name, nobody was told",
     "deletion.marked": "content is marked as being deleted, it is still on disk",
     "deletion.removed": "content is gone from disk, it is still marked",
+    "array.in_place": "an array is in place, Slurm has not heard of it",
+    "array.submitted": "Slurm has accepted an array, nothing is recorded of that",
+    "array.recorded": "it is recorded that Slurm has accepted an array, nobody was told",
     "runner.spawned": "an attempt's process runs, there is no record of it",
     "runner.before_record": "an attempt has ended, its end is not on record",
     "runner.recorded": "an attempt's end is on record, nobody was told",
 }
-"""Every moment and what is true at it. Those of a runner begin with `runner.`."""
+"""Every moment and what is true at it.
+
+Those of a runner begin with `runner.`; those that `array.` begins come with Slurm alone.
+"""
 
 
 class _Armed:

@@ -36,7 +36,11 @@ COMPONENTS = {
     "postgres": Component(program="initdb", install="apt-get install postgresql"),
     "python3": Component(program="python3", install="apt-get install python3"),
     "rscript": Component(program="Rscript", install="apt-get install r-base-core"),
-    "slurm": Component(program="sbatch", install="apt-get install slurm-wlm"),
+    "slurm": Component(
+        program="sbatch",
+        install="apt-get install slurmctld slurmd slurm-client munge, and run as root",
+    ),
+    "slurmdbd": Component(program="slurmdbd", install="apt-get install slurmdbd mariadb-server"),
 }
 
 

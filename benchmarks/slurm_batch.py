@@ -1,0 +1,196 @@
+"""A batch of 5,000 jobs on a real Slurm cluster, beside one raw `sbatch --array` of the same tasks.
+
+A cluster of 4 nodes with 16 pretended processors each is started on this machine. The floor is the
+rate at which it runs one array of a script that does what a job does (`sh main.sh INPUT PARAMS`,
+its outputs in files) and nothing else; it is measured before and after, in the same run. Told are
+how long it takes until the batch is accepted, how many sbatch calls it takes, and the rates with a
+task for each job and with packed tasks, as a ratio to the floor.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+
+import grpc
+from benchmarks import bench_service
+
+from dshpc.v1 import job_service_pb2, job_service_pb2_grpc, types_pb2
+from support import slurm_cluster
+
+JOBS = 5_000
+NODES = 4
+CPUS = 16
+POLL_SECONDS = 0.1
+RESULTS_PER_MESSAGE = 100
+_SCRIPT = "echo done\n"
+# An administrator's options are no part of what a job does; those of the floor are ours.
+_FLOOR = ["--export=ALL", "--no-requeue", "--output=/dev/null", "--error=/dev/null", "--time=10"]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=JOBS)
+    jobs: int = parser.parse_args().jobs
+    # The disk of a test machine may be slower than any cluster's file system.
+    memory = pathlib.Path("/dev/shm")
+    place = memory if memory.is_dir() else None
+    with (
+        tempfile.TemporaryDirectory(prefix="dshpc-bench-", dir=place) as name,
+        slurm_cluster.running(nodes=NODES, cpus=CPUS) as cluster,
+    ):
+        site = Site(pathlib.Path(name), cluster.environment)
+        floors = [site.floor(jobs // 2)]
+        alone = site.batch(jobs, "alone", {"pack_below_seconds": 0})
+        floors.append(site.floor(jobs // 2))
+        packed = site.batch(jobs, "packed", {"pack_below_seconds": 5})
+        floor = statistics.fmean(floors)
+    print(f"{jobs:,} jobs on {NODES} x {CPUS} pretended processors")
+    print(f"{'one raw sbatch --array':<28} {floor:7.1f} jobs/s", *(f"({f:.1f})" for f in floors))
+    for name, run in (("one task for each job", alone), ("packed", packed)):
+        print(
+            f"{name:<28} {run.rate:7.1f} jobs/s {run.rate / floor:6.2f} x the floor; "
+            f"accepted in {run.accepted_seconds:.2f} s, {run.sbatch_calls} sbatch calls, "
+            f"{run.tasks} tasks"
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """What one batch took."""
+
+    rate: float
+    """Jobs per second, from the request to the last message."""
+    accepted_seconds: float
+    sbatch_calls: int
+    tasks: int
+
+
+class Site:
+    """A cluster with a folder for what is run on it."""
+
+    def __init__(self, folder: pathlib.Path, environment: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._environment = self._counting(environment)
+        for name, expected in (("alone", None), ("packed", 0.05)):
+            _install(folder / "methods", name, expected)
+
+    def floor(self, tasks: int) -> float:
+        """The rate of one raw array of so many tasks."""
+        script = self._folder / "methods/scripts/alone/main.sh"
+        out = self._folder / f"raw-{time.monotonic_ns()}"
+        out.mkdir()
+        batch = self._folder / "raw.sh"
+        task = f"{out}/$SLURM_ARRAY_TASK_ID"
+        batch.write_text(f"#!/bin/sh\nsh {script} in params >{task}.out 2>{task}.err\n")
+        start = time.perf_counter()
+        words = ["sbatch", *_FLOOR, f"--array=0-{tasks - 1}", str(batch)]
+        subprocess.run(words, env=self._environment, check=True, stdout=subprocess.DEVNULL)
+        while sum(1 for _ in out.glob("*.err")) < tasks:
+            time.sleep(POLL_SECONDS)
+        seconds = time.perf_counter() - start
+        assert all((out / f"{n}.out").stat().st_size for n in (0, tasks - 1))
+        return tasks / seconds
+
+    def batch(self, jobs: int, method: str, flags: Mapping[str, object]) -> Run:
+        """Send one batch and wait for its end; counts the submissions."""
+        request = bench_service.request_of(jobs, method)
+        self._calls.write_text("")
+        with (
+            self._server(method, flags) as address,
+            grpc.insecure_channel(address, bench_service.OPTIONS) as channel,
+        ):
+            bench_service.upload(channel)
+            start = time.perf_counter()
+            stream = job_service_pb2_grpc.JobServiceStub(channel).StreamSimulateJobs(
+                job_service_pb2.StreamSimulateJobsRequest(
+                    jobs=request.jobs,
+                    stream=types_pb2.StreamOptions(max_results_per_message=RESULTS_PER_MESSAGE),
+                ),
+                timeout=1800,
+            )
+            accepted_seconds = 0.0
+            statistics_told = []
+            for event in stream:
+                if event.HasField("accepted"):
+                    accepted_seconds = time.perf_counter() - start
+                if event.HasField("statistics"):
+                    statistics_told.append(event.statistics)
+            seconds = time.perf_counter() - start
+        assert statistics_told[-1].completed_jobs == jobs, statistics_told[-1]
+        calls = [int(line) + 1 for line in self._calls.read_text().split()]
+        return Run(
+            rate=jobs / seconds,
+            accepted_seconds=accepted_seconds,
+            sbatch_calls=len(calls),
+            tasks=sum(calls),
+        )
+
+    @contextlib.contextmanager
+    def _server(self, name: str, flags: Mapping[str, object]) -> Iterator[str]:
+        options = {
+            "listen": "127.0.0.1:0",
+            "data_dir": self._folder / f"data-{name}",
+            "methods_dir": self._folder / "methods",
+            "engine": "slurm",
+            "log_level": "warning",
+            **flags,
+        }
+        words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
+        with subprocess.Popen(
+            [sys.executable, "-m", "dshpc_server", "serve", *words],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout is not None
+            try:
+                yield process.stdout.readline().removeprefix("listening on ").strip()
+            finally:
+                process.terminate()
+                process.wait()
+
+    def _counting(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """An environment whose sbatch notes the last index of each array before it runs."""
+        programs = self._folder / "bin"
+        programs.mkdir(parents=True)
+        self._calls = self._folder / "calls"
+        real = subprocess.run(
+            ["sh", "-c", "command -v sbatch"],
+            env=dict(environment),
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        counting = programs / "sbatch"
+        counting.write_text(
+            "#!/bin/sh\n"
+            "for word do case $word in --array=0-*) last=${word#--array=0-};"
+            f" echo ${{last%%%*}} >>{self._calls};; esac; done\n"
+            f'exec {real} "$@"\n'
+        )
+        counting.chmod(0o755)
+        return {**environment, "PATH": f"{programs}:{environment['PATH']}"}
+
+
+def _install(methods_dir: pathlib.Path, name: str, expected_seconds: float | None) -> None:
+    scripts = methods_dir / "scripts" / name
+    scripts.mkdir(parents=True)
+    (scripts / "main.sh").write_text(_SCRIPT)
+    expected = "" if expected_seconds is None else f', "expected_seconds": {expected_seconds}'
+    manifests = methods_dir / "commands"
+    manifests.mkdir(exist_ok=True)
+    (manifests / f"{name}.json").write_text(
+        f'{{"name": "{name}", "command": "sh", "script_path": "main.sh"{expected}}}'
+    )
+
+
+if __name__ == "__main__":
+    main()

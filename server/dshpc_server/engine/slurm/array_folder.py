@@ -1,0 +1,146 @@
+"""What an array finds on the shared file system: its tasks, and the folders of their attempts.
+
+    ARRAYS/NAME/tasks/N        what the wrapper of task N runs, one call for each job
+    ARRAYS/NAME/ended/N.P      made by the wrapper when the job at position P of it has ended
+    ARRAYS/NAME/cancel/N.P     made by the server to have that job stopped
+    ARRAYS/NAME/now/N          touched by the wrapper of task N while it lives
+    ARRAYS/NAME/job_id         Slurm's id, as soon as it is known
+    ATTEMPT/                   params.json, workspace/tmp/, task.json
+
+Promise: everything is in place before the array is submitted. All of it blocks.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import shutil
+import time
+from collections.abc import Collection, Mapping, Sequence
+
+from dshpc_server.engine import contract, port
+from dshpc_server.engine.slurm import arrays, places, tasks_file
+
+_FOLDERS = ("tasks", "ended", "now", "cancel")
+_FILE_MODE = 0o600
+_ID_LIMIT_CHARACTERS = 64
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """A launch and where it was put."""
+
+    launch: port.Launch
+    place: places.Place
+
+
+class ArrayFolder:
+    """The folder of one array."""
+
+    def __init__(self, arrays_dir: pathlib.Path, name: str) -> None:
+        self.name = name
+        self.path = arrays_dir / name
+
+    def fill(
+        self,
+        tasks: Sequence[Sequence[port.Launch]],
+        environment: Mapping[str, str],
+        *,
+        at: datetime.datetime,
+    ) -> Sequence[Placed]:
+        """Make the folder with these tasks, and the folders of their attempts. Raises OSError."""
+        for each in _FOLDERS:
+            (self.path / each).mkdir(mode=0o700, parents=True, exist_ok=True)
+        placed = []
+        for index, task in enumerate(tasks):
+            packing = arrays.packing(task)
+            for position, launch in enumerate(task):
+                place = places.Place(
+                    array=self.name, index=index, position=position, packing=packing, at=at
+                )
+                _make_attempt_folder(launch, place)
+                placed.append(Placed(launch=launch, place=place))
+            jobs = [_task_job(launch, environment) for launch in task]
+            _write(self.path / "tasks" / str(index), tasks_file.text(jobs))
+        return placed
+
+    def keep_job_id(self, job_id: str) -> None:
+        """Remember Slurm's id: the submission was accepted. Raises OSError."""
+        new = self.path / "job_id.new"
+        _write(new, job_id)
+        new.rename(self.path / "job_id")
+
+    def accepted(self) -> tuple[str, datetime.datetime] | tuple[None, None]:
+        """Slurm's id, and since when it is known; None when it is not known that there is one."""
+        path = self.path / "job_id"
+        try:
+            text = path.read_text()[:_ID_LIMIT_CHARACTERS]
+            at = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+        except (OSError, ValueError, OverflowError):
+            return None, None
+        return (text, at) if text.isascii() and text.isdigit() else (None, None)
+
+    def ended(self, known: Collection[str]) -> Sequence[str]:
+        """The marks of the jobs that have ended, but for those that are known."""
+        try:
+            return [name for name in os.listdir(self.path / "ended") if name not in known]  # noqa: PTH208 - names alone, and thousands
+        except OSError:  # gone, or not to be told for the moment: Slurm tells of the ends
+            return ()
+
+    def mark_cancelled(self, place: places.Place) -> None:
+        """Have a job stopped by its wrapper."""
+        with contextlib.suppress(OSError):  # without a folder nothing of it is running
+            (self.path / "cancel" / place.mark).touch(mode=_FILE_MODE)
+
+    def alive_seconds_ago(self, index: int) -> float | None:
+        """When the wrapper of a task showed itself last; None when it never did."""
+        try:
+            touched_at = (self.path / "now" / str(index)).stat().st_mtime
+        except OSError:
+            return None
+        return max(0.0, time.time() - touched_at)
+
+    def remove(self) -> None:
+        """Remove it; what cannot be removed stays."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def problem(launch: port.Launch, environment: Mapping[str, str]) -> str | None:
+    """Why a launch cannot be written down for the wrapper; None when it can."""
+    try:
+        tasks_file.text([_task_job(launch, environment)])
+        launch.parameters_json.encode()
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _make_attempt_folder(launch: port.Launch, place: places.Place) -> None:
+    folder = launch.folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "params.json", launch.parameters_json)
+    for directory in (folder / "workspace", folder / "workspace" / "tmp"):
+        directory.mkdir(mode=0o700, exist_ok=True)
+    places.write(folder, contract.name_of(launch.key), place)
+
+
+def _task_job(launch: port.Launch, environment: Mapping[str, str]) -> tasks_file.TaskJob:
+    process = contract.process_of(launch, environment)
+    return tasks_file.TaskJob(
+        folder=str(launch.folder.absolute()),
+        name=contract.name_of(launch.key),
+        limit_seconds=launch.timeout_seconds,
+        memory_bytes=launch.resources.memory_bytes,
+        not_found=json.dumps(f"command not found: {launch.command[0]}"),
+        cwd=process.cwd,
+        env=process.env,
+        argv=process.argv,
+    )
+
+
+def _write(path: pathlib.Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _FILE_MODE)
+    with open(descriptor, "w", errors="surrogateescape") as file:  # noqa: PTH123 - by descriptor
+        file.write(text)

@@ -1,0 +1,167 @@
+"""From what was found and what Slurm says to what is told of an attempt.
+
+Promises: an exit record is told as it stands. Whoever is told as never started is barred from being
+started before that. Nothing is concluded from a controller that does not answer: nobody asks here
+then.
+"""
+
+import asyncio
+import datetime
+from collections.abc import Mapping
+
+import structlog
+
+from dshpc_server import clock
+from dshpc_server.engine import delivery, port
+from dshpc_server.engine.slurm import (
+    cluster,
+    facts,
+    finding,
+    records,
+    standing,
+    states,
+    submitting,
+    verdict,
+    watching,
+)
+from dshpc_server.engine.slurm.finding import Found
+from dshpc_server.engine.slurm.watching import Watched, WatchedArray
+
+Table = Mapping[tuple[str, int], cluster.Task]
+"""What Slurm tells, by array and index."""
+_CLOCKS_APART = datetime.timedelta(seconds=5)
+"""How far the clocks of the controller and of a server may be apart."""
+_log = structlog.get_logger(__name__)
+
+
+class Concluding:
+    """Tells starts and ends. For the event loop's thread alone."""
+
+    def __init__(
+        self,
+        *,
+        watching: watching.Watching,
+        standing: standing.Standing,
+        delivery: delivery.Delivery[Watched],
+        submitting: submitting.Submitting,
+        patience: verdict.Patience,
+        clock: clock.Clock,
+    ) -> None:
+        self._watching = watching
+        self._standing = standing
+        self._delivery = delivery
+        self._submitting = submitting
+        self._patience = patience
+        self._clock = clock
+
+    def from_records(self, found: Found) -> bool:
+        """Tell what records say; whether nothing is left to be told."""
+        watched = found.watched
+        if watched.has_ended or not self._watching.is_current(watched):
+            return True
+        if found.start is not None and not watched.has_started:
+            watched.has_started = True
+            self._delivery.tell(watched, facts.started(watched, found.start))
+        if found.exit is None or facts.needs_slurms_word(found.exit, watched):
+            return False
+        self._tell_end(watched, facts.ended(watched, found.exit, None))
+        return True
+
+    async def missing(self, found: Found, table: Table) -> None:
+        """Tell what has become of an attempt that Slurm has no more in its queue."""
+        watched, now = found.watched, self._clock.monotonic()
+        if self.from_records(found):
+            return
+        array, place = self._watching.array_of(watched), watched.place
+        if array is None or place is None:
+            return
+        if watched.gone_since is None:
+            watched.gone_since = now
+        gone_seconds = now - watched.gone_since
+        task = table.get((array.folder.name, place.index))
+        if found.exit is not None:
+            self._terminated(watched, found.exit, task, gone_seconds)
+            return
+        seen = verdict.Seen(
+            task=task,
+            gone_seconds=gone_seconds,
+            may_be_forgotten=self._may_be_forgotten(array),
+            alive_seconds_ago=found.alive_seconds_ago,
+        )
+        kind = verdict.kind(seen, self._patience)
+        if kind is verdict.Kind.ENDED and task is not None:
+            await self._ended(found, task, gone_seconds)
+        elif kind is verdict.Kind.GONE:
+            await self._gone(found, array)
+
+    async def nowhere(self, found: Found) -> None:
+        """Tell of an attempt that no task was made for, or of which nothing tells where."""
+        watched = found.watched
+        if self.from_records(found):
+            return
+        if found.exit is not None:
+            self._tell_end(watched, facts.ended(watched, found.exit, None))
+            return
+        never = await asyncio.to_thread(finding.bar, watched, None)
+        self._lose(
+            watched, "it was never started" if never else "nothing tells where it was started"
+        )
+
+    def _terminated(
+        self,
+        watched: Watched,
+        end: records.ExitRecord,
+        task: cluster.Task | None,
+        gone_seconds: float,
+    ) -> None:
+        """Tell why a wrapper was told to stop, as soon as Slurm says, or says nothing for long."""
+        has_said = task is not None and task.state in states.ENDED
+        if not has_said and gone_seconds < self._patience.grace_seconds:
+            return
+        meaning = states.meaning(task.state) if task is not None and has_said else None
+        if meaning is states.Meaning.LOST and task is not None:
+            self._lose(watched, facts.said(task))
+        else:
+            self._tell_end(watched, facts.ended(watched, end, meaning))
+
+    async def _ended(self, found: Found, task: cluster.Task, gone_seconds: float) -> None:
+        """Tell of an end that Slurm tells and no record does."""
+        watched = found.watched
+        if found.start is None:
+            # One that has been started meanwhile is looked at again.
+            if not await asyncio.to_thread(finding.bar, watched, states.meaning(task.state)):
+                return
+        elif gone_seconds < self._patience.settle_seconds:
+            return
+        if found.is_unreadable:
+            _log.warning("engine.unreadable_exit", attempt=watched.name)
+        started_at = found.start.at if found.start is not None else None
+        fact = facts.ended_by_slurm(watched, task, at=self._clock.now(), started_at=started_at)
+        self._tell_end(watched, fact)
+
+    async def _gone(self, found: Found, array: WatchedArray) -> None:
+        """Tell that an attempt is lost, or submit it anew if it never came to be submitted."""
+        watched = found.watched
+        if found.start is not None:
+            self._lose(watched, "Slurm knows nothing of it, and no exit is on record")
+            return
+        if watched.launch is not None:
+            _log.warning("engine.submitted_again", array=array.folder.name)
+            self._submitting.send_again(array)
+        elif await asyncio.to_thread(finding.bar, watched, None):
+            self._lose(watched, "it was never started, and Slurm knows nothing of it")
+
+    def _may_be_forgotten(self, array: WatchedArray) -> bool:
+        """Whether it can be that the controller does not know an array any more."""
+        booted_at = self._standing.booted_at
+        if array.accepted_at is None:
+            return True
+        return booted_at is not None and booted_at >= array.accepted_at - _CLOCKS_APART
+
+    def _lose(self, watched: Watched, reason: str) -> None:
+        self._tell_end(watched, port.Lost(key=watched.key, at=self._clock.now(), reason=reason))
+
+    def _tell_end(self, watched: Watched, fact: port.Fact) -> None:
+        watched.has_ended = True
+        self._watching.leave(watched)
+        self._delivery.tell(watched, fact)

@@ -1,0 +1,143 @@
+"""The port's facts, from what the wrapper put on record and from what Slurm says."""
+
+import datetime
+import signal
+
+from dshpc_server.domain.job import Usage
+from dshpc_server.engine import port
+from dshpc_server.engine.slurm import cluster, records, states
+from dshpc_server.engine.slurm.watching import Watched
+
+OUTSIDE = "cancelled in Slurm, not by this service"
+_CAUSES = {
+    "OVER_TIME": port.Cause.OVER_TIME,
+    "OVER_MEMORY": port.Cause.OVER_MEMORY,
+    "CANCELLED": port.Cause.CANCELLED,
+}
+_TERMINATED = "TERMINATED"
+_NOT_STARTED = "NOT_STARTED"
+_MILLISECONDS = 1000
+
+
+def needs_slurms_word(exit_record: records.ExitRecord, watched: Watched) -> bool:
+    """Whether the record alone does not say why the attempt ended."""
+    return exit_record.cause == _TERMINATED and not watched.is_cancelled
+
+
+def start_of(exit_record: records.ExitRecord) -> records.StartRecord | None:
+    """How an attempt that has ended was started; None when it never ran."""
+    if exit_record.cause == _NOT_STARTED or not exit_record.slurm_job_id:
+        return None
+    return records.StartRecord(
+        slurm_job_id=exit_record.slurm_job_id, node=exit_record.node, at=exit_record.started_at
+    )
+
+
+def started(watched: Watched, start: records.StartRecord) -> port.Started:
+    """It runs."""
+    return port.Started(
+        key=watched.key,
+        at=start.at,
+        engine_job_id=start.slurm_job_id,
+        node=start.node,
+        packing=watched.place.packing if watched.place else None,
+    )
+
+
+def said(task: cluster.Task) -> str:
+    """What Slurm says of a task, for people."""
+    return f"Slurm: {task.state}" + (f" ({task.reason})" if task.reason else "")
+
+
+def ended(
+    watched: Watched, found: records.ExitRecord, end: states.Meaning | None
+) -> port.Exited | port.NotStarted:
+    """What the wrapper put on record; `end` is what Slurm says of one that it terminated."""
+    if found.cause == _NOT_STARTED:
+        reason = found.reason or "it could not be started"
+        return port.NotStarted(key=watched.key, at=found.ended_at, reason=reason, is_permanent=True)
+    cause, note = _CAUSES.get(found.cause, port.Cause.NONE), ""
+    if found.cause == _TERMINATED:
+        cause, note = _terminated(watched, end)
+    cpu, queued = found.cpu_milliseconds, _queue_seconds(watched, found.started_at)
+    return port.Exited(
+        key=watched.key,
+        at=found.ended_at,
+        started_at=found.started_at,
+        engine_job_id=found.slurm_job_id,
+        node=found.node,
+        exit_code=found.exit_code,
+        signal=found.signal,
+        cause=cause,
+        stdout=watched.folder / "stdout",
+        stderr=watched.folder / "stderr",
+        usage=Usage(
+            cpu_seconds=None if cpu is None else cpu / _MILLISECONDS,
+            peak_memory_bytes=found.peak_memory_bytes,
+            queue_seconds=queued,
+        ),
+        packing=watched.place.packing if watched.place else None,
+        note=note,
+    )
+
+
+def ended_by_slurm(
+    watched: Watched,
+    task: cluster.Task,
+    *,
+    at: datetime.datetime,
+    started_at: datetime.datetime | None,
+) -> port.Exited | port.NotStarted | port.Lost:
+    """What Slurm says of an attempt that left no record; None for `started_at`: it never ran."""
+    meaning = states.meaning(task.state)
+    told = said(task)
+    if meaning is states.Meaning.NOT_STARTED:
+        return port.NotStarted(key=watched.key, at=at, reason=told)
+    if meaning is states.Meaning.LOST or (
+        started_at is None and meaning is not states.Meaning.CANCELLED
+    ):
+        before = "" if started_at else "it was never started; "
+        return port.Lost(key=watched.key, at=at, reason=before + told)
+    cause, note = _CAUSE_OF[meaning], told
+    if cause is port.Cause.CANCELLED:
+        cause, note = _terminated(watched, meaning)
+    begun_at = min(started_at or at, at)
+    return port.Exited(
+        key=watched.key,
+        at=at,
+        started_at=begun_at,
+        engine_job_id=task.job_id,
+        node=task.node,
+        exit_code=None,
+        signal=signal.SIGKILL,
+        cause=cause,
+        stdout=watched.folder / "stdout",
+        stderr=watched.folder / "stderr",
+        usage=Usage(queue_seconds=_queue_seconds(watched, begun_at)),
+        packing=watched.place.packing if watched.place else None,
+        note=note,
+    )
+
+
+_CAUSE_OF = {
+    states.Meaning.OVER_TIME: port.Cause.OVER_TIME,
+    states.Meaning.OVER_MEMORY: port.Cause.OVER_MEMORY,
+    states.Meaning.CANCELLED: port.Cause.CANCELLED,
+    states.Meaning.PREEMPTED: port.Cause.PREEMPTED,
+    states.Meaning.PAST_DEADLINE: port.Cause.PAST_DEADLINE,
+}
+
+
+def _terminated(watched: Watched, end: states.Meaning | None) -> tuple[port.Cause, str]:
+    """Why the wrapper was told to stop."""
+    if watched.is_cancelled:
+        return port.Cause.CANCELLED, ""
+    cause = _CAUSE_OF.get(end, port.Cause.CANCELLED) if end else port.Cause.CANCELLED
+    return cause, OUTSIDE if cause is port.Cause.CANCELLED else ""
+
+
+def _queue_seconds(watched: Watched, started_at: datetime.datetime) -> float | None:
+    """How long it waited in Slurm's queue: from when it was put down to its start."""
+    if watched.place is None:
+        return None
+    return max(0.0, (started_at - watched.place.at).total_seconds())

@@ -1,0 +1,90 @@
+"""What is known of the cluster: whether it answers, what it has, what it allows.
+
+Promise: a controller that does not answer changes nothing but `is_answering`; the last that was
+known counts. One warning tells the log when it is gone, one line when it is back.
+"""
+
+import datetime
+import math
+
+from dshpc_server import clock, outage
+from dshpc_server.engine import port
+from dshpc_server.engine.slurm import arrays, cluster
+
+REFRESH_SECONDS = 300.0
+"""How often it is asked what it has: nodes and limits change seldom."""
+DOUBTED_REFRESH_SECONDS = 5.0
+"""The same while something is gone that it had accepted."""
+# What an array may be where the cluster was never asked: Slurm's own default.
+_UNKNOWN_ARRAY_TASKS = 1000
+
+
+class Standing:
+    """The cluster as it was last seen."""
+
+    def __init__(self, asked: cluster.Cluster, *, queued_jobs: int, clock: clock.Clock) -> None:
+        self._cluster = asked
+        self._queued_jobs = queued_jobs
+        self._clock = clock
+        self._outage = outage.Outage(clock, begins="engine.no_controller", ends="engine.controller")
+        self._limits: cluster.Limits | None = None
+        self._partition: cluster.Partition | None = None
+        self._asked_at = -math.inf
+        self.is_answering = False
+
+    @property
+    def booted_at(self) -> datetime.datetime | None:
+        """When the controller was started; None when it has not said."""
+        return self._limits.booted_at if self._limits else None
+
+    @property
+    def has_accounting(self) -> bool:
+        """Whether ends can be asked of accounting."""
+        return self._limits is not None and self._limits.has_accounting
+
+    def capacity(self) -> port.Capacity:
+        """What there is; nothing is refused before the cluster has said what it has."""
+        found = self._partition
+        if found is None:
+            return port.Capacity(cpus=0, memory_bytes=0, gpus=0, queued_jobs=self._queued_jobs)
+        return port.Capacity(
+            cpus=found.cpus,
+            memory_bytes=found.memory_bytes,
+            gpus=found.gpus,
+            nodes=[arrays.left_for_jobs(node) for node in found.nodes],
+            longest_seconds=found.longest_seconds,
+            queued_jobs=self._queued_jobs,
+        )
+
+    def room(self) -> arrays.Room:
+        """What an array may be."""
+        limits, partition = self._limits, self._partition
+        return arrays.Room(
+            max_array_tasks=max(1, limits.max_array_tasks) if limits else _UNKNOWN_ARRAY_TASKS,
+            cpus=partition.cpus if partition else 0,
+            longest_seconds=partition.longest_seconds if partition else None,
+        )
+
+    async def refresh(self, *, is_doubted: bool) -> None:
+        """Ask what it has, when it is time: sooner if it may be another one than it was.
+
+        Raises UnreachableError.
+        """
+        age_seconds = self._clock.monotonic() - self._asked_at
+        if age_seconds < (DOUBTED_REFRESH_SECONDS if is_doubted else REFRESH_SECONDS):
+            return
+        self._limits = await self._cluster.limits()
+        self._partition = await self._cluster.partition()
+        self._asked_at = self._clock.monotonic()
+
+    def answers(self) -> None:
+        """Take note that it has answered."""
+        self.is_answering = True
+        self._outage.works()
+
+    def fails(self, error: cluster.UnreachableError) -> None:
+        """Take note that it has not."""
+        self.is_answering = False
+        # It may have been started anew, with other limits.
+        self._asked_at = -math.inf
+        self._outage.failed(error.reason, command=error.command)

@@ -1,0 +1,38 @@
+"""Fixtures of the Slurm engine's tests: clusters, and nothing left when a test ends.
+
+A module imports the fixtures it uses, and those that they use.
+"""
+
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+from support import engine_launches, engine_leavings, fake_slurm, slurm_cluster
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(tmp_path: pathlib.Path) -> Iterator[None]:
+    """When a test is over, no process of its methods is left."""
+    yield
+    assert not engine_leavings.await_none(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[slurm_cluster.SlurmCluster]:
+    """A real cluster, for tests that do it no harm."""
+    with slurm_cluster.running() as made:
+        yield made
+
+
+@pytest.fixture
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fake_slurm.FakeSlurm]:
+    """Pretended commands over a controller of their own."""
+    with fake_slurm.running(tmp_path_factory.mktemp("slurm")) as made:
+        yield made
+
+
+@pytest.fixture
+def launches(tmp_path: pathlib.Path) -> engine_launches.Launches:
+    """Makes methods and their launches."""
+    return engine_launches.Launches(tmp_path / "site")
