@@ -170,7 +170,7 @@ def _defaults(settings: config.Settings) -> admission.Defaults:
 
 
 def _share_bytes(settings: config.Settings) -> int:
-    """The memory of a job of which nobody says what it needs; 0: as the cluster's partition has it."""
+    """The memory of a job of which nobody says it; 0: what the cluster's partition gives."""
     return 0 if settings.engine == "slurm" else settings.memory_bytes // settings.slots
 
 

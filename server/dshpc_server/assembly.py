@@ -31,7 +31,7 @@ from dshpc_server.batches import (
     watchers,
 )
 from dshpc_server.domain import retry
-from dshpc_server.domain.job import AttemptKey
+from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.engine import port as engine_port
 from dshpc_server.files import content as files
 from dshpc_server.files import expiry, room
@@ -222,8 +222,8 @@ class Assembly:
             clock=on.clock,
         )
 
-    def _why_waiting(self, key: AttemptKey) -> str:
-        return self._dispatcher.why_waiting(key)
+    def _why_waiting(self, key: AttemptKey, status: JobStatus) -> str:
+        return self._dispatcher.why_waiting(key, status)
 
     async def _take(self, facts: Sequence[engine_port.Fact]) -> None:
         self._dispatcher.hear(facts)

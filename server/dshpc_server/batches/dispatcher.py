@@ -95,11 +95,13 @@ class Dispatcher:
         """Look at the queue: there may be something in it, or room for it."""
         self._awake.set()
 
-    def why_waiting(self, key: AttemptKey) -> str:
+    def why_waiting(self, key: AttemptKey, status: JobStatus) -> str:
         """Why an attempt does not run yet, for people; "" when nobody knows. In any thread."""
-        if self._active.get(key) is None:
+        if status is JobStatus.PENDING:
             return self._shortage
-        return "" if self._handover.waits(key) else self._engine.why_waiting(key)
+        # What another server has claimed is that one's to know.
+        is_handed_over = self._active.get(key) is not None and not self._handover.waits(key)
+        return self._engine.why_waiting(key) if is_handed_over else ""
 
     async def cancel(self, keys: Collection[AttemptKey], reason: str) -> None:
         """Have these attempts stopped; their ends come as those of others do."""

@@ -6,7 +6,7 @@ the attempt is still the one that was watched then.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, NoReturn, TypeVar
 
 from dshpc_server.engine import port
@@ -24,6 +24,11 @@ class Delivery(Generic[W]):
         self._on_end = on_end
         self._facts: list[tuple[W, port.Fact]] = []
         self._has_facts = asyncio.Event()
+
+    @property
+    def waiting(self) -> Sequence[tuple[W, port.Fact]]:
+        """What was told and not reported yet."""
+        return tuple(self._facts)
 
     def tell(self, watched: W, fact: port.Fact) -> None:
         """Report this when its turn comes."""

@@ -22,8 +22,8 @@ _WAITING = frozenset({JobStatus.PENDING, JobStatus.CONFIGURING})
 _JOBS = job_service_pb2.ListJobsResponse.JOBS_FIELD_NUMBER
 
 
-def _nobody_knows(key: AttemptKey) -> str:
-    del key
+def _nobody_knows(key: AttemptKey, status: JobStatus) -> str:
+    del key, status
     return ""
 
 
@@ -39,7 +39,7 @@ class JobMessages:
         *,
         engine_name: str,
         max_retries: int,
-        why_waiting: Callable[[AttemptKey], str] = _nobody_knows,
+        why_waiting: Callable[[AttemptKey, JobStatus], str] = _nobody_knows,
     ) -> None:
         self._engine_name = engine_name
         self._max_retries = max_retries
@@ -98,7 +98,7 @@ class JobMessages:
 
     def _why_not_yet(self, attempt: records.Attempt) -> str:
         """Why an attempt does not run yet, for which nothing that is stored is the reason."""
-        return self._why_waiting(attempt.key) if attempt.status in _WAITING else ""
+        return self._why_waiting(attempt.key, attempt.status) if attempt.status in _WAITING else ""
 
     def _reason(self, record: records.AttemptRecord, before: records.AttemptRecord | None) -> str:
         """Why an attempt is in its status; `before` is the one before it, if that is known."""

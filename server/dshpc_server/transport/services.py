@@ -17,7 +17,7 @@ from dshpc_server.batches import (
     watchers,
 )
 from dshpc_server.batches import content as library
-from dshpc_server.domain.job import AttemptKey
+from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.engine.port import Capacity
 from dshpc_server.files import content
 from dshpc_server.methods import catalog
@@ -33,7 +33,7 @@ class Parts:
     store_name: str
     engine_name: str
     capacity: Callable[[], Capacity]
-    why_waiting: Callable[[AttemptKey], str]
+    why_waiting: Callable[[AttemptKey, JobStatus], str]
     """Why an attempt does not run yet, "" if nobody knows; it may be asked in any thread."""
     catalog: catalog.Catalog
     content: content.ContentStore

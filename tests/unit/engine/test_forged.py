@@ -141,9 +141,9 @@ async def test_a_server_that_is_told_anything_goes_on(told: list[object]) -> Non
     )
     await engine.recover([(KEY, pathlib.Path("/none/attempt"))])
     engine._take(news)
-    assert all(fact.key == KEY for _, fact in engine._facts)
+    assert all(fact.key == KEY for _, fact in engine._delivery.waiting)
     engine._take([EXITED])
-    ends = [fact for _, fact in engine._facts if not isinstance(fact, port.Started)]
+    ends = [fact for _, fact in engine._delivery.waiting if not isinstance(fact, port.Started)]
     assert len(ends) == 1
 
 

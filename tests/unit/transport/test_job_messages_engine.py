@@ -87,7 +87,8 @@ class Knowing:
             engine_name="slurm", max_retries=3, why_waiting=self.why_waiting
         )
 
-    def why_waiting(self, key: AttemptKey) -> str:
+    def why_waiting(self, key: AttemptKey, status: JobStatus) -> str:
+        del status
         self.asked.append(key)
         return self.why
 

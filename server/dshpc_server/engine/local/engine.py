@@ -22,7 +22,7 @@ import structlog
 import dshpc_server
 from dshpc_server import clock, outage
 from dshpc_server.domain.job import AttemptKey
-from dshpc_server.engine import port
+from dshpc_server.engine import delivery, port
 from dshpc_server.engine.local import connection, contract, wire
 
 _log = structlog.get_logger(__name__)
@@ -80,8 +80,7 @@ class LocalEngine:
         self._hello: wire.Hello | None = None
         self._connection: connection.Connection | None = None
         self._watched: dict[str, _Watched] = {}
-        self._facts: list[tuple[_Watched, port.Fact]] = []
-        self._has_facts = asyncio.Event()
+        self._delivery = delivery.Delivery[_Watched](is_current=self._is_current, on_end=self._drop)
 
     @property
     def name(self) -> str:
@@ -121,7 +120,7 @@ class LocalEngine:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._deliver(report))
+            tasks.create_task(self._delivery.run(report))
             tasks.create_task(self._stay_connected())
 
     async def submit_many(self, launches: Sequence[port.Launch]) -> None:
@@ -231,23 +230,10 @@ class LocalEngine:
             else:
                 watched.has_ended = True
             told = contract.fact_of(fact, watched.key, watched.folder, self._node)
-            self._facts.append((watched, told))
-        self._has_facts.set()
+            self._delivery.tell(watched, told)
 
-    async def _deliver(self, report: port.Report) -> None:
-        while True:
-            await self._has_facts.wait()
-            count = len(self._facts)
-            told = [(one, fact) for one, fact in self._facts if self._is_current(one)]
-            if told:
-                await report([fact for _, fact in told])
-            del self._facts[:count]
-            for one, fact in told:
-                # One that was forgotten and taken up again meanwhile is told its end again.
-                if not isinstance(fact, port.Started) and self._is_current(one):
-                    del self._watched[contract.name_of(fact.key)]
-            if not self._facts:
-                self._has_facts.clear()
+    def _drop(self, watched: _Watched) -> None:
+        del self._watched[contract.name_of(watched.key)]
 
     def _is_current(self, watched: _Watched) -> bool:
         return self._watched.get(contract.name_of(watched.key)) is watched

@@ -19,31 +19,21 @@ no clean-up of their own: a record lives as long as its attempt's folder. Only a
 methods would make records proof.
 """
 
-import errno
 import json
 import os
-import stat
 from collections.abc import Mapping
 from typing import Any
 
+from dshpc_server.engine import wary
 from dshpc_server.engine.local import forms, processes, wire
 
 _FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-# A method may do what it likes to its folder: no link is followed, no FIFO waited for.
-_WARY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_RECORD_LIMIT_BYTES = 64 * 2**10
-# A link, a socket, a right that was taken away: a method's doing. What the machine is short of for
-# the moment, or its disk fails with, says nothing about a record.
-_TAMPERED = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EACCES, errno.EPERM})
+UnreadableError = wary.UnreadableError
 _TICKS = forms.is_whole(0, 2**63 - 1)
 _PROCESS: Mapping[str, forms.Check] = {
     "pid": forms.is_whole(1, wire.MOST_PIDS),
     "start_time": lambda value: forms.has_fields(value, {"from": _TICKS, "to": _TICKS}),
 }
-
-
-class UnreadableError(Exception):
-    """There is something in the place of a record that is none."""
 
 
 def make_folder(folder: str, params: str) -> tuple[int, int]:
@@ -147,7 +137,7 @@ def read_exit(folder: str, name: str) -> wire.Fact | None:
 
 
 def _write(path: str, record: dict[str, Any]) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | _WARY, 0o600)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | wary.FLAGS, 0o600)
     try:
         data = json.dumps(record).encode()
         _write_all(fd, data)
@@ -168,32 +158,17 @@ def _read(path: str) -> dict[str, Any] | None:
 
     Raises UnreadableError for what is none, and OSError when it cannot be read for the moment.
     """
-    try:
-        record = wire.parse(_content(path))
-    except (FileNotFoundError, NotADirectoryError):
+    found = wary.read(path)
+    if found is None:
         return None
+    try:
+        record = wire.parse(found[0])
     except ValueError as error:
         raise UnreadableError(str(error)) from error
-    except OSError as error:
-        if error.errno not in _TAMPERED:
-            raise
-        raise UnreadableError(error.strerror) from error
     boot_id = record.pop("boot_id", None)
     if not isinstance(boot_id, str):
         raise UnreadableError("of no boot")
     return record if boot_id == processes.BOOT_ID else None
-
-
-def _content(path: str) -> bytes:
-    """Return what a record holds. Raises ValueError for no regular file, or too large a one."""
-    fd = os.open(path, os.O_RDONLY | _WARY)
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _RECORD_LIMIT_BYTES:
-            raise ValueError("not a regular file of a record's size")
-        return os.read(fd, _RECORD_LIMIT_BYTES)
-    finally:
-        os.close(fd)
 
 
 def _is_there(path: str) -> bool:

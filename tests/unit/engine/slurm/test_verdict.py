@@ -6,9 +6,7 @@ from dshpc_server.engine.slurm import cluster, states, verdict
 from dshpc_server.engine.slurm.cluster import State
 from dshpc_server.engine.slurm.verdict import Kind
 
-PATIENCE = verdict.Patience(
-    grace_seconds=10, doubt_seconds=120, settle_seconds=5, alive_seconds=90
-)
+PATIENCE = verdict.Patience(grace_seconds=10, doubt_seconds=120, settle_seconds=5, alive_seconds=90)
 
 
 def seen(
@@ -68,9 +66,7 @@ def test_what_a_controller_that_went_on_running_does_not_tell_is_doubted_for_lon
 @pytest.mark.parametrize("may_be_forgotten", [True, False])
 def test_nothing_is_gone_while_its_wrapper_shows_itself(may_be_forgotten: bool) -> None:  # noqa: FBT001 - a parameter of the test
     def after(seconds: float) -> Kind:
-        return seen(
-            gone_seconds=1000, may_be_forgotten=may_be_forgotten, alive_seconds_ago=seconds
-        )
+        return seen(gone_seconds=1000, may_be_forgotten=may_be_forgotten, alive_seconds_ago=seconds)
 
     assert after(89) is Kind.WAITS
     assert after(90) is Kind.GONE
