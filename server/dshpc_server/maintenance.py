@@ -18,6 +18,7 @@ from dshpc_server.checking import nodes, repair, telling
 from dshpc_server.domain import retry
 from dshpc_server.domain.deployment import Standing
 from dshpc_server.engine.local import processes
+from dshpc_server.engine.slurm import living
 from dshpc_server.store import port, records
 from dshpc_server.store.sql import database, invariants, migrate
 from dshpc_server.store.sql import deployment as stored_deployment
@@ -66,6 +67,7 @@ def run_repair(
     url = _current(settings)
     _find_content(settings)
     _find_match(url, settings)
+    arrays_dir = settings.data_dir.absolute() / "engine" / "slurm" / "arrays"
     told = telling.Telling(sys.stdout, sys.stderr, format)
     for node in gone_nodes:
         _end_attempts_of(node, url, settings, told)
@@ -75,7 +77,7 @@ def run_repair(
             store,
             settings.data_dir.absolute(),
             without_output=_ENCODER.without_output,
-            lives=_lives,
+            lives=lambda folder: _lives(folder) or living.shows_itself(folder, arrays_dir),
         )
         for finding in check.run():
             outcome = repairing.repair(finding)
@@ -242,7 +244,7 @@ def _name(url: str | pathlib.Path) -> str:
 
 
 def _lives(folder: pathlib.Path) -> bool:
-    """Whether a process has its workspace in this folder."""
+    """Whether a process of this machine has its workspace in this folder."""
     return any(
         processes.workspace_of(int(name)) == str(folder / "workspace")
         for name in os.listdir("/proc")  # noqa: PTH208 - a Path for each process is dear

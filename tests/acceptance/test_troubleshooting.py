@@ -1,7 +1,7 @@
 """docs/troubleshooting.md: a server that does not start or answer, and methods that are not there.
 
 Every symptom is provoked, and what is seen then holds the words of the page. The other chapters are
-in test_troubleshooting_jobs.py and test_troubleshooting_requests.py.
+in test_troubleshooting_jobs.py, test_troubleshooting_requests.py and test_troubleshooting_slurm.py.
 """
 
 import pathlib
@@ -34,6 +34,7 @@ UNTESTED = {
 IN_OTHER_MODULES = {
     "A row is REJECTED",
     "A job does not complete",
+    "On a Slurm cluster",
     "Files",
     "A call is refused for a limit",
     "Requests, and grpcurl",

@@ -22,12 +22,9 @@ files=$(readlink /proc/$$/fd/0 /proc/$$/fd/1 /proc/$$/fd/2)
 mv "$1/new.$SLURM_ARRAY_TASK_ID" "$1/seen.$SLURM_ARRAY_TASK_ID"
 """
 LINGERING = """\
-trap 'echo >> "$1/signalled.$SLURM_ARRAY_TASK_ID"' USR1
 trap 'echo > "$1/asked.$SLURM_ARRAY_TASK_ID"; exit 1' TERM
-sh -c 'trap "echo > \\"$1/child\\"" USR1; while :; do sleep 0.1; done' child "$1" &
-echo $! > "$1/running.$SLURM_ARRAY_TASK_ID"
+echo > "$1/running.$SLURM_ARRAY_TASK_ID"
 until [ -e "$1/go" ]; do sleep 0.1; done
-kill $!
 """
 STUBBORN = """\
 trap '' TERM

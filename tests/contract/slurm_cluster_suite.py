@@ -123,7 +123,7 @@ class SlurmClusterSuite:
         await arrays.until_states(array, lambda states: states == wanted)
         assert Folder(array.folder).said("running") == {0}
 
-    async def test_to_cancel_or_signal_what_is_unknown_or_over_is_nothing(
+    async def test_to_cancel_what_is_unknown_or_over_is_nothing(
         self, arrays: Arrays, cluster: Cluster
     ) -> None:
         over, lasting = arrays.make(QUICK), arrays.make(LINGERING)
@@ -131,31 +131,9 @@ class SlurmClusterSuite:
         await arrays.until_states(over, lambda states: states == {0: State.COMPLETED})
         await arrays.until_said(lasting, "running", [0])
         gone = [f"{over_id}_0", f"{lasting_id}_99", "999999_3", "999999"]
-        await cluster.signal(gone)
         await cluster.cancel(gone)
         assert await arrays.states(over) == {0: State.COMPLETED}
         assert await arrays.states(lasting) == {0: State.RUNNING}
-
-    async def test_a_signal_reaches_the_wrappers_asked_for_and_no_child_of_theirs(
-        self, arrays: Arrays, cluster: Cluster
-    ) -> None:
-        array = arrays.make(LINGERING, tasks=3)
-        job_id = await arrays.submit(array)
-        await arrays.until_said(array, "running", [0, 1, 2])
-        await cluster.signal([f"{job_id}_0", f"{job_id}_2"])
-        await arrays.until_said(array, "signalled", [0, 2])
-        assert Folder(array.folder).said("signalled") == {0, 2}
-        assert not (array.folder / "child").exists()
-
-    async def test_a_signal_reaches_a_task_of_an_array_that_has_others_waiting(
-        self, arrays: Arrays, cluster: Cluster
-    ) -> None:
-        array = arrays.make(LINGERING, tasks=3, parallel=1)
-        job_id = await arrays.submit(array)
-        await arrays.until_said(array, "running", [0])
-        await cluster.signal([f"{job_id}_0", f"{job_id}_1"])
-        await arrays.until_said(array, "signalled", [0])
-        assert (await arrays.states(array))[1] == State.PENDING
 
     @pytest.mark.parametrize(("cpus", "megabytes"), [(1, 1_000_000), (17, 16)])
     async def test_what_no_node_has_is_refused_and_kept_as_failed(

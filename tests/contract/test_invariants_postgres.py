@@ -182,4 +182,4 @@ def end_lease(made: Site) -> None:
 def _waiting(made: Site) -> str:
     """What is told once the lease of the server that made the data has expired."""
     which = f"job {made.job_id('running')} attempt 1"
-    return f"note: owner_lives: it waits for a server of its node to take it over: {which}"
+    return f"note: owner_lives: it waits for a server that can take it over: {which}"

@@ -9,7 +9,6 @@ import pytest
 from dshpc_server.domain.job import Resources
 from dshpc_server.engine.slurm import cluster, command_line, states
 from dshpc_server.engine.slurm.cluster import State, Task
-from support import engine_told
 from support.slurm_arrays import array, told
 from support.slurm_cluster import SlurmCluster
 from support.slurm_fixtures import slurm_cluster
@@ -17,12 +16,6 @@ from support.slurm_fixtures import slurm_cluster
 __all__ = ["slurm_cluster"]
 
 _FOREVER = "exec sleep 1000"
-# Says that it is there, and ends at a signal, which it notes.
-_LISTENING = """\
-trap 'echo signalled > "$1/wrapper.$SLURM_ARRAY_TASK_ID"; exit 0' USR1
-sh -c 'trap "echo signalled > $1/method.$SLURM_ARRAY_TASK_ID" USR1; sleep 3' method "$1" &
-touch "$1/up.$SLURM_ARRAY_TASK_ID"
-wait"""
 
 
 @pytest.fixture
@@ -127,25 +120,6 @@ async def test_to_cancel_what_is_unknown_or_over_is_no_error(
 
     tasks = await told(commands, sent.name, bool)
     assert _are(State.COMPLETED)(tasks)
-
-
-async def test_a_signal_reaches_the_wrapper_alone(
-    commands: cluster.Cluster, tmp_path: pathlib.Path
-) -> None:
-    sent = array(tmp_path, _LISTENING, tasks=3, parallel=2)
-    job_id = await commands.submit(sent)
-    await engine_told.eventually(
-        lambda: (tmp_path / "up.0").exists() and (tmp_path / "up.1").exists()
-    )
-
-    # The last one waits; it is not signalled, and nobody waits for it.
-    await commands.signal([f"{job_id}_1", f"{job_id}_2", f"{job_id}_9", "99999_1"])
-
-    await engine_told.eventually((tmp_path / "wrapper.1").exists)
-    tasks = await told(commands, sent.name, lambda tasks: tasks[1].state in states.ENDED)
-    assert tasks[0].state is State.RUNNING
-    marks = [path.name for path in await asyncio.to_thread(list, tmp_path.iterdir())]
-    assert [name for name in marks if name.startswith(("method", "wrapper"))] == ["wrapper.1"]
 
 
 async def test_what_no_node_has_is_refused_for_good_and_leaves_a_failed_record(

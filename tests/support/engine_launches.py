@@ -7,7 +7,7 @@ import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from dshpc_server.domain.job import AttemptKey, Resources
+from dshpc_server.domain.job import AttemptKey, Resources, RunTime
 from dshpc_server.engine import port
 
 _ACTOR = """
@@ -57,6 +57,7 @@ class Launches:
         resources: Resources = Resources(),  # noqa: B008 - frozen
         timeout_seconds: float = 60,
         number: int = 1,
+        run_time: RunTime | None = None,
     ) -> port.Launch:
         """A method whose script is this text; it runs by bash unless told otherwise."""
         name = f"method-{next(self._numbers)}"
@@ -75,6 +76,7 @@ class Launches:
             parameters_json=parameters_json,
             resources=resources,
             timeout_seconds=timeout_seconds,
+            run_time=run_time,
         )
 
 

@@ -1,13 +1,13 @@
 """The fake scancel: ends tasks, or signals them, with what the real one makes of that.
 
 The real one believes that a signal did not arrive where an array has tasks that wait, and sends it
-again and again for a minute and a half; so does this one.
+again and again for a minute and a half, to ten tasks at a time; so does this one.
 """
 
 import asyncio
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from support import fake_slurm_answers as answers
 from support import fake_slurm_jobs as jobs
@@ -18,6 +18,7 @@ from support import fake_slurm_words as words_
 
 _FILTERS = {"me", "name", "partition", "state", "user"}
 _TRIES = 10
+_THREADS = 10
 _LATER = "Job can not be altered now, try again later"
 _LATER_CODE = 228
 _UNKNOWN = "Invalid job id specified"
@@ -64,19 +65,26 @@ class Cancelling:
         number = _number(words.options["signal"])
         errors = [(word, _UNKNOWN) for word in unknown]
         code = 1 if unknown else 0
+        for some in _turns(found):
+            doubted = await self._send_all(some, number, is_full="full" in words.options)
+            errors += [(task.id, _LATER) for task in doubted]
+            code = _LATER_CODE if doubted else code
+        said = "scancel: error: Kill job error on job id {}: {}\n"
+        return wire.Answer(error="".join(said.format(*error) for error in errors), code=code)
+
+    async def _send_all(
+        self, tasks: Sequence[jobs.Task], number: int, *, is_full: bool
+    ) -> list[jobs.Task]:
+        """Return those that it gave up on, though they may have had the signal."""
+        left = list(tasks)
         for turn in range(_TRIES):
-            for task in found:
-                self._send(task, number, is_full="full" in words.options)
-            if not any(_is_in_doubt(task) for task in found):
+            for task in left:
+                self._send(task, number, is_full=is_full)
+            left = [task for task in left if _is_in_doubt(task)]
+            if not left:
                 break
             await asyncio.sleep(self._settings.retry_seconds + turn)
-        else:
-            errors += [(task.id, _LATER) for task in found if _is_in_doubt(task)]
-            code = _LATER_CODE
-        lines = [
-            f"scancel: error: Kill job error on job id {word}: {error}\n" for word, error in errors
-        ]
-        return wire.Answer(error="".join(lines), code=code)
+        return left
 
     def _send(self, task: jobs.Task, number: int, *, is_full: bool) -> None:
         if task.state != jobs.RUNNING:
@@ -100,6 +108,17 @@ def check(words: words_.Words) -> None:
             raise words_.WordsError(f"scancel: error: Invalid job id {word}\n") from None
     if not words.rest and not _FILTERS & words.options.keys():
         raise words_.WordsError("scancel: error: No job identification provided\n")
+
+
+def _turns(tasks: Sequence[jobs.Task]) -> Iterator[list[jobs.Task]]:
+    """What is sent at a time: whatever is in doubt holds one of the threads to the end."""
+    turn: list[jobs.Task] = []
+    for task in tasks:
+        turn.append(task)
+        if sum(map(_is_in_doubt, turn)) == _THREADS:
+            yield turn
+            turn = []
+    yield turn
 
 
 def _is_in_doubt(task: jobs.Task) -> bool:

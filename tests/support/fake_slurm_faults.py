@@ -9,6 +9,8 @@ from support import fake_slurm_jobs as jobs
 from support import fake_slurm_scheduler as scheduler
 from support import fake_slurm_settings as settings_
 
+_BREATH_SECONDS = 0.01
+
 
 class Faults:
     """The state of what is wrong; the programs' answers go by it."""
@@ -32,6 +34,8 @@ class Faults:
 
     async def is_answering(self, *, patience_seconds: float | None) -> bool:
         """Wait until the controller answers; not for longer than that, unless it is paused."""
+        if self._up.is_set():
+            return True
         while not self._up.is_set():
             if self.is_paused or patience_seconds is None:
                 await self._up.wait()
@@ -40,6 +44,8 @@ class Faults:
                 await asyncio.wait_for(self._up.wait(), patience_seconds)
             except TimeoutError:
                 return self._up.is_set()
+        # Whoever went away before it was up is seen to have gone, and is not served.
+        await asyncio.sleep(_BREATH_SECONDS)
         return True
 
     @property
@@ -56,10 +62,12 @@ class Faults:
 
     def ask_down(self) -> None:
         self.is_paused = False
+        self._tasks.is_down = True
         self._up.clear()
 
     def ask_pause(self) -> None:
         self.is_paused = True
+        self._tasks.is_down = True
         self._up.clear()
 
     def ask_up(self) -> None:
@@ -67,6 +75,7 @@ class Faults:
             self.booted_at = time.time()
         self.is_paused = False
         self._up.set()
+        self._tasks.is_down = False
         self._tasks.wake()
 
     def ask_lie(self, kind: str) -> None:

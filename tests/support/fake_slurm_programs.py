@@ -102,6 +102,7 @@ class Programs:
     def _has_room_in_queue(self, words: words_.Words) -> bool:
         indexes = words.options.get("array")
         wanted = 1 if indexes is None else words_.count(indexes)
+        self._forget_older()
         # What has ended counts, too, as long as it is told of; and the last place stays free.
         known = sum(1 for _ in self._book.tasks())
         return known + wanted < self._settings.max_job_count
@@ -111,7 +112,11 @@ class Programs:
         if not await self._is_answering():
             yield self._unreached(request.program)
             return
-        self._book.forget_older(time.time() - self._settings.min_job_age_seconds)
+        self._forget_older()
+        asked = words.options.get("jobs", "")
+        if asked and "," not in asked and not self._book.named(asked):
+            yield wire.Answer(error="slurm_load_jobs error: Invalid job id specified\n", code=1)
+            return
         out = answers.squeue(self._book, words, _time_format(request))
         match self._faults.lie:
             case "empty":
@@ -169,6 +174,9 @@ class Programs:
             yield wire.Answer(accounting.sacct(self._book, words, _time_format(request)))
         else:
             yield wire.Answer(error="Slurm accounting storage is disabled\n", code=1)
+
+    def _forget_older(self) -> None:
+        self._book.forget_older(time.time() - self._settings.min_job_age_seconds)
 
     async def _is_answering(self) -> bool:
         return await self._faults.is_answering(patience_seconds=self._settings.unanswered_seconds)

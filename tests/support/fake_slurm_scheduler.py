@@ -52,6 +52,8 @@ class Scheduler:
         self.nodes = [Node(f"n{number + 1}", settings) for number in range(settings.nodes)]
         self.processes = processes.Processes(self._ended)
         self.is_held = False
+        self.is_down = False
+        """The controller is: nothing is started, and nothing given a reason."""
         self._settings = settings
         self._book = book
         self._pass: asyncio.TimerHandle | None = None
@@ -99,6 +101,8 @@ class Scheduler:
 
     def _start_what_can(self) -> None:
         self._pass = None
+        if self.is_down:
+            return
         arrays = [a for a in self._book.arrays.values() if a.waiting and not a.is_blocked]
         blocked = False
         for array in sorted(arrays, key=lambda array: (array.nice, array.id)):

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 
-from dshpc_server.engine.slurm.cluster import Array, Cluster, Task
+from dshpc_server.engine.slurm.cluster import Accounted, Array, Cluster, Task
 
 _DEADLINE_SECONDS = 30.0
 _POLL_SECONDS = 0.05
@@ -56,4 +56,17 @@ async def told(
         if holds(found):
             return found
         assert time.monotonic() < deadline, f"told at last: {found}"
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def accounted(
+    commands: Cluster, name: str, holds: Callable[[Sequence[Accounted]], bool]
+) -> Sequence[Accounted]:
+    """The same of what accounting knows, which is late."""
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while True:
+        found = sorted(await commands.accounted([name]), key=lambda row: row.task.index)
+        if holds(found):
+            return found
+        assert time.monotonic() < deadline, f"accounted for at last: {found}"
         await asyncio.sleep(_POLL_SECONDS)

@@ -5,10 +5,20 @@ A module imports the fixtures it uses, and those that they use.
 
 import pathlib
 from collections.abc import Iterator
+from typing import Any, Protocol
 
 import pytest
 
-from support import engine_launches, engine_leavings, fake_slurm, slurm_cluster
+from dshpc_server.engine.slurm.engine import SlurmEngine
+from support import engine_launches, engine_leavings, fake_slurm, slurm_cluster, slurm_engines
+
+
+class MakeEngine(Protocol):
+    """Makes the engine of a server; every one is over the same folder and cluster."""
+
+    def __call__(self, **options: Any) -> SlurmEngine:  # noqa: ANN401 - those of slurm_engines.make
+        """Those that are not given are as `slurm_engines.make` has them."""
+        ...
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +46,13 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fake_slurm.FakeSl
 def launches(tmp_path: pathlib.Path) -> engine_launches.Launches:
     """Makes methods and their launches."""
     return engine_launches.Launches(tmp_path / "site")
+
+
+@pytest.fixture
+def make_engine(tmp_path: pathlib.Path, fake: fake_slurm.FakeSlurm) -> MakeEngine:
+    """Returns a server's engine over the pretended commands."""
+
+    def make(**options: Any) -> SlurmEngine:  # noqa: ANN401 - those of slurm_engines.make
+        return slurm_engines.make(tmp_path / "engine", fake.environment, **options)
+
+    return make

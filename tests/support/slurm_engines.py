@@ -5,7 +5,8 @@ import os
 import pathlib
 from collections.abc import Mapping
 
-from dshpc_server.engine.slurm import arrays, command_line, looking, verdict
+from dshpc_server import clock as clock_
+from dshpc_server.engine.slurm import arrays, cluster, command_line, looking, verdict
 from dshpc_server.engine.slurm.engine import SlurmEngine
 
 DEPLOYMENT_ID = "d" * 32
@@ -25,17 +26,24 @@ def make(
     *,
     policy: arrays.Policy = arrays.Policy(),  # noqa: B008 - frozen
     patience: verdict.Patience = PATIENCE,
+    pace: looking.Pace = PACE,
     queued_jobs: int = 10_000,
+    asked: cluster.Cluster | None = None,
+    clock: clock_.Clock | None = None,
 ) -> SlurmEngine:
-    """The engine of one server; all over one folder are of one deployment."""
+    """The engine of one server; all over one folder are of one deployment.
+
+    `asked` is the cluster, where it is not that of the commands on PATH.
+    """
     return SlurmEngine(
         folder,
-        cluster=command_line.CommandLine(environment=environment, timeouts=TIMEOUTS),
+        cluster=asked or command_line.CommandLine(environment=environment, timeouts=TIMEOUTS),
         deployment_id=DEPLOYMENT_ID,
         new_id=lambda: f"{os.getpid()}x{next(_NUMBERS)}",
         environment={"PATH": os.environ["PATH"], "DSHPC_SECRET": "canary"},
         policy=policy,
         queued_jobs=queued_jobs,
         patience=patience,
-        pace=PACE,
+        pace=pace,
+        clock=clock or clock_.SystemClock(),
     )

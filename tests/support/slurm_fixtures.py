@@ -1,7 +1,4 @@
-"""Fixtures of tests that need a Slurm cluster.
-
-A module or a conftest.py imports the fixtures it uses, and those that they use.
-"""
+"""Fixtures of tests that need a Slurm cluster; a module imports those it uses."""
 
 from collections.abc import Iterator
 
@@ -14,12 +11,5 @@ from support.slurm_cluster import SlurmCluster
 @pytest.fixture(scope="session")
 def slurm_cluster() -> Iterator[SlurmCluster]:
     """A cluster of 4 nodes with 16 processors each that no test breaks."""
-    with clusters.running() as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def mortal_slurm_cluster() -> Iterator[SlurmCluster]:
-    """Another one, for a module whose tests stop and kill parts of it."""
     with clusters.running() as cluster:
         yield cluster

@@ -10,6 +10,14 @@ import socket
 
 CLUSTER_NAME = "dshpctest"
 PARTITION = "main"
+_CGROUP_CONF = """\
+CgroupPlugin=cgroup/v1
+CgroupAutomount=no
+ConstrainCores=no
+ConstrainRAMSpace=yes
+ConstrainSwapSpace=no
+AllowedSwapSpace=0
+"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,11 +59,8 @@ def write(settings: Settings) -> None:
     """Write the files that Slurm reads."""
     lines = [f"{key}={value}" for key, value in _slurm_conf(settings).items()]
     settings.slurm_conf.write_text("\n".join([*lines, *_nodes(settings), ""]))
-    (settings.folder / "cgroup.conf").write_text(
-        "CgroupAutomount=no\nCgroupPlugin=cgroup/v1\nConstrainCores=no\n"
-        f"ConstrainRAMSpace={'yes' if settings.has_cgroups else 'no'}\n"
-        "ConstrainSwapSpace=no\nAllowedSwapSpace=0\n"
-    )
+    if settings.has_cgroups:
+        (settings.folder / "cgroup.conf").write_text(_CGROUP_CONF)
     if settings.gpus:
         (settings.folder / "gres.conf").write_text(_gpus(settings))
     if settings.has_accounting:

@@ -29,7 +29,7 @@ _FORGOTTEN = (
 )
 
 _NOT_SAFELY = "this cannot be repaired safely"
-_BY_A_SERVER = "the next server that starts on its node sees to it"
+_BY_A_SERVER = "the next server that can take it over sees to it"
 _A_SERVERS = {folders.FOLDER.name, "owner_lives"}
 
 
@@ -65,7 +65,7 @@ class Repair:
         without_output: Callable[[bytes], bytes],
         lives: Callable[[pathlib.Path], bool],
     ) -> None:
-        """`lives` tells whether a process of an attempt's folder is there."""
+        """`lives` tells whether a process of an attempt's folder is there, or shows itself."""
         self._store = store
         self._data_dir = data_dir
         self._stored = stored.Stored(data_dir / "files")

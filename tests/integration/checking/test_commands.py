@@ -1,13 +1,16 @@
 """`check` and `migrate` as an administrator meets them: flags, refusals, nodes that are gone."""
 
 import contextlib
+import datetime
 import errno
 from collections.abc import Callable
 
 import pytest
 
 from dshpc_server import __main__, config, errors, logs, maintenance
+from dshpc_server.engine.slurm import places
 from dshpc_server.store import port
+from support import checked_damage
 from support.checked_site import SCOPE, Site
 
 
@@ -73,6 +76,21 @@ def test_a_problem_that_is_left_is_told_and_counted(
     told = capsys.readouterr().out
     assert "ck_attempts_cpus_from_1: it breaks a rule of the tables: job " in told
     assert "\n  left: this cannot be repaired safely\n" in told
+
+
+def test_a_folder_of_which_something_runs_on_a_cluster_is_left(
+    made: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = made.data_dir / checked_damage.leave_a_folder(made)
+    at = datetime.datetime.fromtimestamp(0, datetime.UTC)
+    place = places.Place(array="dshpc-1-2", index=7, position=0, packing=None, at=at)
+    places.write(folder, f"{folder.parent.name}.{folder.name}", place)
+    shown = made.data_dir / "engine" / "slurm" / "arrays" / place.array / "now" / "7"
+    shown.parent.mkdir(parents=True)
+    shown.touch()
+    assert maintenance.run_repair(settings(made), "text", []), "notes alone"
+    assert "\n  left: a process of it runs\n" in capsys.readouterr().out
+    assert folder.is_dir()
 
 
 def test_a_repair_needs_the_store_for_itself(made: Site) -> None:

@@ -258,7 +258,7 @@ def test_what_a_server_sees_to_is_left_to_it_and_told_so(made: Site) -> None:
         )
         (finding,) = [each for each in made.check(store).run() if each.rule.name == "owner_lives"]
         assert repairing.repair(finding) == repair.Outcome(
-            is_repaired=False, what="the next server that starts on its node sees to it"
+            is_repaired=False, what="the next server that can take it over sees to it"
         )
 
 

@@ -24,7 +24,7 @@ def test_every_file_that_is_named_is_there() -> None:
     assert len(named()) > 60
 
 
-@pytest.mark.parametrize("room", ["batches", "domain", "files", "transport"])
+@pytest.mark.parametrize("room", ["batches", "domain", "engine/slurm", "files", "transport"])
 def test_every_file_of_a_room_is_named(room: str) -> None:
     files = {str(file.relative_to(SERVER)) for file in (SERVER / room).rglob("*.py")}
     assert {file for file in files if not file.endswith("__init__.py")} - named() == set()

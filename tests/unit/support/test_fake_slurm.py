@@ -3,22 +3,16 @@
 import contextlib
 import pathlib
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import psutil
 import pytest
 
 from support import fake_slurm
 from support.fake_slurm import FakeSlurm
+from support.fake_slurm_site import DEADLINE_SECONDS, Site, until
 
-_DEADLINE_SECONDS = 20.0
-_LASTING = 'echo $$ > "running.${SLURM_ARRAY_TASK_ID-0}"; while :; do sleep 0.02; done'
-_STATES = ["-h", "-r", "-t", "all", "-o", "%i %T %r"]
 _UNREACHABLE = "Unable to contact slurm controller (connect failure)"
-
-Sbatch = Callable[..., str]
 
 
 @pytest.fixture
@@ -29,64 +23,9 @@ def fake(tmp_path: pathlib.Path) -> Iterator[FakeSlurm]:
         yield made
 
 
-class Site:
-    """Scripts, and Slurm's programs called in a folder of their own."""
-
-    def __init__(self, fake: FakeSlurm, folder: pathlib.Path) -> None:
-        self.folder = folder
-        self._fake = fake
-        folder.mkdir()
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            words,
-            env=self._fake.environment,
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def call(self, *words: str) -> tuple[int, str, str]:
-        """The exit code, and what was printed."""
-        with self.start(*words) as process:
-            out, error = process.communicate(timeout=_DEADLINE_SECONDS)
-        return process.returncode, out, error
-
-    def sbatch_words(self, script: str, *options: str, name: str = "job") -> list[str]:
-        path = self.folder / "script.sh"
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        return ["sbatch", "--parsable", f"--job-name={name}", "-o", "out", *options, str(path)]
-
-    def submit(self, script: str, *options: str, name: str = "job") -> str:
-        code, out, error = self.call(*self.sbatch_words(script, *options, name=name))
-        assert code == 0, error
-        return out.strip()
-
-    def run(self, *options: str) -> str:
-        """Submit a job that lasts; return its id once it runs."""
-        for path in self.folder.glob("running.*"):
-            path.unlink()
-        job_id = self.submit(_LASTING, *options)
-        until(lambda: any(path.read_text() for path in self.folder.glob("running.*")))
-        return job_id
-
-    def squeue(self) -> list[str]:
-        code, out, error = self.call("squeue", *_STATES)
-        assert code == 0, error
-        return sorted(out.splitlines())
-
-
 @pytest.fixture
 def site(fake: FakeSlurm, tmp_path: pathlib.Path) -> Site:
     return Site(fake, tmp_path / "site")
-
-
-def until(is_so: Callable[[], object]) -> None:
-    deadline = time.monotonic() + _DEADLINE_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def state(fake: FakeSlurm, job_id: str) -> str:
@@ -112,7 +51,7 @@ def test_programs_say_that_a_controller_is_down_and_sbatch_tries_until_it_is_up(
         until(lambda: fake.calls[-1][0] == "sbatch")
         assert (sbatch.poll(), fake.submissions) == (None, [])
         fake.up()
-        assert sbatch.communicate(timeout=_DEADLINE_SECONDS)[0] == "1\n"
+        assert sbatch.communicate(timeout=DEADLINE_SECONDS)[0] == "1\n"
 
 
 def test_an_sbatch_that_is_killed_while_the_controller_is_down_submits_nothing(
@@ -141,10 +80,10 @@ def test_programs_wait_for_a_paused_controller(fake: FakeSlurm, site: Site) -> N
     fake.pause()
     with site.start("scontrol", "ping") as ping, site.start("squeue", "-h") as squeue:
         until(lambda: len(fake.calls) == 2)
-        assert ping.communicate(timeout=_DEADLINE_SECONDS)[0].endswith("is DOWN\n")
+        assert ping.communicate(timeout=DEADLINE_SECONDS)[0].endswith("is DOWN\n")
         assert squeue.poll() is None
         fake.up()
-        assert squeue.wait(_DEADLINE_SECONDS) == 0
+        assert squeue.wait(DEADLINE_SECONDS) == 0
 
 
 def test_squeue_lies_as_it_is_told_until_it_is_told_otherwise(fake: FakeSlurm, site: Site) -> None:
@@ -169,7 +108,7 @@ def test_a_lost_submission_never_runs_and_is_unknown(fake: FakeSlurm, site: Site
     site.submit("touch other", name="kept")
     fake.lose("lost")
     fake.release()
-    until(lambda: (site.folder / "other").exists())
+    until((site.folder / "other").exists)
     assert site.squeue() == ["2 COMPLETED None"]
     assert not (site.folder / "ran").exists()
 
@@ -218,7 +157,7 @@ def test_a_task_that_waits_can_end_without_having_run(fake: FakeSlurm, site: Sit
     fake.end(job_id, "BOOT_FAIL")
     fake.release()
     site.submit("touch other")
-    until(lambda: (site.folder / "other").exists())
+    until((site.folder / "other").exists)
     assert state(fake, job_id) == "BOOT_FAIL"
     assert not (site.folder / "ran").exists()
 
@@ -229,7 +168,7 @@ def test_a_task_that_ignores_the_asking_is_killed(fake: FakeSlurm, site: Site) -
     site.call("scancel", job_id)
     until(lambda: state(fake, job_id) == "CANCELLED")
     stubborn = site.submit("trap '' TERM; touch ready; while :; do sleep 0.02; done")
-    until(lambda: (site.folder / "ready").exists())
+    until((site.folder / "ready").exists)
     site.call("scancel", stubborn)
     assert state(fake, stubborn) == "COMPLETING"
     until(lambda: state(fake, stubborn) == "CANCELLED")

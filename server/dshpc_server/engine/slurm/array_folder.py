@@ -89,10 +89,23 @@ class ArrayFolder:
         except OSError:  # gone, or not to be told for the moment: Slurm tells of the ends
             return ()
 
+    def holds(self, place: places.Place, name: str) -> bool:
+        """Whether this attempt was put there, as far as there is anything that tells."""
+        try:
+            text = (self.path / "tasks" / str(place.index)).read_text(errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        calls = [line for line in text.splitlines() if line.startswith("job ")]
+        return place.position < len(calls) and f" {name} " in calls[place.position]
+
     def mark_cancelled(self, place: places.Place) -> None:
         """Have a job stopped by its wrapper."""
         with contextlib.suppress(OSError):  # without a folder nothing of it is running
             (self.path / "cancel" / place.mark).touch(mode=_FILE_MODE)
+
+    def is_cancelled(self, place: places.Place) -> bool:
+        """Whether a job is to be stopped by its wrapper."""
+        return (self.path / "cancel" / place.mark).exists()
 
     def alive_seconds_ago(self, index: int) -> float | None:
         """When the wrapper of a task showed itself last; None when it never did."""
@@ -105,6 +118,19 @@ class ArrayFolder:
     def remove(self) -> None:
         """Remove it; what cannot be removed stays."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def find_place(
+    attempt_folder: pathlib.Path, name: str, *, arrays_dir: pathlib.Path, prefix: str
+) -> places.Place | None:
+    """Return where an attempt was placed; None when nothing tells, or its array says otherwise.
+
+    What a method wrote there would have it take the place of another. Raises OSError.
+    """
+    place = places.read(attempt_folder, name, prefix=prefix)
+    if place is None or not ArrayFolder(arrays_dir, place.array).holds(place, name):
+        return None
+    return place
 
 
 def problem(launch: port.Launch, environment: Mapping[str, str]) -> str | None:

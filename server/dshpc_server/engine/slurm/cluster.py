@@ -192,7 +192,3 @@ class Cluster(Protocol):
     async def cancel(self, job_ids: Sequence[str]) -> None:
         """Have these stopped, in one call; `12_7` is one task. Unknown and ended ones are none."""
         ...
-
-    async def signal(self, job_ids: Sequence[str]) -> None:
-        """Send SIGUSR1 to the wrappers of these tasks alone, in one call."""
-        ...

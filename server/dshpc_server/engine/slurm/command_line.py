@@ -83,7 +83,7 @@ class CommandLine:
         """What the partition has that jobs go to."""
         which = _given("--partition", self._partition)
         text = await self._ask(
-            "sinfo", "--noheader", "--Node", "--noconvert", "--all",
+            "sinfo", "--noheader", "--Node", "--noconvert",
             f"--format={parsing.PARTITION_FORMAT}", *which,
         )  # fmt: skip
         try:
@@ -139,21 +139,12 @@ class CommandLine:
         for some in _portions(parsing.slices(job_ids)):
             await self._stop(*some)
 
-    async def signal(self, job_ids: Sequence[str]) -> None:
-        """Send SIGUSR1 to the wrappers of these tasks alone."""
-        for some in _portions(parsing.slices(job_ids)):
-            # Told to signal one that waits, scancel would try again for a minute.
-            await self._stop("--batch", "--signal=USR1", "--state=RUNNING", *some)
-
     async def _stop(self, *words: str) -> None:
         seconds = self._timeouts.stop_seconds
         answer = await self._hold(["scancel", *words], seconds)
         if answer.exit_code is None:
             raise UnreachableError("scancel", f"no answer within {seconds:g} s")
-        lines = answer.complaints.decode(errors="replace").splitlines()
-        wrong = [line for line in lines if line and not line.endswith(_HOLD_NO_JOB)]
-        if answer.exit_code != 0 and (wrong or not lines):
-            raise _failed("scancel", answer, "\n".join(wrong))
+        _check_stopped(answer)
 
     async def _ask(self, command: str, *words: str, seconds: float | None = None) -> str:
         """Return what a command printed. Raises UnreachableError."""
@@ -217,6 +208,14 @@ def _portions(words: Sequence[str], between: str = " ") -> Iterator[list[str]]:
         length += len(word) + len(between)
     if portion:
         yield portion
+
+
+def _check_stopped(answer: conversation.Answer) -> None:
+    """Raise UnreachableError if scancel failed, unless there is just no such job."""
+    lines = answer.complaints.decode(errors="replace").splitlines()
+    wrong = [line for line in lines if line and not line.endswith(_HOLD_NO_JOB)]
+    if answer.exit_code != 0 and (wrong or not lines):
+        raise _failed("scancel", answer, "\n".join(wrong))
 
 
 def _failed(command: str, answer: conversation.Answer, complaints: str) -> UnreachableError:

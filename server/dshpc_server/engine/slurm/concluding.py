@@ -17,6 +17,7 @@ from dshpc_server.engine.slurm import (
     cluster,
     facts,
     finding,
+    places,
     records,
     standing,
     states,
@@ -75,10 +76,16 @@ class Concluding:
         array, place = self._watching.array_of(watched), watched.place
         if array is None or place is None:
             return
+        watched.is_cancelled |= found.is_marked  # by another server
+        if watched.is_cancelled and found.start is None and found.exit is None:
+            await self._cancelled_unstarted(watched)
+            return
         if watched.gone_since is None:
             watched.gone_since = now
         gone_seconds = now - watched.gone_since
-        task = table.get((array.folder.name, place.index))
+        task = _task_of(found, array, place, table)
+        if task is not None and task.state not in states.ENDED:
+            watched.gone_since = None
         if found.exit is not None:
             self._terminated(watched, found.exit, task, gone_seconds)
             return
@@ -92,7 +99,11 @@ class Concluding:
         if kind is verdict.Kind.ENDED and task is not None:
             await self._ended(found, task, gone_seconds)
         elif kind is verdict.Kind.GONE:
-            await self._gone(found, array)
+            cancelled = None if seen.may_be_forgotten else _cancelled_alone(found, array, table)
+            if cancelled is not None:
+                await self._ended(found, cancelled, gone_seconds)
+            else:
+                await self._gone(found, array)
 
     async def nowhere(self, found: Found) -> None:
         """Tell of an attempt that no task was made for, or of which nothing tells where."""
@@ -106,6 +117,11 @@ class Concluding:
         self._lose(
             watched, "it was never started" if never else "nothing tells where it was started"
         )
+
+    async def _cancelled_unstarted(self, watched: Watched) -> None:
+        """Tell of a cancelled attempt that Slurm has not, or no more: it keeps no record of it."""
+        if await asyncio.to_thread(finding.bar, watched, states.Meaning.CANCELLED):
+            self.from_records(await asyncio.to_thread(finding.one, watched))
 
     def _terminated(
         self,
@@ -165,3 +181,44 @@ class Concluding:
         watched.has_ended = True
         self._watching.leave(watched)
         self._delivery.tell(watched, fact)
+
+
+def _cancelled_alone(found: Found, array: WatchedArray, table: Table) -> cluster.Task | None:
+    """The task of one that was cancelled in Slurm while it waited, and others of its array not.
+
+    Slurm keeps no record of such a task, but tells of the others.
+    """
+    place = found.watched.place
+    if place is None or found.start is not None or array.job_id is None:
+        return None
+    if not any(name == array.folder.name for name, _ in table):
+        return None
+    return cluster.Task(
+        name=array.folder.name,
+        index=place.index,
+        job_id=f"{array.job_id}_{place.index}",
+        state=cluster.State.CANCELLED,
+        node="",
+        reason="",
+    )
+
+
+def _task_of(
+    found: Found, array: WatchedArray, place: places.Place, table: Table
+) -> cluster.Task | None:
+    """The task that the attempt is in: that of its place, or of another array that was sent, too.
+
+    One array can be sent after another of which nobody knew that it had arrived: then the task that
+    comes second finds nothing to do.
+    """
+    task = table.get((array.folder.name, place.index))
+    if found.start is None:
+        # Of tasks that were cancelled before they began Slurm may have one record for all.
+        return task or table.get((array.folder.name, cluster.REST))
+    started_in = found.start.slurm_job_id
+    # Only then: ids are given again, and what has ours may be a stranger.
+    if array.job_id is None or started_in in ("", watching.task_id(array, place)):
+        return task
+    deployment = array.folder.name.rpartition("-")[0]
+    others = (one for one in table.values() if one.job_id == started_in)
+    return next((one for one in others if one.name.startswith(f"{deployment}-")), None)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 _OUTPUT, _COMPLAINTS = 1, 2
 _MAX_OUTPUT_BYTES = 256 * 1024 * 1024  # a line of squeue takes 60: four million tasks
 _MAX_COMPLAINT_BYTES = 64 * 1024
-_LAST_WORDS_SECONDS = 5.0
-"""How long to wait for one that was killed, or for who holds its pipes after it."""
+_KILLED_SECONDS = 5.0
+"""How long to wait for one that was killed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +23,8 @@ class Answer:
     """What a command said."""
 
     exit_code: int | None
-    """None when it was killed here. Negative: it was ended by that signal."""
+    """None when it did not end in time, or who it left behind holds its output: what it said may
+    not be all. Negative: it was ended by that signal."""
     output: bytes
     complaints: bytes
     seconds: float
@@ -44,7 +45,34 @@ async def hold(
     loop = asyncio.get_running_loop()
     begun = loop.time()
     talker = _Talker(is_hopeless)
-    transport, _ = await loop.subprocess_exec(
+    starting = asyncio.create_task(_start(words, environment, talker))
+    try:
+        transport = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # Broken off halfway, the start would leave the process behind.
+        with contextlib.suppress(OSError):
+            await _end(await starting, talker)
+        raise
+    is_whole = False
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_seconds):
+                await talker.is_enough.wait()
+        is_whole = talker.is_over.is_set()
+    finally:
+        await _end(transport, talker)
+    return Answer(
+        exit_code=transport.get_returncode() if is_whole else None,
+        output=bytes(talker.said[_OUTPUT]),
+        complaints=bytes(talker.said[_COMPLAINTS]),
+        seconds=loop.time() - begun,
+    )
+
+
+async def _start(
+    words: Sequence[str], environment: Mapping[str, str], talker: "_Talker"
+) -> asyncio.SubprocessTransport:
+    transport, _ = await asyncio.get_running_loop().subprocess_exec(
         lambda: talker,
         *words,
         stdin=asyncio.subprocess.DEVNULL,
@@ -54,20 +82,7 @@ async def hold(
         cwd="/",
         start_new_session=True,
     )
-    is_killed = True
-    try:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience_seconds):
-                await talker.is_enough.wait()
-        is_killed = transport.get_returncode() is None or not talker.is_over.is_set()
-    finally:
-        await _end(transport, talker)
-    return Answer(
-        exit_code=None if is_killed else transport.get_returncode(),
-        output=bytes(talker.said[_OUTPUT]),
-        complaints=bytes(talker.said[_COMPLAINTS]),
-        seconds=loop.time() - begun,
-    )
+    return transport
 
 
 class _Talker(asyncio.SubprocessProtocol):
@@ -102,8 +117,8 @@ async def _end(transport: asyncio.SubprocessTransport, talker: _Talker) -> None:
             # It leads its group, and is not waited for yet: the number is its own.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(transport.get_pid(), signal.SIGKILL)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS_SECONDS):
-                await talker.is_over.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_KILLED_SECONDS):
+                    await talker.is_over.wait()
     finally:
         transport.close()

@@ -14,6 +14,7 @@ from dshpc_server import clock
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.engine import delivery, port
 from dshpc_server.engine.slurm import (
+    array_folder,
     arrays,
     cluster,
     concluding,
@@ -80,7 +81,9 @@ class SlurmEngine:
             on_submitted=self._look,
             clock=clock,
         )
-        self._stopping = stopping.Stopping(cluster=cluster, watching=self._watching)
+        self._stopping = stopping.Stopping(
+            cluster=cluster, watching=self._watching, on_told=self._hurry
+        )
         self._looking = looking.Looking(
             cluster=cluster,
             watching=self._watching,
@@ -183,15 +186,21 @@ class SlurmEngine:
                 self._submitting.remove(watched)
                 self._watching.drop(watched)
 
+    def _hurry(self) -> None:
+        self._looking.hurry()
+
     def _look(self) -> None:
         self._looking.wake()
 
     def _find_places(
         self, recovered: Sequence[Watched]
     ) -> Sequence[tuple[Watched, places.Place | None]]:
-        return [
-            (each, places.read(each.folder, each.name, prefix=self._prefix)) for each in recovered
-        ]
+        return [(each, self._find_place(each)) for each in recovered]
+
+    def _find_place(self, recovered: Watched) -> places.Place | None:
+        return array_folder.find_place(
+            recovered.folder, recovered.name, arrays_dir=self._arrays_dir, prefix=self._prefix
+        )
 
     async def _end_unsent(self, unsent: Sequence[Watched]) -> None:
         """Put on record, then tell, that these were cancelled before Slurm had them."""

@@ -23,6 +23,8 @@ class Found:
     """What stands in the place of the exit record is none."""
     alive_seconds_ago: float | None = None
     """When its wrapper showed itself last; None when that was not asked, or it never did."""
+    is_marked: bool = False
+    """Some server has asked its wrapper to stop it."""
 
 
 def marked(arrays: Sequence[WatchedArray], running: Sequence[Sequence[Watched]]) -> Sequence[Found]:
@@ -49,7 +51,9 @@ def missing(attempts: Sequence[tuple[WatchedArray, Watched]]) -> Sequence[Found]
     """Read what there is of attempts that Slurm does not have in its queue."""
     return [
         dataclasses.replace(
-            one(watched), alive_seconds_ago=array.folder.alive_seconds_ago(watched.place.index)
+            one(watched),
+            alive_seconds_ago=array.folder.alive_seconds_ago(watched.place.index),
+            is_marked=array.folder.is_cancelled(watched.place),
         )
         for array, watched in attempts
         if watched.place is not None

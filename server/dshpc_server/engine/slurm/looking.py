@@ -77,6 +77,12 @@ class Looking:
         self._interval_seconds = self._pace.first_seconds
         self._awake.set()
 
+    def hurry(self) -> None:
+        """Ask Slurm within a moment: something is about to change there."""
+        self._interval_seconds = self._pace.first_seconds
+        self._ask_at = min(self._ask_at, self._clock.monotonic() + self._pace.first_seconds)
+        self._awake.set()
+
     async def run(self) -> NoReturn:
         """Serve until cancelled."""
         while True:
@@ -156,7 +162,10 @@ class Looking:
         if not arrays:
             return
         for each in await asyncio.to_thread(finding.marked, arrays, running):
-            self._concluding.from_records(each)
+            if not self._concluding.from_records(each) and each.exit is not None:
+                # Slurm is to say why; it does as soon as the task is over.
+                moment = self._clock.monotonic() + self._pace.first_seconds
+                self._ask_at = min(self._ask_at, moment)
 
     def _running(self, table: Table) -> Iterator[Sequence[Watched]]:
         """Yield of each task that runs the attempts whose start was not told."""

@@ -60,7 +60,7 @@ class Standing:
         """What an array may be."""
         limits, partition = self._limits, self._partition
         return arrays.Room(
-            max_array_tasks=max(1, limits.max_array_tasks) if limits else _UNKNOWN_ARRAY_TASKS,
+            max_array_tasks=_array_tasks(limits) if limits else _UNKNOWN_ARRAY_TASKS,
             cpus=partition.cpus if partition else 0,
             longest_seconds=partition.longest_seconds if partition else None,
         )
@@ -88,3 +88,8 @@ class Standing:
         # It may have been started anew, with other limits.
         self._asked_at = -math.inf
         self._outage.failed(error.reason, command=error.command)
+
+
+def _array_tasks(limits: cluster.Limits) -> int:
+    """How many tasks an array may have: it has to find room among the jobs of all others, too."""
+    return max(1, min(limits.max_array_tasks, limits.max_jobs // 2))

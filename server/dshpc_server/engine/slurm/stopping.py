@@ -1,12 +1,15 @@
 """Stopping attempts that were submitted: a mark for their wrapper, and word to Slurm.
 
 Promises: a task of one job is cancelled in Slurm, whatever it is doing; of a packed task only the
-job that is meant is stopped, by its wrapper, which is told to look at once. All that is to be
-stopped at a moment goes out in one call. What Slurm could not be told is told again.
+job that is meant is stopped, by its wrapper, which looks for the mark each second. All that is to
+be stopped at a moment goes out in one call. What Slurm could not be told is told again.
+
+Wrappers are not sent a signal to look at once: scancel delivers it to a task of an array that has
+others waiting, does not believe it, and tries for a minute and a half.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from dshpc_server.engine.slurm import cluster, watching
@@ -18,8 +21,16 @@ _RETRY_SECONDS = 1.0
 class Stopping:
     """What is to be stopped and was not told to Slurm yet. For the event loop's thread alone."""
 
-    def __init__(self, *, cluster: cluster.Cluster, watching: watching.Watching) -> None:
+    def __init__(
+        self,
+        *,
+        cluster: cluster.Cluster,
+        watching: watching.Watching,
+        on_told: Callable[[], None],
+    ) -> None:
+        """`on_told` is told when Slurm was."""
         self._cluster = cluster
+        self._on_told = on_told
         self._watching = watching
         self._waiting: dict[str, Watched] = {}
         self._news = asyncio.Event()
@@ -50,20 +61,17 @@ class Stopping:
         await asyncio.to_thread(_mark, pairs)
         known = [pair for pair in pairs if pair[0].job_id is not None]
         try:
-            await self._tell(known)
+            await self._cancel([pair for pair in known if not _is_packed(pair[1])])
         except cluster.UnreachableError:  # the one who looks tells the log
             return False
         for _, watched in known:
             self._waiting.pop(watched.name, None)
         return not self._waiting
 
-    async def _tell(self, pairs: Sequence[tuple[WatchedArray, Watched]]) -> None:
-        alone = [pair for pair in pairs if not _is_packed(pair[1])]
-        packed = [pair for pair in pairs if _is_packed(pair[1])]
-        if alone:
-            await self._cluster.cancel(watching.ids_of(alone))
-        if packed:
-            await self._cluster.signal(watching.ids_of(packed))
+    async def _cancel(self, pairs: Sequence[tuple[WatchedArray, Watched]]) -> None:
+        if pairs:
+            await self._cluster.cancel(watching.ids_of(pairs))
+            self._on_told()
 
 
 def _is_packed(watched: Watched) -> bool:

@@ -226,7 +226,7 @@ class Submitting:
             self._watching.leave(watched)
             watched.place = None
             if error.is_permanent:
-                self._refuse(watched, error.reason, is_permanent=True)
+                self._refuse(watched, f"Slurm refuses it: {error.reason}", is_permanent=True)
             else:
                 self.add(watched)
         array.folder.remove()
@@ -269,5 +269,8 @@ def _sort_out(taken: Sequence[Watched], sending: Sending) -> _SortedOut:
         elif records.is_new(watched.folder):
             new.append(watched)
         else:
-            seen.append((watched, places.read(watched.folder, watched.name, prefix=sending.prefix)))
+            place = array_folder.find_place(
+                watched.folder, watched.name, arrays_dir=sending.arrays_dir, prefix=sending.prefix
+            )
+            seen.append((watched, place))
     return _SortedOut(new=new, seen=seen, unfit=unfit)

@@ -39,7 +39,7 @@ def text(jobs: Sequence[TaskJob]) -> str:
     """
     if not 0 < len(jobs) <= MOST_JOBS:
         raise ValueError(f"{len(jobs)} jobs do not make a task")
-    return f"task {len(jobs)}\n" + "".join(map(_call, jobs))
+    return "".join(map(_call, jobs))
 
 
 def _call(job: TaskJob) -> str:

@@ -224,7 +224,7 @@ OWNERS = (
     ),
     rule(
         "owner_lives",
-        "it waits for a server of its node to take it over",
+        "it waits for a server that can take it over",
         _OWNED.where(
             (_record.c.server_id.is_(None) & ~_somebody_lives)
             | (
