@@ -1,19 +1,22 @@
 """A server, or its runner, that is killed at any named moment: the next one ends everything well.
 
-The moments are those of `dshpc_server.crashing`, so a new one is tested the moment it is there.
+The moments are those of `dshpc_server.crashing`, so a new one is tested the moment it is there, on
+each store and each engine that has it. A case takes 3 to 5 seconds, which are two starts of a
+server and the scenario; that of `array.in_place` takes 10 more, for so long the engine waits until
+it believes that an array was never sent.
 """
 
 import contextlib
 import pathlib
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import grpc
 import pytest
 
 from dshpc.v1 import types_pb2
 from dshpc_server import crashing
-from support import calls, fault_runner, fault_scenario, fault_verdict, live_server
+from support import calls, fake_slurm, fault_runner, fault_scenario, fault_verdict, live_server
 from support.postgres_fixtures import postgres_server, postgres_tables, postgres_url
 
 __all__ = ["postgres_server", "postgres_tables", "postgres_url"]
@@ -23,10 +26,44 @@ FLAGS: dict[str, object] = {
     "retry_first_seconds": 0.1,
     "min_free_bytes": 0,
 }
-SERVER_POINTS = [name for name in crashing.POINTS if not name.startswith("runner.")]
+SERVER_POINTS = [name for name in crashing.POINTS if not name.startswith(("runner.", "array."))]
+SLURM_POINTS = [
+    name
+    for name in crashing.POINTS
+    if not name.startswith(
+        (
+            "runner.",  # there is none
+            "content.",  # files have no engine, so these are as they are without Slurm
+            "deletion.",
+        )
+    )
+]
+SLURM_POINTS_OF_STORES = [
+    name
+    for name in SLURM_POINTS
+    if name
+    not in {
+        "array.in_place",  # nothing of it is recorded, and it takes long
+        "batch.accepted",  # no engine has heard of it, so these are as they are without Slurm
+        "store.before_commit",
+        "store.committed",
+        "output.stored",
+    }
+]
+"""Where it may matter which store and which engine come together."""
 RUNNER_POINTS = [name for name in crashing.POINTS if name.startswith("runner.")]
 LATER_PASSES = [("store.before_commit", 5), ("store.committed", 5), ("store.committed", 9)]
 """Of what happens again and again, a start included, the first pass is not the only one."""
+ONE_SERVER = fault_verdict.Kills(servers=1, runners=0, attempts_at_once=2)
+NEVER_SENT = fault_verdict.Kills(servers=1, runners=1, attempts_at_once=4)
+"""An array that was in place and not sent is lost, with what the first two batches have in it."""
+
+
+@pytest.fixture
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fake_slurm.FakeSlurm]:
+    """Pretended commands, for servers that run their jobs by them."""
+    with fake_slurm.running(tmp_path_factory.mktemp("slurm")) as made:
+        yield made
 
 
 @pytest.fixture
@@ -50,17 +87,57 @@ def test_on_a_store_for_many_it_is_done_once_by_the_next_as_well(
     dies_and_is_followed(tmp_path, scenario, {**FLAGS, "store": postgres_url}, point, 1)
 
 
+@pytest.mark.parametrize("point", SLURM_POINTS)
+def test_on_slurm_it_is_done_once_by_the_next_as_well(
+    tmp_path: pathlib.Path,
+    scenario: fault_scenario.Scenario,
+    point: str,
+    slurm: fake_slurm.FakeSlurm,
+) -> None:
+    dies_on_slurm_and_is_followed(tmp_path, scenario, FLAGS, point, slurm)
+
+
+@pytest.mark.parametrize("point", SLURM_POINTS_OF_STORES)
+def test_on_slurm_with_a_store_for_many_it_is_done_once_by_the_next_as_well(
+    tmp_path: pathlib.Path,
+    scenario: fault_scenario.Scenario,
+    point: str,
+    slurm: fake_slurm.FakeSlurm,
+    postgres_url: str,
+) -> None:
+    dies_on_slurm_and_is_followed(
+        tmp_path, scenario, {**FLAGS, "store": postgres_url}, point, slurm
+    )
+
+
+def dies_on_slurm_and_is_followed(
+    folder: pathlib.Path,
+    scenario: fault_scenario.Scenario,
+    flags: Mapping[str, object],
+    point: str,
+    slurm: fake_slurm.FakeSlurm,
+) -> None:
+    """The same by pretended Slurm commands."""
+    environment = {name: slurm.environment[name] for name in ("PATH", "SLURM_CONF")}
+    kills = NEVER_SENT if point == "array.in_place" else ONE_SERVER
+    flags = {**flags, "engine": "slurm"}
+    dies_and_is_followed(folder, scenario, flags, point, 1, environment=environment, kills=kills)
+
+
 def dies_and_is_followed(
     folder: pathlib.Path,
     scenario: fault_scenario.Scenario,
     flags: Mapping[str, object],
     point: str,
     number: int,
+    *,
+    environment: Mapping[str, str] | None = None,
+    kills: fault_verdict.Kills = ONE_SERVER,
 ) -> None:
     """Have a server die at a point, and see what the next one makes of that."""
-    die(folder, scenario, {**flags, "crash_at": f"{point}:{number}"})
+    die(folder, scenario, {**flags, "crash_at": f"{point}:{number}"}, environment)
     with (
-        live_server.as_process(folder, scenario.methods_dir, **flags) as server,
+        live_server.as_process(folder, scenario.methods_dir, environment, **flags) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         service = calls.Service(channel)
@@ -71,20 +148,18 @@ def dies_and_is_followed(
         if point.startswith("deletion."):
             scenario.wait_until_deleted(service)
         scenario.play(service)
-        assert (
-            scenario.problems(
-                service, fault_verdict.Kills(servers=1, runners=0, attempts_at_once=2)
-            )
-            == []
-        )
+        assert scenario.problems(service, kills) == []
 
 
 def die(
-    folder: pathlib.Path, scenario: fault_scenario.Scenario, flags: Mapping[str, object]
+    folder: pathlib.Path,
+    scenario: fault_scenario.Scenario,
+    flags: Mapping[str, object],
+    environment: Mapping[str, str] | None,
 ) -> None:
     """Play on a server until it dies at the point that its flags name."""
     try:
-        server = live_server.ServerProcess(folder, scenario.methods_dir, **flags)
+        server = live_server.ServerProcess(folder, scenario.methods_dir, environment, **flags)
     except live_server.StartError as error:
         if error.code != -signal.SIGKILL:
             raise

@@ -148,7 +148,11 @@ def as_process(
 
 def wait_until_gone(folder: pathlib.Path) -> None:
     """Wait until no process of this data folder is left."""
-    wait_for(lambda: not processes_of(folder), f"processes of {folder} to end")
+    try:
+        wait_for(lambda: not processes_of(folder), f"processes of {folder} to end")
+    except AssertionError as error:
+        left = [_words(pid) for pid in processes_of(folder)]
+        raise AssertionError(f"{error}: {left}") from None
 
 
 def processes_of(folder: pathlib.Path) -> list[int]:
@@ -163,6 +167,14 @@ def processes_of(folder: pathlib.Path) -> list[int]:
             if wanted in told:
                 found.append(int(entry.name))
     return found
+
+
+def _words(pid: int) -> str:
+    """What a process was started as."""
+    with contextlib.suppress(OSError):
+        words = (pathlib.Path("/proc") / str(pid) / "cmdline").read_bytes().split(b"\0")
+        return f"{pid}: {b' '.join(words).decode(errors='replace')}"
+    return f"{pid}: gone by now"
 
 
 def wait_for(fact: Any, what: str, *, seconds: float = 30.0) -> Any:  # noqa: ANN401 - whatever the fact is

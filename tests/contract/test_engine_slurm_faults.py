@@ -1,0 +1,230 @@
+"""A Slurm controller that lies, is away, forgets, or gives ids again: nothing is lost or run twice.
+
+Ends are told from the records of wrappers meanwhile.
+"""
+
+import datetime
+import time
+
+import pytest
+
+from dshpc_server.engine import port
+from dshpc_server.engine.slurm import looking, verdict
+from support import engine_launches, engine_told, fake_slurm, slurm_waiting
+from support.engine_staying import let_go, ready
+from support.slurm_engine_fixtures import MakeEngine, fake, launches, make_engine, nothing_is_left
+from support.slurm_waiting import STAY
+
+__all__ = ["fake", "launches", "make_engine", "nothing_is_left"]
+
+LONG = verdict.Patience(
+    grace_seconds=60.0, doubt_seconds=60.0, settle_seconds=60.0, alive_seconds=60.0
+)
+"""Longer than a test: what is told in it was not told because somebody lost patience."""
+
+
+@pytest.mark.parametrize("kind", ["empty", "cut", "garbage", "error"])
+async def test_a_squeue_that_lies_for_a_while_loses_nothing_and_runs_nothing_twice(
+    make_engine: MakeEngine,
+    fake: fake_slurm.FakeSlurm,
+    launches: engine_launches.Launches,
+    kind: str,
+) -> None:
+    running = [launches.script(STAY) for _ in range(3)]
+    waiting = [launches.acting() for _ in range(3)]
+    engine = make_engine(patience=LONG)
+    async with engine_told.running(engine) as told:
+        await engine.submit_many(running)
+        await ready(*running)
+        fake.hold()
+        await engine.submit_many(waiting)
+        await slurm_waiting.queued(fake, 3)
+        fake.lie(kind)
+        await slurm_waiting.polled(fake, 4)
+        let_go(running[0])
+        assert (await told.exit_of(running[0].key)).exit_code == 0
+        if kind in {"garbage", "error"}:
+            await slurm_waiting.failing(engine)
+        await slurm_waiting.polled(fake, 4)
+        fake.lie()
+        await slurm_waiting.answering(engine)
+        fake.release()
+        let_go(*running)
+        ends = [await told.end_of(one.key) for one in (*running, *waiting)]
+        await slurm_waiting.polled(fake)
+    assert slurm_waiting.exits(ends) == [0] * 6
+    assert slurm_waiting.runs(*running, *waiting) == [1] * 6
+    assert len(told.facts) == 12
+    assert len(fake.submissions) == 2
+
+
+async def test_what_an_answering_controller_denies_for_long_is_lost_and_never_starts(
+    make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
+) -> None:
+    running, waiting = launches.script(STAY), launches.acting()
+    engine = make_engine()  # whose patience ends, but not with a wrapper that shows itself
+    async with engine_told.running(engine) as told:
+        await engine.submit_many([running])
+        await ready(running)
+        await told.start_of(running.key)
+        fake.hold()
+        await engine.submit_many([waiting])
+        await slurm_waiting.queued(fake, 1)
+        fake.lie("empty")
+        lost = await told.end_of(waiting.key)
+        assert isinstance(lost, port.Lost)
+        assert not told.ends(running.key)
+        fake.lie()
+        fake.release()
+        await slurm_waiting.queued(fake, 0)
+        let_go(running)
+        assert (await told.exit_of(running.key)).exit_code == 0
+        await slurm_waiting.polled(fake)
+    assert slurm_waiting.runs(waiting) == [0]
+    assert told.ends(waiting.key) == [lost]
+
+
+@pytest.mark.parametrize("fault", ["down", "pause"])
+async def test_a_controller_that_is_away_changes_nothing_and_ends_are_told(
+    make_engine: MakeEngine,
+    fake: fake_slurm.FakeSlurm,
+    launches: engine_launches.Launches,
+    fault: str,
+) -> None:
+    running = [launches.script(STAY) for _ in range(3)]
+    late, engine = launches.acting(), make_engine()
+    async with engine_told.running(engine) as told:
+        await engine.submit_many(running)
+        await ready(*running)
+        for launch in running:
+            await told.start_of(launch.key)
+        getattr(fake, fault)()
+        await slurm_waiting.failing(engine)
+        await engine.submit_many([late])
+        let_go(running[0])
+        assert (await told.exit_of(running[0].key)).exit_code == 0
+        assert engine.why_waiting(late.key) == "Slurm's controller does not answer"
+        before = len(fake.calls)
+        await engine_told.eventually(lambda: len(fake.calls) > before + 3)
+        assert slurm_waiting.jobs_of(told) == {"Exited": 1}
+        fake.up()
+        await slurm_waiting.answering(engine)
+        let_go(*running)
+        ends = [await told.end_of(one.key) for one in (*running, late)]
+    assert slurm_waiting.exits(ends) == [0] * 4
+    assert slurm_waiting.runs(*running, late) == [1] * 4
+
+
+async def test_what_a_crashed_controller_forgot_is_lost_and_what_runs_goes_on(
+    make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
+) -> None:
+    running, waiting = [launches.script(STAY) for _ in range(2)], launches.acting()
+    engine = make_engine()
+    async with engine_told.running(engine) as told:
+        await engine.submit_many(running)
+        await ready(*running)
+        fake.hold()
+        await engine.submit_many([waiting])
+        await slurm_waiting.queued(fake, 1)
+        await slurm_waiting.polled(fake)
+        fake.crash(within_seconds=600)
+        lost = await told.end_of(waiting.key)
+        assert isinstance(lost, port.Lost)
+        let_go(*running)
+        assert slurm_waiting.exits([await told.end_of(one.key) for one in running]) == [0, 0]
+    assert slurm_waiting.runs(*running, waiting) == [1, 1, 0]
+
+
+async def test_states_of_an_array_that_was_given_our_id_again_are_not_taken_for_ours(
+    make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
+) -> None:
+    first = [launches.script(STAY) for _ in range(2)]
+    second = [launches.acting(exit_code=7) for _ in range(2)]
+    engine = make_engine(patience=LONG)
+    async with engine_told.running(engine) as told:
+        await engine.submit_many(first)
+        await ready(*first)
+        fake.crash(within_seconds=600)
+        await engine.submit_many(second)
+        ends = [await told.end_of(one.key) for one in second]
+        assert slurm_waiting.exits(ends) == [7, 7]
+        assert slurm_waiting.task_id(first[0]) == slurm_waiting.task_id(second[0])
+        fake.hold()
+        third = launches.acting()
+        await engine.submit_many([third])
+        await slurm_waiting.queued(fake, 1)
+        fake.end(slurm_waiting.in_state(fake, "PENDING")[0].id, "NODE_FAIL")
+        assert isinstance(await told.end_of(third.key), port.Lost)
+        assert not [end for one in first for end in told.ends(one.key)]
+        let_go(*first)
+        assert slurm_waiting.exits([await told.end_of(one.key) for one in first]) == [0, 0]
+    assert slurm_waiting.runs(*first, *second, third) == [1, 1, 1, 1, 0]
+
+
+async def test_nobody_who_asks_for_reasons_or_capacity_causes_a_question_to_slurm(
+    make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
+) -> None:
+    launch, engine = launches.acting(), make_engine(pace=looking.Pace(first_seconds=3600.0))
+    fake.hold()
+    async with engine_told.running(engine):
+        await engine.submit_many([launch])
+        await engine_told.eventually(lambda: "waits in Slurm" in engine.why_waiting(launch.key))
+        await slurm_waiting.queued(fake, 1)
+        await engine_told.eventually(lambda: fake.polls >= 2)
+        before = fake.calls
+        for _ in range(1000):
+            assert "waits in Slurm" in engine.why_waiting(launch.key)
+            assert engine.capacity().cpus == 64
+            assert engine.healthy()
+        # What they had asked for would be here before what a submission asks for.
+        await engine.submit_many([launches.acting()])
+        await slurm_waiting.queued(fake, 2)
+        programs = [call[0] for call in fake.calls[len(before) :]]
+    assert programs in (["sbatch"], ["sbatch", "squeue"])
+
+
+class _Hands:
+    """A clock that goes only when it is moved."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self._seconds = 1000.0
+
+    def now(self) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
+
+    def monotonic(self) -> float:
+        self.reads += 1
+        return self._seconds
+
+    def move(self, seconds: float) -> None:
+        self._seconds += seconds
+
+
+async def test_slurm_is_asked_less_and_less_while_nothing_changes_and_at_once_when_it_does(
+    make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
+) -> None:
+    hands = _Hands()
+    engine = make_engine(clock=hands, pace=looking.Pace(records_seconds=0.005), patience=LONG)
+    fake.hold()
+    async with engine_told.running(engine):
+        await engine.submit_many([launches.acting()])
+        await slurm_waiting.queued(fake, 1)
+        await _pass(hands, 60)
+        before = fake.polls
+        await _pass(hands, 120)
+        assert 4 <= fake.polls - before <= 5
+        before = fake.polls
+        await engine.submit_many([launches.acting()])
+        await slurm_waiting.polled(fake, 1)
+        await slurm_waiting.queued(fake, 2)
+        await _pass(hands, 120)
+        assert 7 <= fake.polls - before <= 11
+
+
+async def _pass(hands: _Hands, seconds: int) -> None:
+    """Let this time pass, and the engine look in each second of it."""
+    for _ in range(seconds):
+        hands.move(1.0)
+        before = hands.reads
+        await engine_told.eventually(lambda: hands.reads >= before + 6)  # noqa: B023 - it is over with the turn
