@@ -1,0 +1,74 @@
+"""Slurm's controller is killed, and is away for a while: nothing is lost, nothing runs twice."""
+
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+from dshpc.v1 import types_pb2
+from support import slurm_cluster, slurm_faults, slurm_faults_cluster
+from support.slurm_cluster import SlurmCluster
+
+COMPLETED = types_pb2.JOB_STATUS_COMPLETED
+PENDING = types_pb2.JOB_STATUS_PENDING
+CONFIGURING = types_pb2.JOB_STATUS_CONFIGURING
+_JOBS = 24
+_PATIENCE_SECONDS = 5
+_LONG_SECONDS = 2 * _PATIENCE_SECONDS
+"""The outage that is tested lasts until a job of this length has ended: longer than the daemons
+wait for each other here, as half a minute would be with those of a site."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[SlurmCluster]:
+    """A cluster that may be broken: with room for two thirds of the jobs of a batch."""
+    extra = "".join(f"{name}Timeout={_PATIENCE_SECONDS}\n" for name in ("Slurmd", "Slurmctld"))
+    with slurm_cluster.running(cpus=_JOBS // 6, extra=f"{extra}MessageTimeout=3") as made:
+        yield made
+
+
+def test_what_a_controller_forgets_that_is_killed_soon_after_is_found_or_run_again(
+    tmp_path: pathlib.Path, cluster: SlurmCluster
+) -> None:
+    with slurm_faults.serving(tmp_path, cluster) as site:
+        batch = site.ask(*(slurm_faults.counted(n, seconds=4) for n in range(_JOBS)))
+        # About two seconds after the batch: some run, some wait, and Slurm has saved little of it.
+        slurm_faults_cluster.wait_for(lambda: site.tally.counts().starts, "the first job to run")
+        with slurm_faults_cluster.controller_down(cluster):
+            pass
+        # It drains nodes where it would start what it does not know to run there already.
+        rows = site.wait_until_ended(batch, lambda: slurm_faults_cluster.put_back_nodes(cluster))
+
+        assert {row.new_status for row in rows} == {COMPLETED}
+        # How many it forgets is a matter of chance; each of them costs one attempt at most.
+        site.assert_whole(batch, may_be_lost=_JOBS)
+
+
+def test_while_the_controller_is_away_ends_are_taken_in_and_batches_wait(
+    tmp_path: pathlib.Path, cluster: SlurmCluster
+) -> None:
+    with slurm_faults.serving(tmp_path, cluster) as site:
+        before = site.ask(slurm_faults.counted(0))
+        site.wait_until_ended(before)
+        running = site.ask(*(slurm_faults.counted(n, seconds=_LONG_SECONDS) for n in range(1, 4)))
+        slurm_faults_cluster.wait_for(lambda: site.tally.counts().starts.total() == 4, "all to run")
+        # What it forgets is the matter of the other test.
+        slurm_faults_cluster.wait_until_saved(cluster)
+
+        with slurm_faults_cluster.controller_down(cluster):
+            site.wait_until_engine(serves=False)
+            again = site.ask(slurm_faults.counted(0))
+            assert [row.outcome for row in site.rows(again)] == [types_pb2.OUTCOME_FOUND_COMPLETED]
+            assert site.service.job(site.rows(again)[0].job_id).status == COMPLETED
+            after = site.ask(*(slurm_faults.counted(n) for n in range(4, 9)))
+            for row in site.rows(after):
+                site.wait_for_reason(row.job_id, "Slurm's controller does not answer")
+                assert site.service.job(row.job_id).status in (PENDING, CONFIGURING)
+            ended = site.wait_until_ended(running)
+            assert {row.new_status for row in ended} == {COMPLETED}
+            assert not site.is_engine_serving()
+        site.wait_until_engine(serves=True)
+        site.wait_until_ended(after)
+
+        site.assert_whole(before, again, running, after)
+        assert set(site.tally.counts().starts.values()) == {1}
