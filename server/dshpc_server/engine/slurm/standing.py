@@ -4,6 +4,7 @@ Promise: a controller that does not answer changes nothing but `is_answering`; t
 known counts. One warning tells the log when it is gone, one line when it is back.
 """
 
+import asyncio
 import datetime
 import math
 
@@ -30,7 +31,16 @@ class Standing:
         self._limits: cluster.Limits | None = None
         self._partition: cluster.Partition | None = None
         self._asked_at = -math.inf
-        self.is_answering = False
+        self._answering = asyncio.Event()
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the controller answered when it was asked last."""
+        return self._answering.is_set()
+
+    async def until_answering(self) -> None:
+        """Wait until the controller answers."""
+        await self._answering.wait()
 
     @property
     def booted_at(self) -> datetime.datetime | None:
@@ -79,12 +89,12 @@ class Standing:
 
     def answers(self) -> None:
         """Take note that it has answered."""
-        self.is_answering = True
+        self._answering.set()
         self._outage.works()
 
     def fails(self, error: cluster.UnreachableError) -> None:
         """Take note that it has not."""
-        self.is_answering = False
+        self._answering.clear()
         # It may have been started anew, with other limits.
         self._asked_at = -math.inf
         self._outage.failed(error.reason, command=error.command)

@@ -4,6 +4,10 @@ Promises: a task of one job is cancelled in Slurm, whatever it is doing; of a pa
 job that is meant is stopped, by its wrapper, which looks for the mark each second. All that is to
 be stopped at a moment goes out in one call. What Slurm could not be told is told again.
 
+Slurm gives ids again after a crash of its controller, so what is cancelled are the ids that it has
+just told under our names. The filter by name that scancel has is no help: with it, one task of an
+array that waits stands for all of them.
+
 Wrappers are not sent a signal to look at once: scancel delivers it to a task of an array that has
 others waiting, does not believe it, and tries for a minute and a half.
 """
@@ -59,19 +63,29 @@ class Stopping:
             elif array is not None:
                 pairs.append((array, watched))
         await asyncio.to_thread(_mark, pairs)
-        known = [pair for pair in pairs if pair[0].job_id is not None]
         try:
-            await self._cancel([pair for pair in known if not _is_packed(pair[1])])
+            await self._cancel([pair for pair in pairs if not _is_packed(pair[1])])
         except cluster.UnreachableError:  # the one who looks tells the log
             return False
-        for _, watched in known:
-            self._waiting.pop(watched.name, None)
+        for array, watched in pairs:
+            # Of an array that nobody knows to be accepted yet, Slurm may be told of in a moment.
+            if array.job_id is not None or _is_packed(watched):
+                self._waiting.pop(watched.name, None)
         return not self._waiting
 
     async def _cancel(self, pairs: Sequence[tuple[WatchedArray, Watched]]) -> None:
-        if pairs:
-            await self._cluster.cancel(watching.ids_of(pairs))
-            self._on_told()
+        """Cancel what Slurm has of these now, under our name: ids may be others' by now."""
+        if not pairs:
+            return
+        told = await self._cluster.tasks(ended=False)
+        ids = {(task.name, task.index): task.job_id for task in told}
+        wanted = [
+            (array.folder.name, watched.place.index) for array, watched in pairs if watched.place
+        ]
+        present = [ids[key] for key in wanted if key in ids]
+        if present:
+            await self._cluster.cancel(present)
+        self._on_told()
 
 
 def _is_packed(watched: Watched) -> bool:

@@ -97,6 +97,7 @@ class Submitting:
         """Serve until cancelled."""
         while True:
             await self._gather()
+            await self._standing.until_answering()
             try:
                 await self._submit_all()
                 self._outage.works()
@@ -116,8 +117,6 @@ class Submitting:
                     await self._news.wait()
 
     async def _submit_all(self) -> None:
-        if not self._standing.is_answering:
-            raise _NotNowError("Slurm's controller does not answer")
         taken = [one for one in self._waiting.values() if one.launch is not None]
         sorted_out = await asyncio.to_thread(_sort_out, taken, self._sending)
         for watched, place in sorted_out.seen:

@@ -7,7 +7,7 @@ for as long as one of its attempts is. For the event loop's thread alone.
 import dataclasses
 import datetime
 import pathlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.engine import contract, port
@@ -166,13 +166,3 @@ def _position(watched: Watched) -> int:
 def task_id(array: WatchedArray, place: places.Place) -> str | None:
     """Slurm's id of a task; None while that of its array is not known."""
     return None if array.job_id is None else f"{array.job_id}_{place.index}"
-
-
-def ids_of(pairs: Sequence[tuple[WatchedArray, Watched]]) -> list[str]:
-    """Slurm's ids of the tasks of these, each once."""
-    found = {
-        task: None
-        for array, watched in pairs
-        if watched.place is not None and (task := task_id(array, watched.place)) is not None
-    }
-    return list(found)
