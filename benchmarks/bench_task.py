@@ -123,7 +123,7 @@ def _cost(
     program = shutil.which(command[0], path=environment["PATH"])
     before = _spent()
     for _ in range(repeats):
-        with open(os.devnull, "r+b") as nothing:
+        with pathlib.Path(os.devnull).open("r+b") as nothing:
             subprocess.run(
                 command,
                 executable=program,
@@ -152,4 +152,4 @@ def _reap_orphans() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,13 +4,13 @@ import dataclasses
 import json
 import os
 import pathlib
-import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from dshpc_server.engine.slurm import records, tasks_file
 
@@ -60,6 +60,8 @@ class Task:
         self.attempts: list[Attempt] = []
         self._path = _path_with(folder / "bin", sh)
         self._process: subprocess.Popen[bytes] | None = None
+        self._said = folder / "said"
+        self._is_bash = sh == "bash"
         for name in ("tasks", "ended", "now", "cancel"):
             (self.array / name).mkdir(parents=True)
         self.method_dir.mkdir()
@@ -72,7 +74,7 @@ class Task:
         limit_seconds: float = 60,
         memory_bytes: int = 0,
         cwd: pathlib.Path | None = None,
-        **env: str,
+        env: Mapping[str, str] | None = None,
     ) -> Attempt:
         """Add a job that runs this script by the shell, or these words."""
         number = len(self.attempts)
@@ -96,7 +98,7 @@ class Task:
             memory_bytes=memory_bytes,
             not_found=json.dumps(f"command not found: {argv[0]}"),
             cwd=str(cwd or self.method_dir),
-            env=usual | env,
+            env={**usual, **(env or {})},
             argv=argv,
         )
         self.attempts.append(Attempt(folder=attempt_folder, name=name, job=job))
@@ -111,28 +113,39 @@ class Task:
 
     def start(self) -> None:
         """Start the wrapper as a leader of its own group, as slurmstepd does."""
+        self.write()
+        self._process = self.twin()
+
+    def write(self) -> None:
+        """Write down what is to be run, once."""
         text = tasks_file.text([attempt.job for attempt in self.attempts])
         path = self.array / "tasks" / str(TASK)
-        path.write_bytes(text.encode(errors="surrogateescape"))
+        if not path.exists():
+            path.write_bytes(text.encode(errors="surrogateescape"))
+
+    def twin(self) -> subprocess.Popen[bytes]:
+        """Start a wrapper of this task beside the first."""
         environment = {
             "PATH": self._path,
             "HOME": "/nowhere",
-            "SECRET": "not for jobs",
+            "position": "9",
+            "MANY_LINES": "1\nexport array='x'",
             "BASH_FUNC_leaked%%": "() {  :\n}",
             "SLURM_ARRAY_JOB_ID": "12",
             "SLURM_ARRAY_TASK_ID": str(TASK),
             "SLURMD_NODENAME": NODE,
         }
-        self._process = subprocess.Popen(
-            ["sh", str(SCRIPT), str(self.array)],
-            executable=str(self.folder / "bin" / "sh"),
-            cwd=self.array,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=(self.folder / "said").open("wb"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with self._said.open("ab") as said:
+            return subprocess.Popen(
+                ["sh", str(SCRIPT), str(self.array)],
+                executable=str(self.folder / "bin" / "sh"),
+                cwd=self.array,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
 
     def run(self) -> Sequence[Attempt]:
         """Run the whole task."""
@@ -144,7 +157,17 @@ class Task:
         """Wait until the wrapper is gone; it has said nothing."""
         assert self._process is not None
         assert self._process.wait(DEADLINE_SECONDS) == 0
-        assert (self.folder / "said").read_text() == ""
+        # Shells tell of processes that a signal ended, bash of all.
+        said = self._said.read_text().split()
+        assert self._is_bash or set(said) <= {"Terminated", "Killed"}
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def send(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -179,9 +202,9 @@ def until(is_so: Callable[[], object]) -> None:
 
 def _path_with(folder: pathlib.Path, sh: str) -> str:
     """A PATH on which `sh` is this shell."""
-    folder.mkdir()
-    found = shutil.which(shlex.split(sh)[0])
+    folder.mkdir(parents=True)
+    found = shutil.which(sh)
     assert found is not None
     (folder / "sh").symlink_to(found)
-    python = pathlib.Path(shutil.which("python3") or "").parent
+    python = pathlib.Path(sys.executable).parent
     return f"{folder}:{python}:/usr/bin:/bin"

@@ -14,14 +14,13 @@ is raised, and not known for the moment.
 
 import dataclasses
 import datetime
-import errno
 import json
 import os
-import stat
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from dshpc_server.engine import wary
 from dshpc_server.engine.local import forms
 
 Folder = str | os.PathLike[str]
@@ -31,11 +30,7 @@ CAUSES = frozenset(
 )
 """Why the wrapper says that it ended. TERMINATED: Slurm told it to stop, and knows why."""
 
-_LIMIT_BYTES = 64 * 2**10
 _FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_WARY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_TAMPERED = frozenset({errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.EACCES, errno.EPERM})
-"""A link, a socket, a right that was taken away: a method's doing, not the disk's."""
 _YOUNG_SECONDS = 10.0
 """A start that is not whole after this was made on a full disk."""
 _WHOLE = forms.is_whole(0, 2**63 - 1)
@@ -61,8 +56,7 @@ _EXIT: Mapping[str, forms.Check] = {
 }
 
 
-class UnreadableError(Exception):
-    """There is something in the place of a record that is none."""
+UnreadableError = wary.UnreadableError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,9 +112,12 @@ def read_start(folder: Folder, name: str) -> StartRecord | None:
         record = {}
     elif not record["slurm_job_id"]:
         return None
-    return StartRecord(
-        slurm_job_id=record.get("slurm_job_id", ""), node=record.get("node", ""), at=_moment(at)
-    )
+    try:
+        moment = _moment(at)
+    except (OverflowError, ValueError, OSError):  # a method has set it
+        moment = _moment(0)
+    slurm_job_id, node = record.get("slurm_job_id", ""), record.get("node", "")
+    return StartRecord(slurm_job_id=slurm_job_id, node=node, at=moment)
 
 
 def read_exit(folder: Folder, name: str) -> ExitRecord | None:
@@ -142,15 +139,6 @@ def read_exit(folder: Folder, name: str) -> ExitRecord | None:
         raise UnreadableError("of no moment") from error
     fields = {field: record[field] for field in _EXIT}
     return ExitRecord(**fields, started_at=started_at, ended_at=ended_at)
-
-
-def read_json(path: Folder) -> dict[str, Any] | None:
-    """Return a JSON object that stands among an attempt's records; None when there is none.
-
-    Raises UnreadableError for something in its place that is none, and OSError.
-    """
-    record, at = _read(os.fspath(path), ends_in_newline=False)
-    return record if at is not None else None
 
 
 def close(folder: Folder, name: str) -> bool:
@@ -181,12 +169,13 @@ def write_cancelled(folder: Folder, name: str) -> bool:
     if _is_there(_path(folder, "exit")) or not os.path.isdir(folder):
         return True
     for output in ("stdout", "stderr"):
-        os.close(os.open(_path(folder, output), os.O_WRONLY | os.O_CREAT | _WARY, 0o600))
+        os.close(os.open(_path(folder, output), os.O_WRONLY | os.O_CREAT | wary.FLAGS, 0o600))
     record = {"name": name, "slurm_job_id": "", "node": "", "exit_code": None, "signal": 9}
     record |= {"cause": "CANCELLED", "reason": None}
     record |= {"cpu_milliseconds": None, "peak_memory_bytes": None}
     new = _path(folder, "exit.new")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _WARY, 0o600), "w") as file:
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | wary.FLAGS, 0o600)
+    with open(descriptor, "w") as file:
         file.write(json.dumps(record) + "\n")
     os.rename(new, _path(folder, "exit"))
     return True
@@ -209,7 +198,7 @@ def _was_closed(path: str, name: str) -> bool:
         return False
     if record is None or not forms.has_fields(record, _START):
         return False
-    return record["name"] == name and not record["slurm_job_id"]
+    return bool(record["name"] == name and not record["slurm_job_id"])
 
 
 def _is_end(record: Mapping[str, Any]) -> bool:
@@ -221,38 +210,21 @@ def _is_end(record: Mapping[str, Any]) -> bool:
     return has_code != has_signal
 
 
-def _read(
-    path: str, *, ends_in_newline: bool = True
-) -> tuple[dict[str, Any] | None, float] | tuple[None, None]:
+def _read(path: str) -> tuple[dict[str, Any] | None, float] | tuple[None, None]:
     """Return what stands there and when it was written; no record when it is not whole yet."""
-    try:
-        data, at = _content(path)
-        if ends_in_newline and not data.endswith(b"\n"):
-            return None, at
-        record = json.loads(data)
-    except (FileNotFoundError, NotADirectoryError):
+    found = wary.read(path)
+    if found is None:
         return None, None
+    data, at = found
+    if not data.endswith(b"\n"):
+        return None, at
+    try:
+        record = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise UnreadableError(str(error)) from error
-    except OSError as error:
-        if error.errno not in _TAMPERED:
-            raise
-        raise UnreadableError(error.strerror) from error
     if not isinstance(record, dict):
         raise UnreadableError("not a JSON object")
     return record, at
-
-
-def _content(path: str) -> tuple[bytes, float]:
-    """Return what a file holds and when it was written. Raises ValueError if it is no record."""
-    descriptor = os.open(path, os.O_RDONLY | _WARY)
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _LIMIT_BYTES:
-            raise ValueError("not a regular file of a record's size")
-        return os.read(descriptor, _LIMIT_BYTES), status.st_mtime
-    finally:
-        os.close(descriptor)
 
 
 def _moment(seconds: float) -> datetime.datetime:
@@ -265,10 +237,8 @@ def _lstat(path: str) -> float | None:
         return os.lstat(path).st_mtime
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
-        if error.errno not in _TAMPERED:
-            raise
-        return 0.0  # somebody barred the way to it
+    except PermissionError:  # somebody barred the way to it
+        return 0.0
 
 
 def _is_there(path: str) -> bool:

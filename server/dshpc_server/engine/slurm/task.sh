@@ -1,44 +1,46 @@
 #!/bin/sh
 # Runs the jobs of one array task, one after the other: `task.sh ARRAYFOLDER`, with Slurm's own
 # variables set. It is the batch script itself, and needs a POSIX shell, /proc and the tools of
-# every Linux. `tasks/TASK` in the array's folder says what to run, by calling `task` and `job`.
+# every Linux. `tasks/TASK` in the array's folder says what to run, by calling `job`.
 #
 # What it promises of each job: it is started at most once, by whoever makes its `start`; it is
 # killed with everything it started when it is over its limits, when it was cancelled and when
 # Slurm says so; `exit` is there, whole, once nothing of it runs, then `ended/TASK.POSITION`.
 #
-# To fork costs 0.2 ms here, to start a program 0.6 ms more, and the shell reads /proc byte by
-# byte. So one timer serves the whole task, and jobs are swept up after, and their ends put on
-# record, together: at most a second late.
+# To fork costs 0.2 ms, to start a program 0.6 ms more, and shells read /proc byte by byte: so one
+# watcher serves all jobs of the task. It kills but never signals this shell: a `wait` that a trap
+# interrupts may lose the status of a job (bash).
 
-array=$1
-task=${2-$SLURM_ARRAY_TASK_ID}
-id=${3-${SLURM_ARRAY_JOB_ID}_$task}
-node=${4-${SLURMD_NODENAME-}}
-clean=${4+1}        # called by ourselves, see `task`
-count=1 position=-1
+umask 077
+ulimit -c 0
+trap '' USR1        # the watcher looks often enough
+set -- "$1" "$SLURM_ARRAY_TASK_ID" "$SLURM_ARRAY_JOB_ID" "${SLURMD_NODENAME-}" "$PATH"
+if [ "${BASH_VERSION-}${KSH_VERSION-}${ZSH_VERSION-}" ]; then
+    clean=          # these hand on what is no variable of theirs, too: jobs need `env -i`
+    LC_ALL=C
+    export LC_ALL   # tools start quicker
+else
+    set -f
+    IFS="
+"
+    for clean in $(export -p); do
+        clean=${clean#export } clean=${clean%%=*}
+        case $clean in '' | [0-9]* | *[!A-Za-z0-9_]* | IFS) ;; *) unset "$clean" ;; esac
+    done
+    unset IFS
+    set +f
+    clean=yes       # nothing is handed on any more: jobs need no `env -i`
+fi
+array=$1 task=$2 id=$3_$2 node=$4 PATH=$5
+[ "$node" ] || read -r node </proc/sys/kernel/hostname
+position=-1
 stopping=           # SIGTERM came: nothing more is started
-poked=              # a signal came: look at the job that runs
 pid=                # of the job that runs
-timer=              # pid of what pokes us now and then
-waiting=            # positions of the jobs that ended and are not on record yet
-patterns=           # what shows the processes of those jobs, line by line
-oldest=             # no process of theirs has a lower pid
-youngest=0 wrapped= # the last pid that was seen; whether they have begun from 1 again since
-counted=            # processor time of our children; empty when it has to be read anew
+watcher=            # its pid
+youngest=0 wrapped= # the last pid that was seen; whether they have begun anew since
+counted=0           # processor time of our children, in 10 ms
 kills=0             # how often the kernel found our control group out of memory
 members= events=    # its files, when it is Slurm's
-shown=0             # when `now/TASK` was touched
-
-# --- what tasks/TASK calls ----------------------------------------------------------------------
-
-# task COUNT: how many jobs follow.
-task() {
-    count=$1
-    # One clean environment for all of them is cheaper than `env -i` for each.
-    [ "$count" -eq 1 ] || [ "$clean" ] ||
-        exec env -i "PATH=$PATH" sh "$0" "$array" "$task" "$id" "$node"
-}
 
 # job FOLDER NAME LIMIT_CENTISECONDS MEMORY_BYTES NOT_FOUND CWD VAR=value ... -- WORD ...
 job() {
@@ -46,39 +48,43 @@ job() {
     [ -z "$stopping" ] || return 0
     folder=$1 name=$2 limit=$3 memory=$4 not_found=$5 cwd=$6
     shift 6
-    ended=
-    cause=NONE reason=null code=null signal=null used=null peak=0
+    cause=NONE reason=null code=null signal=null used=null peak=null
     claim || return 0
-    if [ -e "$array/cancel/$task.$position" ]; then
+    if is_cancelled; then
         cause=CANCELLED signal=9
+        { true >"$folder/stdout" && true >"$folder/stderr"; } 2>/dev/null
     else
         run "$@"
     fi
-    conclude
+    record
 }
+
+is_cancelled() { [ -e "$array/cancel/$task.$position" ]; }
+
+is_any() { [ -e "$1" ] || [ -L "$1" ]; }
 
 # --- starting -----------------------------------------------------------------------------------
 
 # Make `start`: who makes it runs the job. False when somebody else has, or nobody can.
 claim() {
-    tries=60
+    tries=150
     until create "{\"name\": \"$name\", \"slurm_job_id\": \"$id\", \"node\": \"$node\"}"; do
         tries=$((tries - 1))
-        [ -d "$folder" ] && ! is_any "$folder/start" && [ "$tries$stopping" != 0 ] || return 1
-        sleep 5         # the disk may be full
+        [ "$tries" -gt 0 ] && [ -z "$stopping" ] || return 1
+        [ -d "$folder" ] && ! is_any "$folder/start" || return 1
+        sleep 2     # the disk may be full
     done
 }
 
 # Whether this very call made `start`. On a full disk it may stay empty, and is ours all the same.
 create() {
     made=
+    ! is_any "$folder/start" || return 1    # the shell would open a FIFO
     set -C
-    { { made=1; echo "$1" >&3; } 3>"$folder/start"; } 2>/dev/null
+    { { made=yes; echo "$1" >&3; } 3>"$folder/start"; } 2>/dev/null
     set +C
     [ "$made" ]
 }
-
-is_any() { [ -e "$1" ] || [ -L "$1" ]; }
 
 run() {
     path=
@@ -87,18 +93,31 @@ run() {
     done
     if ! [ -d "$cwd" ]; then
         cause=NOT_STARTED reason='"the folder of the method is not there"'
-    elif ! word_after_dashes "$@" || ! look_up "$word" "$path" "$cwd"; then
-        cause=NOT_STARTED reason=$not_found
-    else
-        [ "$timer" ] || prepare
-        [ "$counted" ] || count_cpu
-        until launch "$@" </dev/null >"$folder/stdout" 2>"$folder/stderr"; do
-            [ -d "$folder" ] && [ -z "$stopping" ] || { cause=TERMINATED signal=9; return; }
-            sleep 5     # the disk may be full
-        done 2>/dev/null
-        await
-        judge
+        return
     fi
+    if ! word_after_dashes "$@" || ! look_up "$word" "$path" "$cwd"; then
+        cause=NOT_STARTED reason=$not_found
+        return
+    fi
+    [ "$watcher" ] || prepare
+    if ! can_watch; then
+        cause=NOT_STARTED reason='"the node does not show what a job starts: see docs/slurm.md"'
+        return
+    fi
+    # For the watcher; to the server it shows that we live. Without room nothing is started.
+    until { echo "$position $limit $memory" >"$array/now/$task"; }; do
+        [ -d "$array/now" ] && [ -z "$stopping" ] || { cause=TERMINATED signal=9; return; }
+        sleep 2
+    done 2>/dev/null
+    read_clock
+    began=$now
+    until launch "$@" </dev/null >"$folder/stdout" 2>"$folder/stderr"; do
+        [ -d "$folder" ] && [ -z "$stopping" ] || { cause=TERMINATED signal=9; return; }
+        sleep 2     # the disk may be full
+    done 2>/dev/null
+    await
+    judge
+    sweep
 }
 
 word_after_dashes() {
@@ -124,44 +143,41 @@ look_up() {
 prepare() {
     look_up setsid "$PATH" / || look_up setsid /usr/bin:/bin /
     setsid=$program
-    # A job's processes are known by a limit that no kernel since 2.4 heeds, and that nothing else
-    # sets: it passes to all descendants, whatever session, parent or environment they have.
-    mark=$$0000 shows=limits
-    for marks in -w -x ''; do   # of dash and busybox, of bash
-        [ -z "$marks" ] || ulimit -S "$marks" "$((mark + 9999))" && break
+    find_group
+    choose_marks
+    watch </dev/null >/dev/null 2>&1 &
+    watcher=$!
+}
+
+can_watch() { [ -e "/proc/$$/task/$$/children" ] && [ "$option$members" ]; }
+
+# Processes of jobs are known by what no other process has and all descendants inherit, whatever
+# session, parent or environment they have. The proof is a limit that no kernel since 2.4 heeds
+# (RLIMIT_LOCKS). To read those of all processes is dear, so a sign that is read quickly is looked
+# at first: one of the other ways to dump core, of which there is no use here.
+choose_marks() {
+    mark=$$0000
+    for option in -w -x ''; do      # of dash and busybox, of bash
+        [ -z "$option" ] || ulimit -S "$option" "$((mark + 9999))" && break
     done 2>/dev/null
-    [ "$marks" ] || shows=environ
-    find_groups
-    # A shell that hands on nothing of its own needs no `env -i`.
-    [ -z "$clean" ] || [ "$(unset PWD OLDPWD LC_ALL; env)" = "PATH=$PATH" ] || clean=
-    poke_often </dev/null >/dev/null 2>&1 &
-    timer=$!
-}
-
-poke_often() {
-    trap '' USR1 USR2
-    trap 'kill "$!"; exit' TERM
-    for nap in 0.3 0.3 0.4; do
-        poke "$nap"
-    done
-    while :; do
-        poke 1
-    done
-}
-
-poke() {
-    sleep "$1" &
-    wait "$!"
-    kill -USR2 "$$" || exit
+    sign=
+    {
+        read -r usual <"/proc/$$/coredump_filter" &&
+            echo "$(($$ % 459 + 52))" >"/proc/$$/coredump_filter" &&
+            read -r sign <"/proc/$$/coredump_filter" &&
+            echo "0x$usual" >"/proc/$$/coredump_filter"
+    } 2>/dev/null
 }
 
 # Fork the job's process; our own output is the job's for the moment.
 launch() {
     {
+        trap - USR1
         cd "$cwd" || exit
-        [ -z "$marks" ] || ulimit -S "$marks" "$((mark + position))"
+        [ -z "$option" ] || ulimit -S "$option" "$((mark + position))"
+        [ -z "$sign" ] || echo "0x$sign" >/proc/self/coredump_filter
         if [ "$clean" ]; then
-            unset PATH PWD OLDPWD LC_ALL
+            unset PATH PWD OLDPWD
             while [ "$1" != -- ]; do
                 export "$1"
                 shift
@@ -177,81 +193,102 @@ launch() {
         exec env -i "$@"
     } &
     pid=$!
-    case $marks in
-    '') pattern=JOB_WORKSPACE=$folder/workspace ;;
-    *) pattern="Max file locks            $((mark + position)) " ;;
-    esac
 }
 
 # --- while it runs ------------------------------------------------------------------------------
 
+# For SIGTERM.
+terminate() {
+    stopping=yes
+    [ -z "$pid" ] || kill -KILL "$pid" "-$pid" 2>/dev/null
+}
+
 await() {
-    elapsed=0 looks=0 before=$counted poked=$stopping
-    read_clock
-    last=$now
-    while :; do
-        [ -z "$poked" ] || look
+    [ -z "$stopping" ] || terminate
+    wait "$pid" 2>/dev/null
+    code=$?
+    while [ "$stopping" ] && kill -0 "$pid" 2>/dev/null; do
         wait "$pid" 2>/dev/null
         code=$?
-        [ "$poked" ] || break
-        kill -0 "$pid" 2>/dev/null && continue
-        # It has ended, and `wait` may have said so or that we were poked: ask again. A shell that
-        # has said so may not know it any more (127).
-        wait "$pid" 2>/dev/null
-        again=$?
-        [ "$again" = 127 ] || code=$again
-        break
     done
+    # Of one that we have killed bash may not know it any more.
+    [ -z "$stopping" ] || { [ "$code" -ge 0 ] && [ "$code" -le 128 ]; } || code=137
     ended=$pid pid=
     count_cpu
-    used=$(((counted - before) * 10))
 }
 
-# See to the job that runs, now that we were poked.
+# Look at the running job now and then, and kill it when it is over.
+watch() {
+    trap - TERM
+    cd /        # its last nap may outlast the task by a moment
+    read -r watcher _ </proc/self/stat
+    seen= nap=0.3
+    while sleep "$nap" || sleep 1; do
+        kill -0 "$$" || exit
+        job=
+        read -r children <"/proc/$$/task/$$/children"   # one line without an end
+        for process in $children; do
+            [ "$process" = "$watcher" ] || job=$process
+        done
+        # In this order: that is of the job, if it lives still.
+        [ "$job" ] && read -r at time room <"$array/now/$task" && lives "$job" && is_job || continue
+        if [ "$job" != "$seen" ]; then
+            seen=$job position=$at limit=$time memory=$room peak=0 noted=0 looks=0 stopped=0
+        fi
+        look
+    done
+}
+
+# Whether it leads a session: a tool of ours does not.
+is_job() { [ "$session" = "$job" ]; }
+
 look() {
-    poked=
-    stop_if_cancelled
-    [ -z "$stopping" ] || stop TERMINATED
     read_clock
-    step=$((now - last)) last=$now looks=$((looks + 1))
-    # We were stopped, and the job with us: that time is not its own.
-    [ "$step" -lt 500 ] || step=100 wrapped=1
-    elapsed=$((elapsed + step))
-    [ "$elapsed" -lt "$limit" ] || stop OVER_TIME
+    [ "$looks" != 0 ] || shown=$now last=$now
+    # When we were stopped, so was the job: that time is not its own.
+    [ "$((now - last))" -lt 500 ] || stopped=$((stopped + now - last - 100))
+    last=$now looks=$((looks + 1)) left=$((limit + stopped - (now - born)))
     if [ "$((now - shown))" -gt 2000 ]; then
         shown=$now
-        { echo >"$array/now/$task"; } 2>/dev/null
+        echo >>"$array/now/$task"
     fi
-    notice_wrap "$pid"
-    count_cpu
-    before=$((before - counted))
-    # Without a limit it is for the record only.
-    [ "$memory" = 0 ] && [ "$looks" -gt 3 ] && [ "$((looks % 10))" != 0 ] || weigh
-    [ -z "$waiting" ] || settle
-    count_cpu
-    before=$((before + counted))
+    if [ "$left" -le 0 ]; then
+        stop OVER_TIME
+    elif is_cancelled; then
+        stop CANCELLED
+    elif [ "$memory" -gt 0 ] || [ "$looks" -le 3 ] || [ "$((looks % 10))" = 0 ]; then
+        weigh   # for the record only where there is no limit
+    fi
+    if [ "$looks" -le 2 ]; then nap=0.3; else nap=1; fi
+    [ "$left" -ge 100 ] || [ "$left" -lt 10 ] || nap=0.$((left / 10))
+    [ "$left" -ge 10 ] || nap=0.1
 }
 
-# stop CAUSE: kill the job that runs. The first cause is the one that counts.
+# stop CAUSE: say why, then kill the job.
 stop() {
-    [ "$pid" ] && [ "$cause" = NONE ] || return 0
-    cause=$1
-    kill -KILL "$pid" "-$pid" 2>/dev/null
+    note "$1"
+    kill -KILL "$job" "-$job"
 }
 
-stop_if_cancelled() {
-    [ -z "$pid" ] || ! [ -e "$array/cancel/$task.$position" ] || stop CANCELLED
+# note CAUSE: what `judge` reads.
+note() {
+    noted=$peak
+    echo "$job $1 $peak" >"$array/now/$task.seen"
 }
 
-# Add up what the job's processes hold. To tell shared pages apart is dear, so only when it matters.
+# Add up what the job's processes hold. To tell shared pages apart is dear: only when it matters.
 weigh() {
-    seek "$pattern" "$pid"
+    find_job "$job"
     add_up VmRSS status
     if [ "$memory" -gt 0 ] && [ "$sum" -gt "$memory" ]; then
-        add_up Pss smaps_rollup
-        [ "$sum" -le "$memory" ] || stop OVER_MEMORY
+        if [ -e /proc/self/smaps_rollup ]; then add_up Pss smaps_rollup; else add_up Pss smaps; fi
     fi
     [ "$sum" -le "$peak" ] || peak=$sum
+    if [ "$memory" -gt 0 ] && [ "$sum" -gt "$memory" ]; then
+        stop OVER_MEMORY
+    elif [ "$((peak - noted))" -gt "$((noted / 16))" ]; then
+        note NONE
+    fi
 }
 
 # add_up WHAT FILE: set `sum` to the bytes that /proc tells of the processes `found`.
@@ -268,124 +305,133 @@ add_up() {
 
 # From the status of its process to how the job ended.
 judge() {
-    if [ "$code" -gt 128 ] && [ "$code" -le 192 ]; then signal=$((code - 128)) code=null; fi
+    long=
+    if read -r job why sum <"$array/now/$task.seen" && [ "$job" = "$ended" ]; then
+        cause=$why peak=$sum long=yes
+        [ "$peak" != 0 ] || peak=null
+    fi 2>/dev/null
+    if [ "$code$cause" = 137NONE ]; then
+        read_clock      # the watcher may have found no room to say why
+        [ "$((now - began))" -lt "$limit" ] || cause=OVER_TIME
+    fi
     # Slurm sends SIGTERM to everybody: ours may be about to come.
-    [ "$signal" != 15 ] || [ "$stopping" ] || sleep 0.1
-    [ -z "$stopping" ] || [ "$cause" != NONE ] || cause=TERMINATED
+    [ "$code" != 143 ] || [ "$stopping" ] || sleep 0.1
+    if [ "$code" -gt 128 ] && [ "$code" -le 192 ]; then signal=$((code - 128)) code=null; fi
+    if [ "$stopping" ] && [ "$cause" = NONE ]; then
+        cause=TERMINATED
+        ! is_cancelled || cause=CANCELLED
+    fi
     # One that came to its end before it was killed has ended by itself.
     [ "$cause" = NONE ] || case $signal in 9 | 15) signal=9 ;; *) cause=NONE ;; esac
-    known_kills=$kills
+    kills_before=$kills
     [ -z "$events" ] || count_kills
-    [ "$kills" = "$known_kills" ] || { cause=OVER_MEMORY code=null signal=9; }
+    [ "$kills" = "$kills_before" ] || { cause=OVER_MEMORY code=null signal=9; }
 }
 
-# Write down how the job ended. It is put on record now, or together with those that come next.
-conclude() {
-    [ "$peak" != 0 ] || peak=null
+# Kill what is left of the job, until nothing is.
+sweep() {
+    kill -KILL "-$ended" 2>/dev/null
+    while
+        find_job "$ended" "$long"
+        [ "$found" ]
+    do
+        kill -KILL $found 2>/dev/null
+        sleep 0.05
+    done
+}
+
+# Put the job's end on record. There may be no room for now, or no folder any more.
+record() {
     line="{\"name\": \"$name\", \"slurm_job_id\": \"$id\", \"node\": \"$node\", \
 \"exit_code\": $code, \"signal\": $signal, \"cause\": \"$cause\", \"reason\": $reason, \
 \"cpu_milliseconds\": $used, \"peak_memory_bytes\": $peak}"
-    eval "folder_$position=\$folder line_$position=\$line"
-    [ "$waiting" ] || since=$now oldest=
-    waiting="$waiting $position"
-    write "$folder" "$line"
-    if [ "$ended" ]; then
-        patterns="${patterns:+$patterns
-}$pattern" oldest=${oldest:-$ended}
-        ! kill -KILL "-$ended" 2>/dev/null || cause=LEFTOVERS
-    fi
-    # Who had to be killed, or has left something behind, is not to be in the way of the next.
-    [ "$count" -gt 1 ] && [ "$cause" = NONE ] && [ "$((now - since))" -lt 100 ] || settle
+    pause=0
+    until ! [ -d "$folder" ] || { write && mv "$folder/exit.new" "$folder/exit"; }; do
+        sleep "$pause"
+        pause=2
+        chmod u+rwx "$folder"
+    done 2>/dev/null
+    until ! [ -d "$array/ended" ] || { true >"$array/ended/$task.$position"; }; do
+        sleep 2
+    done 2>/dev/null
 }
 
-# Sweep up after the jobs that wait, and put their ends on record. What cannot be done now is left.
-settle() {
-    until sweep; do
-        [ -z "$pid" ] || return 0
-        sleep 0.05
-    done
-    left=
-    for place in $waiting; do
-        put "$place" || left="$left $place"
-    done
-    waiting=$left patterns= counted=
-}
-
-# Kill what is left of the jobs that wait. True when nothing was.
-sweep() {
-    found=
-    if [ "$members" ] && [ -z "$pid" ]; then
-        find_strangers
-    elif [ "$patterns" ]; then
-        seek "$patterns" "$oldest"
-    fi
-    [ "$found" ] || return 0
-    kill -KILL $found 2>/dev/null
-    return 1
-}
-
-# put POSITION: put a job's end on record, and tell that it is there.
-put() {
-    eval "home=\$folder_$1 line=\$line_$1"
-    if [ "$line" ] && [ -d "$home" ]; then
-        ! is_any "$home/exit" || rm -rf "$home/exit"    # not by us
-        { mv "$home/exit.new" "$home/exit" || {
-            chmod u+rwx "$home" && write "$home" "$line" && mv "$home/exit.new" "$home/exit"
-        }; } 2>/dev/null || return 1
-    fi
-    eval "line_$1="
-    ! [ -d "$array/ended" ] || { true >"$array/ended/$task.$1"; } 2>/dev/null
-}
-
-# write FOLDER LINE: write `exit.new`, whole, or leave none.
 write() {
-    ! is_any "$1/exit.new" || rm -rf "$1/exit.new"      # not by us
-    { echo "$2" >"$1/exit.new" && read -r back <"$1/exit.new" && [ "$back" = "$2" ]; } 2>/dev/null ||
-        { rm -rf "$1/exit.new"; return 1; }
+    for forged in "$folder/exit.new" "$folder/exit"; do
+        ! is_any "$forged" || rm -rf "$forged"
+    done
+    echo "$line" >"$folder/exit.new" && [ -s "$folder/exit.new" ]
 }
 
 # --- what /proc tells ---------------------------------------------------------------------------
 
-# seek PATTERNS LOWEST: set `found` to the living processes that show one of the patterns.
-seek() {
-    files= found=
-    notice_wrap "$2"
-    for process in /proc/[0-9]*; do
-        [ "${process#/proc/}" -lt "$2" ] && [ -z "$wrapped" ] || files="$files $process/$shows"
+# find_job LOWEST [ALL]: set `found` to the living processes of the job at `position`.
+find_job() {
+    found=
+    if [ "$members" ]; then find_strangers; else find_marked "$1" "$2"; fi
+}
+
+# No process of the job has a lower pid than LOWEST. Pids rise, so nothing slips through that is
+# born meanwhile - until they begin anew: from then on, and after a time in which they may have,
+# ALL have to be looked at.
+find_marked() {
+    files= from=$1
+    look_at_youngest
+    if [ "$wrapped$2" ] || [ "$((youngest - from))" -gt 200 ]; then
+        for process in /proc/[0-9]*; do
+            process=${process#/proc/}
+            [ -z "$wrapped$2" ] && [ "$process" -lt "$1" ] || suspect
+        done
+        from=$((youngest + 1))
+        look_at_youngest
+    fi
+    while [ "$from" -le "$youngest" ]; do
+        process=$from
+        while [ "$process" -le "$youngest" ]; do
+            suspect
+            process=$((process + 1))
+        done
+        from=$process
+        look_at_youngest
     done
     [ "$files" ] || return 0
-    for process in $(grep -Fls -e "$1" $files); do
-        process=${process%/*} process=${process#/proc/}
+    # Slurm sends SIGTERM to everybody: a look that it cuts short would have seen nothing.
+    proof="Max file locks            $((mark + position)) "
+    for process in $(trap '' TERM && exec grep -Fls "$proof" $files); do
+        process=${process#/proc/} process=${process%/*}
         ! lives "$process" || found="$found $process"
     done
 }
 
-# notice_wrap PID: pids rise until they begin anew; from then on all have to be looked at.
-notice_wrap() {
-    was_youngest=$youngest
-    read -r _ _ _ _ youngest </proc/loadavg
-    [ "$youngest" -ge "$was_youngest" ] && [ "$youngest" -ge "$1" ] || wrapped=1
+look_at_youngest() {
+    read -r _ _ _ _ pid_now </proc/loadavg
+    [ "$pid_now" -ge "$youngest" ] && [ "$pid_now" -ge "$((from - 1))" ] || wrapped=yes
+    youngest=$pid_now
+}
+
+suspect() {
+    [ -z "$sign" ] || { read -r shown_sign <"/proc/$process/coredump_filter"; } 2>/dev/null &&
+        [ "$shown_sign" = "$sign" ] && files="$files /proc/$process/limits"
 }
 
 # Set `found` to all in our control group that is not ours.
 find_strangers() {
-    found=
     while read -r process; do
-        case " $$ $PPID $timer " in *" $process "*) continue ;; esac
-        ! lives "$process" || [ "$parent" = "$timer" ] || found="$found $process"
+        case " $$ $PPID $watcher " in *" $process "*) continue ;; esac
+        ! lives "$process" || [ "$parent" = "$watcher" ] || found="$found $process"
     done <"$members"
 }
 
-# Whether a process lives (a zombie does not); sets `parent`.
+# Whether a process lives (a zombie does not); sets `parent`, `session`, and `born` in 10 ms.
 lives() {
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
     set -- ${stat##*) }
-    parent=$2
+    parent=$2 session=$4 born=${20}
     case $1 in [ZXx]) [ "${18}" -gt 1 ] ;; esac     # threads that outlive the first
 }
 
 # Set `members` and `events` if we are in a control group that Slurm made for this task.
-find_groups() {
+find_group() {
     while IFS=: read -r _ kind path; do
         case $path in */job_[0-9]*/step_*) ;; *) continue ;; esac
         case $kind in
@@ -408,11 +454,12 @@ count_kills() {
     done <"$events"
 }
 
-# Set `counted` to the processor time of all children that were waited for, in 10 ms.
+# Set `used` to the processor time since the last job in ms: the millisecond that we needed between
+# the two is in it.
 count_cpu() {
     read -r stat <"/proc/$$/stat"
     set -- ${stat##*) }
-    counted=$((${14} + ${15}))
+    used=$(((${14} + ${15} - counted) * 10)) counted=$((${14} + ${15}))
 }
 
 # Set `now`, in 10 ms.
@@ -421,21 +468,14 @@ read_clock() {
     now=${now%.*}${now#*.}
 }
 
-# ------------------------------------------------------------------------------------------------
+# --- the task -----------------------------------------------------------------------------------
 
-umask 077
-ulimit -c 0
-LC_ALL=C    # tools start quicker; jobs do not see it
-export LC_ALL
-[ "$node" ] || read -r node </proc/sys/kernel/hostname
-trap 'poked=1 stopping=1; stop_if_cancelled; stop TERMINATED' TERM
-trap 'poked=1; stop_if_cancelled' USR1
-trap 'poked=1' USR2     # by `poke`
+trap terminate TERM
 . "$array/tasks/$task"
-settle
-while [ "$waiting" ]; do
-    sleep 5     # the disk may be full
-    settle
-done
-[ -z "$timer" ] || { kill "$timer" && wait "$timer"; } 2>/dev/null
+if [ "$watcher" ]; then
+    kill -STOP "$watcher"       # it starts nothing any more
+    read -r nap <"/proc/$watcher/task/$watcher/children"
+    kill -KILL "$watcher" $nap
+    wait "$watcher"
+fi 2>/dev/null
 exit 0
