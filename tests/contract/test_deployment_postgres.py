@@ -174,6 +174,6 @@ def test_who_is_refused_leaves_no_record_of_a_server(
     start(url, data_dir)
     settings = config.load(None, {"data_dir": tmp_path / "other", "store": url})
     with pytest.raises(errors.DshpcError, match="does not say so"):
-        app._open_store(settings, tmp_path / "other", "local/here")
+        app._open_store(settings, tmp_path / "other")
     with contextlib.closing(SqlStore.open(url, read_only=True)) as store:
         assert store.find_servers() == []
