@@ -68,25 +68,6 @@ def test_nothing_is_left_of_a_job_once_its_end_is_on_record(
     )
 
 
-def test_one_that_forks_on_and_on_is_ended(task: Task) -> None:
-    text = """
-        import os, pathlib, sys, time
-        if os.fork():
-            sys.exit(6)
-        os.setsid()
-        for fd in (0, 1, 2):
-            os.close(fd)
-        while True:  # each lives for a moment, and leaves a child
-            pid = os.fork()
-            if pid:
-                os._exit(0)
-    """
-    job, other = task.python(text), task.job("exit 3")
-    task.run()
-    assert job.end().exit_code == 6
-    assert other.end().exit_code == 3
-
-
 def test_many_that_stay_are_all_ended(task: Task) -> None:
     text = """
         import os, sys, time
