@@ -207,7 +207,7 @@ class Assembly:
             store_name=on.store.name,
             engine_name=on.engine.name,
             capacity=on.engine.capacity,
-            why_waiting=self._why_waiting,
+            waiting=self._waiting,
             catalog=on.catalog,
             content=self._kept,
             library=self._library,
@@ -222,8 +222,8 @@ class Assembly:
             clock=on.clock,
         )
 
-    def _why_waiting(self, key: AttemptKey, status: JobStatus) -> str:
-        return self._dispatcher.why_waiting(key, status)
+    def _waiting(self, key: AttemptKey, status: JobStatus) -> engine_port.Waiting:
+        return self._dispatcher.waiting(key, status)
 
     async def _take(self, facts: Sequence[engine_port.Fact]) -> None:
         self._dispatcher.hear(facts)

@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 from contract import engine_process_suite, engine_suite
+from dshpc_server.engine import port
 from dshpc_server.engine.local.engine import LocalEngine
 from support import component, engine_launches, engine_told
 from support.engine_local_fixtures import nothing_is_left
@@ -74,4 +75,4 @@ async def test_an_exit_tells_what_the_attempt_used(tmp_path: pathlib.Path) -> No
     await again.recover([(busy.key, busy.folder)])
     async with engine_told.running(again) as told:
         assert (await told.exit_of(busy.key)).usage == used
-        assert again.why_waiting(busy.key) == ""
+        assert again.waiting(busy.key) == port.Waiting()

@@ -11,7 +11,7 @@ import pytest
 from dshpc_server.engine import port
 from dshpc_server.engine.slurm import looking, verdict
 from support import engine_launches, engine_told, fake_slurm, slurm_waiting
-from support.engine_staying import let_go, ready
+from support.engine_staying import let_go, ready, started
 from support.slurm_engine_fixtures import MakeEngine, fake, launches, make_engine, nothing_is_left
 from support.slurm_waiting import STAY
 
@@ -63,10 +63,7 @@ async def test_what_an_answering_controller_denies_for_long_is_lost_and_never_st
 ) -> None:
     running, waiting = launches.script(STAY), launches.acting()
     engine = make_engine()  # whose patience ends, but not with a wrapper that shows itself
-    async with engine_told.running(engine) as told:
-        await engine.submit_many([running])
-        await ready(running)
-        await told.start_of(running.key)
+    async with started(engine, running) as told:
         fake.hold()
         await engine.submit_many([waiting])
         await slurm_waiting.queued(fake, 1)
@@ -103,7 +100,7 @@ async def test_a_controller_that_is_away_changes_nothing_and_ends_are_told(
         await engine.submit_many([late])
         let_go(running[0])
         assert (await told.exit_of(running[0].key)).exit_code == 0
-        assert engine.why_waiting(late.key) == "Slurm's controller does not answer"
+        assert engine.waiting(late.key).why == "Slurm's controller does not answer"
         before = len(fake.calls)
         await engine_told.eventually(lambda: len(fake.calls) > before + 3)
         assert slurm_waiting.jobs_of(told) == {"Exited": 1}
@@ -168,12 +165,12 @@ async def test_nobody_who_asks_for_reasons_or_capacity_causes_a_question_to_slur
     fake.hold()
     async with engine_told.running(engine):
         await engine.submit_many([launch])
-        await engine_told.eventually(lambda: "waits in Slurm" in engine.why_waiting(launch.key))
+        await engine_told.eventually(lambda: "waits in Slurm" in engine.waiting(launch.key).why)
         await slurm_waiting.queued(fake, 1)
         await engine_told.eventually(lambda: fake.polls >= 2)
         before = fake.calls
         for _ in range(1000):
-            assert "waits in Slurm" in engine.why_waiting(launch.key)
+            assert "waits in Slurm" in engine.waiting(launch.key).why
             assert engine.capacity().cpus == 64
             assert engine.healthy()
         # What they had asked for would be here before what a submission asks for.

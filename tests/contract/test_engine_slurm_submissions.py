@@ -8,10 +8,11 @@ import shutil
 
 import pytest
 
+from dshpc_server.domain.job import Resources
 from dshpc_server.engine import port
 from dshpc_server.engine.slurm import cluster, command_line
 from support import engine_launches, engine_told, fake_slurm, slurm_engines, slurm_waiting
-from support.engine_staying import let_go, ready
+from support.engine_staying import let_go, ready, started
 from support.slurm_engine_fixtures import MakeEngine, fake, launches, make_engine, nothing_is_left
 from support.slurm_waiting import STAY
 
@@ -50,9 +51,7 @@ async def test_a_submission_of_unknown_outcome_is_found_by_its_name_and_not_sent
     engine = make_engine()
     async with engine_told.running(engine) as told:
         await engine.submit_many(many)
-        ends = [await told.end_of(one.key) for one in many]
-    assert slurm_waiting.exits(ends) == [0] * 3
-    assert slurm_waiting.runs(*many) == [1] * 3
+        await slurm_waiting.all_run_once(told, *many)
     assert len(fake.submissions) == 1
 
 
@@ -67,9 +66,8 @@ async def test_a_submission_that_waits_unknown_in_the_queue_is_not_sent_again(
         await slurm_waiting.queued(fake, 1)
         await slurm_waiting.polled(fake, 4)
         fake.release()
-        assert (await told.exit_of(launch.key)).exit_code == 0
+        await slurm_waiting.all_run_once(told, launch)
     assert len(fake.submissions) == 1
-    assert slurm_waiting.runs(launch) == [1]
 
 
 async def test_a_submission_that_never_arrived_is_sent_again(
@@ -78,9 +76,7 @@ async def test_a_submission_that_never_arrived_is_sent_again(
     many, engine = [launches.acting() for _ in range(3)], make_engine(asked=_Losing(fake))
     async with engine_told.running(engine) as told:
         await engine.submit_many(many)
-        ends = [await told.end_of(one.key) for one in many]
-    assert slurm_waiting.exits(ends) == [0] * 3
-    assert slurm_waiting.runs(*many) == [1] * 3
+        await slurm_waiting.all_run_once(told, *many)
     assert [one.tasks for one in fake.submissions] == [3]
 
 
@@ -88,16 +84,13 @@ async def test_a_submission_that_arrives_after_it_was_sent_again_runs_nothing_be
     make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
 ) -> None:
     launch, engine = launches.script(STAY), make_engine(asked=_Losing(fake, comes_late=True))
-    async with engine_told.running(engine) as told:
-        await engine.submit_many([launch])
-        await ready(launch)
+    async with started(engine, launch) as told:
         await engine_told.eventually(lambda: len(slurm_waiting.in_state(fake, "COMPLETED")) == 1)
         await slurm_waiting.polled(fake, 30)
         assert not told.ends(launch.key)
         let_go(launch)
-        assert (await told.exit_of(launch.key)).exit_code == 0
+        await slurm_waiting.all_run_once(told, launch)
     assert len(fake.submissions) == 2
-    assert slurm_waiting.runs(launch) == [1]
 
 
 async def test_a_submission_while_the_controller_is_away_runs_once_when_it_is_back(
@@ -110,9 +103,7 @@ async def test_a_submission_while_the_controller_is_away_runs_once_when_it_is_ba
         await engine.submit_many(many)
         await slurm_waiting.failing(engine)
         fake.up()
-        ends = [await told.end_of(one.key) for one in many]
-    assert slurm_waiting.exits(ends) == [0] * 3
-    assert slurm_waiting.runs(*many) == [1] * 3
+        await slurm_waiting.all_run_once(told, *many)
     assert sum(one.tasks for one in fake.submissions) == 3
 
 
@@ -162,6 +153,25 @@ async def test_what_slurm_refuses_for_good_is_told_with_slurms_words(
     assert slurm_waiting.runs(*many) == [0] * 3
 
 
+async def test_what_no_node_can_run_is_told_once_the_cluster_has_answered_and_never_sent(
+    make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
+) -> None:
+    wide = launches.script("exit 5", resources=Resources(cpus=1000))
+    usual, engine = launches.script("exit 7"), make_engine()
+    fake.down()
+    async with engine_told.running(engine) as told:
+        await slurm_waiting.failing(engine)
+        await engine.submit_many([wide, usual])
+        fake.up()
+        refused = await told.end_of(wide.key)
+        assert isinstance(refused, port.NotStarted)
+        assert "1000 asked" in refused.reason
+        assert refused.is_permanent
+        assert (await told.exit_of(usual.key)).exit_code == 7
+    assert [one.tasks for one in fake.submissions] == [1]
+    assert not wide.folder.exists()
+
+
 async def test_what_slurm_refuses_for_now_is_submitted_later(
     make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
 ) -> None:
@@ -169,9 +179,7 @@ async def test_what_slurm_refuses_for_now_is_submitted_later(
     fake.refuse(fake_slurm.REFUSED_FOR_NOW)
     async with engine_told.running(engine) as told:
         await engine.submit_many(many)
-        ends = [await told.end_of(one.key) for one in many]
-    assert slurm_waiting.exits(ends) == [0] * 3
-    assert slurm_waiting.runs(*many) == [1] * 3
+        await slurm_waiting.all_run_once(told, *many)
     assert [one.tasks for one in fake.submissions] == [3]
     assert len(slurm_waiting.calls_of(fake, "sbatch")) == 2
 
@@ -197,9 +205,7 @@ async def test_an_array_whose_folder_is_removed_loses_what_waits_and_nothing_tha
     make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
 ) -> None:
     running, waiting, engine = launches.script(STAY), launches.acting(), make_engine()
-    async with engine_told.running(engine) as told:
-        await engine.submit_many([running])
-        await ready(running)
+    async with started(engine, running) as told:
         fake.hold()
         await engine.submit_many([waiting])
         await slurm_waiting.queued(fake, 1)

@@ -110,7 +110,8 @@ def test_a_job_tells_what_it_used_and_where_and_why_it_waits(
         site.wait_for_reason(job_id, "waits in Slurm: Resources")
         (task,) = site.queued()
         waits = site.service.job(job_id)
-        assert (waits.node, waits.slurm_job_id) == ("", "")
+        assert (waits.node, waits.slurm_job_id) == ("", task)
+        assert waits.attempts[0].slurm_job_id == task
         assert not waits.HasField("start_time")
     job = site.wait_for_status(job_id, *calls.TERMINAL)
 

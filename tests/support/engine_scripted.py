@@ -32,8 +32,8 @@ class ScriptedEngine:
         self.forgotten: set[AttemptKey] = set()
         """What is to be told to nobody, until it is submitted or recovered again."""
         self.is_healthy = True
-        self.waiting: dict[AttemptKey, str] = {}
-        """Why these do not run yet."""
+        self.queue: dict[AttemptKey, port.Waiting] = {}
+        """What is known of these, which do not run yet."""
         self._capacity = capacity
         self._scope = scope
         self._clock = clock or SystemClock()
@@ -58,8 +58,8 @@ class ScriptedEngine:
     def healthy(self) -> bool:
         return self.is_healthy
 
-    def why_waiting(self, key: AttemptKey) -> str:
-        return self.waiting.get(key, "")
+    def waiting(self, key: AttemptKey) -> port.Waiting:
+        return self.queue.get(key, port.Waiting())
 
     async def run(self, report: port.Report) -> None:
         async with self._changed:

@@ -54,8 +54,11 @@ class Attempt:
 class Task:
     """The task of an array, with its folder below one folder; `sh` is the shell it runs by."""
 
-    def __init__(self, folder: pathlib.Path, *, sh: str = "sh") -> None:
+    def __init__(
+        self, folder: pathlib.Path, *, sh: str = "sh", is_watched_late: bool = False
+    ) -> None:
         self.folder = folder
+        self._words = ["late"] if is_watched_late else []
         self.array = folder / "array"
         self.method_dir = folder / "method"
         self.attempts: list[Attempt] = []
@@ -139,7 +142,14 @@ class Task:
         with self._said.open("ab") as said:
             return subprocess.Popen(
                 # As slurmstepd does: what whoever runs the tests ignores is not ignored by methods.
-                [_ENV, "--default-signal", self.folder / "bin" / "sh", SCRIPT, self.array],
+                [
+                    _ENV,
+                    "--default-signal",
+                    self.folder / "bin" / "sh",
+                    SCRIPT,
+                    self.array,
+                    *self._words,
+                ],
                 cwd=self.array,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -5,13 +5,13 @@ nodes runs a job on one of them; one with a queue of its own takes jobs by their
 they need; one that does not know yet what there is refuses nothing.
 """
 
-import collections
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from dshpc_server.batches.request import RequestedResources
+from dshpc_server.domain import fitting
 from dshpc_server.domain.job import Resources
-from dshpc_server.domain.rejection import Reason, Rejection, Violation
+from dshpc_server.domain.rejection import Rejection, Violation
 from dshpc_server.engine.port import Capacity
 from dshpc_server.methods.method import MethodVersion
 
@@ -24,11 +24,6 @@ class Defaults:
     memory_bytes: int
     timeout_seconds: float
     max_timeout_seconds: float
-
-
-_FIELDS = ("cpus", "memory_bytes", "gpus")
-_SHAPES_TOLD = 5
-"""Clusters have few shapes of nodes; an answer has little room."""
 
 
 def granted(
@@ -45,12 +40,12 @@ def granted(
 
 def refusal(resources: Resources, capacity: Capacity) -> Rejection | None:
     """Why a job that needs this can never run here; None when it can, or nobody knows."""
-    if capacity.nodes is None and capacity.queued_jobs is not None:
+    if capacity.nodes is not None:
+        return fitting.refusal(resources, capacity.nodes, are_nodes=True)
+    if capacity.queued_jobs is not None:
         return None
-    # Most often the first node will do: of the others there may be thousands.
-    if any(_fits(resources, place) for place in _places(capacity)):
-        return None
-    return _never(list(_excess(resources, capacity)) or [_scattered(resources, capacity)])
+    whole = Resources(cpus=capacity.cpus, memory_bytes=capacity.memory_bytes, gpus=capacity.gpus)
+    return fitting.refusal(resources, [whole], are_nodes=False)
 
 
 def granted_seconds(
@@ -68,7 +63,7 @@ def granted_seconds(
     if not said:
         return longest
     told = f"{wanted:.12g} s asked, {longest:.12g} s at most"
-    return _never([Violation(field="timeout", description=told)])
+    return fitting.never([Violation(field="timeout", description=told)])
 
 
 class Room:
@@ -120,54 +115,3 @@ class Room:
             if needed > left:
                 more = f", and {needed} are needed" if left > 0 else ""
                 yield f"{whole - left} of {whole} {name} are in use{more}"
-
-
-def _places(capacity: Capacity) -> Sequence[Resources]:
-    """What one job may use: all of one of these."""
-    if capacity.nodes is not None:
-        return capacity.nodes
-    whole = Resources(cpus=capacity.cpus, memory_bytes=capacity.memory_bytes, gpus=capacity.gpus)
-    return [whole]
-
-
-def _fits(wanted: Resources, place: Resources) -> bool:
-    return (
-        wanted.cpus <= place.cpus
-        and wanted.memory_bytes <= place.memory_bytes
-        and wanted.gpus <= place.gpus
-    )
-
-
-def _excess(wanted: Resources, capacity: Capacity) -> Iterator[Violation]:
-    """Each thing that no place has enough of, whatever else a job needs."""
-    places = _places(capacity)
-    where = "" if capacity.nodes is None else " on the largest node"
-    for name in _FIELDS:
-        asked, most = getattr(wanted, name), max((getattr(p, name) for p in places), default=0)
-        if asked > most:
-            told = f"{asked} asked, {most} available{where}"
-            yield Violation(field=f"resources.{name}", description=told)
-
-
-def _scattered(wanted: Resources, capacity: Capacity) -> Violation:
-    """That no node has all of it, though there is enough of each thing somewhere."""
-    shapes = collections.Counter(map(_told, _places(capacity))).most_common()
-    told = "; ".join(f"{count} with {shape}" for shape, count in shapes[:_SHAPES_TOLD])
-    more = "; and others" if len(shapes) > _SHAPES_TOLD else ""
-    return Violation(
-        field="resources",
-        description=f"{_told(wanted)} asked, no node has all of it; there are {told}{more}",
-    )
-
-
-def _told(resources: Resources) -> str:
-    return ", ".join(f"{name} {getattr(resources, name)}" for name in _FIELDS)
-
-
-def _never(violations: Sequence[Violation]) -> Rejection:
-    listed = "; ".join(f"{v.field}: {v.description}" for v in violations)
-    return Rejection(
-        reason=Reason.RESOURCES_UNAVAILABLE,
-        message=f"The job can never run here ({listed})",
-        violations=tuple(violations),
-    )

@@ -95,13 +95,13 @@ class Dispatcher:
         """Look at the queue: there may be something in it, or room for it."""
         self._awake.set()
 
-    def why_waiting(self, key: AttemptKey, status: JobStatus) -> str:
-        """Why an attempt does not run yet, for people; "" when nobody knows. In any thread."""
+    def waiting(self, key: AttemptKey, status: JobStatus) -> engine.Waiting:
+        """What is known of an attempt that does not run yet. In any thread."""
         if status is JobStatus.PENDING:
-            return self._shortage
+            return engine.Waiting(why=self._shortage)
         # What another server has claimed is that one's to know.
         is_handed_over = self._active.get(key) is not None and not self._handover.waits(key)
-        return self._engine.why_waiting(key) if is_handed_over else ""
+        return self._engine.waiting(key) if is_handed_over else engine.Waiting()
 
     async def cancel(self, keys: Collection[AttemptKey], reason: str) -> None:
         """Have these attempts stopped; their ends come as those of others do."""

@@ -139,6 +139,16 @@ class Lost:
     reason: str
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """What is known of an attempt that does not run yet."""
+
+    why: str = ""
+    """Why not, for people; empty when nobody knows."""
+    engine_job_id: str = ""
+    """As in `Started`, where the engine's own queue has given it one; empty until it is known."""
+
+
 Fact = Started | Suspended | Resumed | Exited | NotStarted | Lost
 Report = Callable[[Sequence[Fact]], Awaitable[None]]
 
@@ -187,10 +197,11 @@ class Engine(Protocol):
         """Whether attempts can be submitted now; told as health of `dshpc.engine`."""
         ...
 
-    def why_waiting(self, key: AttemptKey) -> str:
-        """Why an attempt that was submitted here does not run yet, for people; "" if unknown.
+    def waiting(self, key: AttemptKey) -> Waiting:
+        """What is known of an attempt that was submitted here and does not run yet.
 
-        Answered from what is known: it asks nobody. Any thread may call it.
+        Of one whose start is being told it may still say the id. Answered from what is known: it
+        asks nobody. Any thread may call it.
         """
         ...
 

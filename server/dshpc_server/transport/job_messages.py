@@ -1,7 +1,7 @@
 """From the store's records to the messages Job and JobAttempt.
 
 Promise: a message is made of what is stored, so two servers answer alike; but for why an attempt
-does not run yet, which only the engine that has it can tell.
+does not run yet, and what its engine calls it by then, which only the engine that has it can tell.
 """
 
 import json
@@ -11,6 +11,7 @@ from google.protobuf import json_format
 
 from dshpc.v1 import job_service_pb2, types_pb2
 from dshpc_server.domain.job import AttemptKey, JobStatus, Usage
+from dshpc_server.engine.port import Waiting
 from dshpc_server.store import records
 from dshpc_server.transport import moments, packings, wire, words
 
@@ -22,16 +23,16 @@ _WAITING = frozenset({JobStatus.PENDING, JobStatus.CONFIGURING})
 _JOBS = job_service_pb2.ListJobsResponse.JOBS_FIELD_NUMBER
 
 
-def _nobody_knows(key: AttemptKey, status: JobStatus) -> str:
+def _nobody_knows(key: AttemptKey, status: JobStatus) -> Waiting:
     del key, status
-    return ""
+    return Waiting()
 
 
 class JobMessages:
     """Makes messages of the jobs of one engine, in any thread.
 
-    `why_waiting` says why an attempt that has not started does not run yet, "" if it does not know.
-    It is asked in the thread where the message is made, with every attempt that waits.
+    `waiting` says what is known of an attempt that has not started. It is asked in the thread where
+    the message is made, with every attempt that waits.
     """
 
     def __init__(
@@ -39,11 +40,11 @@ class JobMessages:
         *,
         engine_name: str,
         max_retries: int,
-        why_waiting: Callable[[AttemptKey, JobStatus], str] = _nobody_knows,
+        waiting: Callable[[AttemptKey, JobStatus], Waiting] = _nobody_knows,
     ) -> None:
         self._engine_name = engine_name
         self._max_retries = max_retries
-        self._why_waiting = why_waiting
+        self._waiting = waiting
 
     def whole(self, record: records.JobRecord) -> job_service_pb2.Job:
         """A job with its output and its attempts."""
@@ -59,13 +60,16 @@ class JobMessages:
         # The engine is asked once, so that both say the same.
         for newest in message.attempts[-1:]:
             newest.reason = message.reason
+            newest.engine_job_id = message.engine_job_id
+            newest.slurm_job_id = message.slurm_job_id
         return message
 
     def listed(self, record: records.JobRecord) -> job_service_pb2.Job:
         """A job as it is listed: without its output and its attempts."""
         before = record.attempts[-2] if len(record.attempts) > 1 else None
-        spec, reason = record.spec, self._reason(record.newest, before)
-        newest = self._attempt(record.newest, reason or self._why_not_yet(record.newest.attempt))
+        spec, waiting = record.spec, self._ask(record.newest.attempt)
+        reason = self._reason(record.newest, before) or waiting.why
+        newest = self._attempt(record.newest, reason, waiting.engine_job_id)
         message = job_service_pb2.Job(
             job_id=spec.job_id,
             method_name=spec.method_name,
@@ -86,19 +90,23 @@ class JobMessages:
             message.error.CopyFrom(result.error)
         return message
 
-    def _attempt(self, record: records.AttemptRecord, reason: str) -> job_service_pb2.JobAttempt:
-        """One run of a job."""
+    def _attempt(
+        self, record: records.AttemptRecord, reason: str, engine_job_id: str = ""
+    ) -> job_service_pb2.JobAttempt:
+        """One run of a job; `engine_job_id` is its engine's word where none is stored yet."""
         message = _attempt_message(record, reason)
+        message.engine_job_id = record.engine_job_id or engine_job_id
         if self._engine_name == SLURM:
-            message.slurm_job_id = record.engine_job_id
+            message.slurm_job_id = message.engine_job_id
         _add_usage(message, record.usage)
         if record.packing is not None:
             message.packing.CopyFrom(packings.message(record.packing))
         return message
 
-    def _why_not_yet(self, attempt: records.Attempt) -> str:
-        """Why an attempt does not run yet, for which nothing that is stored is the reason."""
-        return self._why_waiting(attempt.key, attempt.status) if attempt.status in _WAITING else ""
+    def _ask(self, attempt: records.Attempt) -> Waiting:
+        """What only the engine can tell of an attempt that does not run yet."""
+        is_waiting = attempt.status in _WAITING
+        return self._waiting(attempt.key, attempt.status) if is_waiting else Waiting()
 
     def _reason(self, record: records.AttemptRecord, before: records.AttemptRecord | None) -> str:
         """Why an attempt is in its status; `before` is the one before it, if that is known."""
@@ -130,7 +138,6 @@ def _attempt_message(record: records.AttemptRecord, reason: str) -> job_service_
         attempt=attempt.key.number,
         status=words.STATUS_VALUE[attempt.status],
         create_time=moments.timestamp(attempt.created_at),
-        engine_job_id=record.engine_job_id,
         node=record.node,
         reason=reason,
     )

@@ -18,7 +18,7 @@ from dshpc_server.batches import (
 )
 from dshpc_server.batches import content as library
 from dshpc_server.domain.job import AttemptKey, JobStatus
-from dshpc_server.engine.port import Capacity
+from dshpc_server.engine.port import Capacity, Waiting
 from dshpc_server.files import content
 from dshpc_server.methods import catalog
 from dshpc_server.store import committer
@@ -33,8 +33,8 @@ class Parts:
     store_name: str
     engine_name: str
     capacity: Callable[[], Capacity]
-    why_waiting: Callable[[AttemptKey, JobStatus], str]
-    """Why an attempt does not run yet, "" if nobody knows; it may be asked in any thread."""
+    waiting: Callable[[AttemptKey, JobStatus], Waiting]
+    """What is known of an attempt that does not run yet; it may be asked in any thread."""
     catalog: catalog.Catalog
     content: content.ContentStore
     library: library.Library
@@ -95,7 +95,7 @@ def _job(of: Parts, rows: inlining.Inlining) -> job.JobServicer:
         messages=job_messages.JobMessages(
             engine_name=of.engine_name,
             max_retries=of.max_retries,
-            why_waiting=of.why_waiting,
+            waiting=of.waiting,
         ),
     )
 

@@ -36,17 +36,19 @@ async def test_the_queue_is_kept_full_by_number_and_who_waits_is_told_why(start:
         wanted = keys(await parts.accept(*(job(n, n=n, resources=wide) for n in range(5))))
         await parts.engine.launched_count(3)
         full = "waits for a place in the queue of the engine: 3 attempts are in it"
-        await parts.until(lambda _: parts.dispatcher.why_waiting(wanted[3], PENDING) == full)
+        await parts.until(lambda _: parts.dispatcher.waiting(wanted[3], PENDING).why == full)
         await parts.engine.started(wanted[0])
         await parts.until_status(wanted[0], JobStatus.RUNNING)
         assert len(parts.engine.launches) == 3
         await parts.engine.exited(wanted[1])
         await parts.engine.launched(wanted[3])
-        parts.engine.waiting[wanted[3]] = "Priority"
-        assert parts.dispatcher.why_waiting(wanted[3], CONFIGURING) == "Priority"
-        assert parts.dispatcher.why_waiting(wanted[2], CONFIGURING) == ""
+        told = engine_port.Waiting(why="Priority", engine_job_id="12_3")
+        parts.engine.queue[wanted[3]] = told
+        assert parts.dispatcher.waiting(wanted[3], CONFIGURING) == told
+        assert parts.dispatcher.waiting(wanted[2], CONFIGURING) == engine_port.Waiting()
         others = AttemptKey(job_id="f" * 64, number=1)
-        assert parts.dispatcher.why_waiting(others, CONFIGURING) == ""
+        parts.engine.queue[others] = told
+        assert parts.dispatcher.waiting(others, CONFIGURING) == engine_port.Waiting()
         await parts.engine.exited(wanted[0])
         await parts.engine.launched(wanted[4])
     assert list(parts.engine.launches) == wanted
@@ -61,14 +63,14 @@ async def test_who_waits_for_room_is_told_what_is_in_use(start: Start) -> None:
         )
         await parts.engine.launched(first)
         short = "waits for room: 1 of 2 cores are in use, and 2 are needed"
-        await parts.until(lambda _: parts.dispatcher.why_waiting(third, PENDING) == short)
+        await parts.until(lambda _: parts.dispatcher.waiting(third, PENDING).why == short)
         await parts.engine.exited(first)
         await parts.engine.launched(second)
         full = "waits for room: 2 of 2 cores are in use"
-        await parts.until(lambda _: parts.dispatcher.why_waiting(third, PENDING) == full)
+        await parts.until(lambda _: parts.dispatcher.waiting(third, PENDING).why == full)
         await parts.engine.exited(second)
         await parts.engine.launched(third)
-        await parts.until(lambda _: parts.dispatcher.why_waiting(first, PENDING) == "")
+        await parts.until(lambda _: parts.dispatcher.waiting(first, PENDING).why == "")
 
 
 async def test_who_waits_for_room_on_disk_is_told_so(start: Start) -> None:
@@ -77,10 +79,10 @@ async def test_who_waits_for_room_on_disk_is_told_so(start: Start) -> None:
     async with parts.serving():
         (key,) = keys(await parts.accept(job(n=1)))
         told = "waits: there is no room on disk"
-        await parts.until(lambda _: parts.dispatcher.why_waiting(key, PENDING) == told)
+        await parts.until(lambda _: parts.dispatcher.waiting(key, PENDING).why == told)
         parts.room.is_there = True
         await parts.engine.launched(key)
-        await parts.until(lambda _: parts.dispatcher.why_waiting(key, PENDING) == "")
+        await parts.until(lambda _: parts.dispatcher.waiting(key, PENDING).why == "")
 
 
 async def test_a_row_that_fits_no_node_or_takes_too_long_is_rejected_at_once(start: Start) -> None:

@@ -8,6 +8,7 @@ from google.protobuf import message
 from dshpc.v1 import types_pb2
 from dshpc_server.domain import job
 from dshpc_server.domain.job import AttemptKey, Basis, JobStatus, Packing, Usage
+from dshpc_server.engine.port import Waiting
 from dshpc_server.store import records
 from dshpc_server.transport import job_messages
 from support import job_records
@@ -78,19 +79,19 @@ def test_the_engines_name_of_an_attempt_is_slurms_where_slurm_runs_it(
 
 
 class Knowing:
-    """An engine that says why each attempt waits, and which it was asked for."""
+    """An engine that knows of each attempt that waits, and which it was asked for."""
 
-    def __init__(self, why: str = "Priority") -> None:
-        self.why = why
+    def __init__(self, why: str = "Priority", *, job_id: str = "", name: str = "slurm") -> None:
+        self.known = Waiting(why=why, engine_job_id=job_id)
         self.asked: list[AttemptKey] = []
         self.messages = job_messages.JobMessages(
-            engine_name="slurm", max_retries=3, why_waiting=self.why_waiting
+            engine_name=name, max_retries=3, waiting=self.waiting
         )
 
-    def why_waiting(self, key: AttemptKey, status: JobStatus) -> str:
+    def waiting(self, key: AttemptKey, status: JobStatus) -> Waiting:
         del status
         self.asked.append(key)
-        return self.why
+        return self.known
 
 
 @pytest.mark.parametrize("status", sorted(job.IN_PROGRESS))
@@ -107,17 +108,17 @@ def test_only_what_has_not_started_says_why_it_does_not_run(status: JobStatus) -
     assert engine.asked == [record.newest.attempt.key] * waits * 2
 
 
-def test_of_what_has_a_reason_nobody_is_asked() -> None:
+def test_what_has_a_reason_keeps_it() -> None:
     engine = Knowing()
     for status in job.TERMINAL:
         assert engine.messages.whole(job_records.record(status=status)).reason == ""
+    assert engine.asked == []
     stopping = job_records.record(status=JobStatus.CONFIGURING, cancel_reason="too slow")
     assert engine.messages.whole(stopping).reason == "Stopping: too slow"
     record = job_records.record(earlier=[JobStatus.NODE_FAIL])
     attempt = dataclasses.replace(record.newest.attempt, chain=1)
     retry = engine.messages.whole(with_newest(record, attempt=attempt))
     assert retry.reason == "Retry 1 of 3 after NODE_FAIL"
-    assert engine.asked == []
 
 
 def test_a_retry_that_was_taken_from_the_queue_says_why_it_does_not_run() -> None:
@@ -130,3 +131,29 @@ def test_a_retry_that_was_taken_from_the_queue_says_why_it_does_not_run() -> Non
 
 def test_an_engine_that_does_not_know_leaves_the_reason_empty() -> None:
     assert Knowing("").messages.whole(job_records.record()).reason == ""
+
+
+@pytest.mark.parametrize("cancel_reason", [None, "too slow"])
+@pytest.mark.parametrize(("engine_name", "slurm_job_id"), [("local", ""), ("slurm", "12_7")])
+def test_what_waits_in_the_engines_queue_tells_its_name_there(
+    engine_name: str, slurm_job_id: str, cancel_reason: str | None
+) -> None:
+    messages = Knowing(job_id="12_7", name=engine_name).messages
+    record = job_records.record(
+        status=JobStatus.CONFIGURING, earlier=[JobStatus.NODE_FAIL], cancel_reason=cancel_reason
+    )
+    listed, told = messages.listed(record), messages.whole(record)
+    before, newest = told.attempts
+    for each in (listed, told, newest):
+        assert (each.engine_job_id, each.slurm_job_id) == ("12_7", slurm_job_id)
+    assert before.engine_job_id == "4711"
+
+
+def test_what_is_stored_counts_before_what_the_engine_says() -> None:
+    messages = Knowing(job_id="12_7").messages
+    running = job_records.record(status=JobStatus.RUNNING)
+    assert messages.whole(running).slurm_job_id == "4711"
+    told_before = with_newest(
+        job_records.record(status=JobStatus.CONFIGURING), engine_job_id="11_0"
+    )
+    assert messages.whole(told_before).slurm_job_id == "11_0"

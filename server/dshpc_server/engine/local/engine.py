@@ -110,10 +110,10 @@ class LocalEngine:
         """Whether there is a runner that listens to us."""
         return self._connection is not None
 
-    def why_waiting(self, key: AttemptKey) -> str:
+    def waiting(self, key: AttemptKey) -> port.Waiting:
         """Nothing: what is submitted starts at once."""
         del key
-        return ""
+        return port.Waiting()
 
     async def run(self, report: port.Report) -> None:
         """Stay connected and deliver facts until cancelled. See the port."""

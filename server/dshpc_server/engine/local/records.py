@@ -24,8 +24,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from dshpc_server.engine import wary
-from dshpc_server.engine.local import forms, processes, wire
+from dshpc_server.engine import forms, wary
+from dshpc_server.engine.local import processes, wire
 
 _FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 UnreadableError = wary.UnreadableError

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypedDict, TypeGuard
 
-from dshpc_server.engine.local import forms
+from dshpc_server.engine import forms
 
 VERSION = 1
 """Rises when an older runner would misunderstand a newer server, or the other way round."""

@@ -89,6 +89,13 @@ class ArrayFolder:
         except OSError:  # gone, or not to be told for the moment: Slurm tells of the ends
             return ()
 
+    def begun(self, known: Collection[str]) -> Sequence[str]:
+        """The tasks whose wrapper has begun with a job, but for those that are known."""
+        try:
+            return [name for name in os.listdir(self.path / "now") if name not in known]  # noqa: PTH208 - names alone, and thousands
+        except OSError:  # gone, or not to be told for the moment: Slurm tells of the starts
+            return ()
+
     def holds(self, place: places.Place, name: str) -> bool:
         """Whether this attempt was put there, as far as there is anything that tells."""
         try:

@@ -23,6 +23,10 @@ _UNEXPECTED = 10
 """A packed job that takes so many times what was expected may still fit into its task's time."""
 _MOST_NICE = 100
 _MINUTE_SECONDS = 60.0
+_LATE_SECONDS = 120.0
+"""Limits that are not shorter can do without a look in the first minute."""
+_SHORT_SECONDS = 5.0
+"""What is expected to run longer is looked at from its start on: that costs it little."""
 _STOPPING_SECONDS = 30.0
 """What a task has beyond its job's limit: the wrapper is to enforce that one, not Slurm."""
 
@@ -61,6 +65,8 @@ class Shape:
     timeout_seconds: float
     priority: int
     is_packed: bool
+    is_watched_late: bool
+    """Nothing asks for a look at the job in its first minute."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,16 +114,23 @@ def packing(task: Sequence[port.Launch]) -> Packing | None:
 
 def _shape(launch: port.Launch, policy: Policy) -> Shape:
     expected = launch.run_time
+    is_packed = (
+        policy.pack_jobs > 1
+        and expected is not None
+        and expected.seconds < policy.pack_below_seconds
+    )
     return Shape(
         cpus=launch.resources.cpus,
         memory_bytes=launch.resources.memory_bytes,
         gpus=launch.resources.gpus,
         timeout_seconds=launch.timeout_seconds,
         priority=launch.priority,
-        is_packed=(
-            policy.pack_jobs > 1
-            and expected is not None
-            and expected.seconds < policy.pack_below_seconds
+        is_packed=is_packed,
+        is_watched_late=(
+            not is_packed
+            and launch.resources.memory_bytes == 0
+            and launch.timeout_seconds >= _LATE_SECONDS
+            and (expected is None or expected.seconds < _SHORT_SECONDS)
         ),
     )
 

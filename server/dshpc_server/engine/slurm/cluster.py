@@ -65,6 +65,8 @@ class Array:
     """The time limit, in Slurm's whole minutes."""
     nice: int
     """Not negative; more is later."""
+    is_watched_late: bool = False
+    """The wrappers are to look after their jobs only when Slurm tells them to, within a minute."""
 
 
 class State(enum.StrEnum):

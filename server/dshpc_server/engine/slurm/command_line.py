@@ -29,6 +29,11 @@ _FIXED = {
     # Rows of tasks are told in full.
     "SLURM_BITSTR_LEN": "0",
 }
+_LATE = "late"
+"""What the wrapper is told to start its watcher when it gets a signal."""
+_WAKE = "--signal=B:USR1@65535"
+"""So long before the time limit, and at the first look at time limits that comes after that: where
+limits are shorter, within half a minute of the start. To the wrapper's shell alone."""
 _MEBIBYTE = 1024 * 1024
 _WORDS_CHARACTERS = 80_000  # of one command; Linux takes 2 MiB with the environment
 _HOLD_NO_JOB = (
@@ -94,6 +99,8 @@ class CommandLine:
     async def submit(self, array: Array) -> str:
         """Submit an array and return its job id. Raises RefusedError or UnknownOutcomeError."""
         words = ["sbatch", *_options(array), *self._where, str(array.script), str(array.folder)]
+        if array.is_watched_late:
+            words.append(_LATE)
         try:
             answer = await conversation.hold(
                 words,
@@ -189,6 +196,8 @@ def _options(array: Array) -> list[str]:
         words.append(f"--mem={-(-array.memory_bytes // _MEBIBYTE)}M")
     if array.gpus:
         words.append(f"--gres=gpu:{array.gpus}")
+    if array.is_watched_late:
+        words.append(_WAKE)
     return words
 
 

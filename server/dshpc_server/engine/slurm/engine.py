@@ -123,16 +123,13 @@ class SlurmEngine:
         """Whether the controller answered when it was asked last."""
         return self._standing.is_answering
 
-    def why_waiting(self, key: AttemptKey) -> str:
-        """Why an attempt does not run yet. See the port."""
+    def waiting(self, key: AttemptKey) -> port.Waiting:
+        """What is known of an attempt that does not run yet. See the port."""
         watched = self._watching.find(key)
-        if watched is None or watched.has_started or watched.has_ended:
-            return ""
-        if not self._standing.is_answering:
-            return "Slurm's controller does not answer"
-        if self._submitting.is_waiting(watched):
-            return "waits to be submitted to Slurm"
-        return f"waits in Slurm: {watched.waits_for}" if watched.waits_for else "waits in Slurm"
+        if watched is None or watched.has_ended:
+            return port.Waiting()
+        why = "" if watched.has_started else self._why_waiting(watched)
+        return port.Waiting(why=why, engine_job_id=self._task_id(watched))
 
     async def run(self, report: port.Report) -> None:
         """Serve and deliver facts until cancelled. See the port."""
@@ -185,6 +182,20 @@ class SlurmEngine:
             if watched is not None:
                 self._submitting.remove(watched)
                 self._watching.drop(watched)
+
+    def _why_waiting(self, watched: Watched) -> str:
+        if not self._standing.is_answering:
+            return "Slurm's controller does not answer"
+        if self._submitting.is_waiting(watched):
+            return "waits to be submitted to Slurm"
+        return f"waits in Slurm: {watched.waits_for}" if watched.waits_for else "waits in Slurm"
+
+    def _task_id(self, watched: Watched) -> str:
+        """Slurm's id of its task; empty while it has none, or nobody knows."""
+        place, array = watched.place, self._watching.array_of(watched)
+        if place is None or array is None:
+            return ""
+        return watching.task_id(array, place) or ""
 
     def _hurry(self) -> None:
         self._looking.hurry()

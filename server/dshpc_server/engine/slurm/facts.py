@@ -9,6 +9,12 @@ from dshpc_server.engine.slurm import cluster, records, states
 from dshpc_server.engine.slurm.watching import Watched
 
 OUTSIDE = "cancelled in Slurm, not by this service"
+NOT_FOUND = "command not found: "
+"""So begins why a wrapper has not started a job whose method is at fault; see `array_folder`.
+
+Any other reason is one of the node: a folder that is not mounted there, a `/proc` that hides what
+runs. The next attempt may come to a better one.
+"""
 _CAUSES = {
     "OVER_TIME": port.Cause.OVER_TIME,
     "OVER_MEMORY": port.Cause.OVER_MEMORY,
@@ -55,7 +61,12 @@ def ended(
     """What the wrapper put on record; `end` is what Slurm says of one that it terminated."""
     if found.cause == _NOT_STARTED:
         reason = found.reason or "it could not be started"
-        return port.NotStarted(key=watched.key, at=found.ended_at, reason=reason, is_permanent=True)
+        return port.NotStarted(
+            key=watched.key,
+            at=found.ended_at,
+            reason=reason,
+            is_permanent=reason.startswith(NOT_FOUND),
+        )
     cause, note = _CAUSES.get(found.cause, port.Cause.NONE), ""
     if found.cause == _TERMINATED:
         cause, note = _terminated(watched, end)

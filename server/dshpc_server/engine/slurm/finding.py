@@ -5,7 +5,7 @@ nothing is known, and it is looked at again.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from dshpc_server.engine.slurm import facts, records, states
 from dshpc_server.engine.slurm.watching import Watched, WatchedArray
@@ -34,17 +34,34 @@ def marked(arrays: Sequence[WatchedArray], running: Sequence[Sequence[Watched]])
     """
     found = []
     for array in arrays:
-        for mark in array.folder.ended(array.known_ended):
-            watched = array.live.get(mark)
-            if watched is not None:
-                found.append(one(watched))
+        marks = array.folder.ended(array.known_ended)
+        ended = [watched for mark in marks if (watched := array.live.get(mark)) is not None]
+        found += [one(watched) for watched in ended]
+        found += _begun(array, {watched.name for watched in ended})
     for task in running:
-        for watched in task:
-            each = one(watched)
-            found.append(each)
-            if each.start is None:
-                break  # they run one after the other
+        found += _in_order(task)
     return found
+
+
+def _begun(array: WatchedArray, ended: Collection[str]) -> Iterator[Found]:
+    """Read what has begun in tasks of which that is news."""
+    new = [name for name in array.folder.begun(array.known_begun) if name.isdecimal()]
+    tasks = array.tasks() if new else {}
+    for name in new:
+        task = [one for one in tasks.get(int(name), ()) if not one.has_started]
+        found = list(_in_order([one for one in task if one.name not in ended]))
+        if not found or found[0].start is not None:
+            array.known_begun.add(name)
+        yield from found
+
+
+def _in_order(task: Sequence[Watched]) -> Iterator[Found]:
+    """Read of the attempts of one task those that have begun, and the next."""
+    for watched in task:
+        found = one(watched)
+        yield found
+        if found.start is None:
+            break  # they run one after the other
 
 
 def missing(attempts: Sequence[tuple[WatchedArray, Watched]]) -> Sequence[Found]:

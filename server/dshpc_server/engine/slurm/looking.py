@@ -156,7 +156,7 @@ class Looking:
                 self._delivery.tell(watched, fact(key=watched.key, at=self._clock.now()))
 
     async def _look_at_records(self, table: Table | None) -> None:
-        """Take in the ends that wrappers have marked, and the starts of what Slurm runs."""
+        """Take in what wrappers have marked, and the starts of what Slurm runs."""
         arrays = list(self._watching.arrays)
         running = list(self._running(table)) if table is not None else []
         if not arrays:

@@ -17,8 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dshpc_server.domain.job import Basis, Packing
-from dshpc_server.engine import wary
-from dshpc_server.engine.local import forms
+from dshpc_server.engine import forms, wary
 
 _NAME = "task.json"
 _MOST = 2**31 - 1

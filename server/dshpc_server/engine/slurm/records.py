@@ -20,8 +20,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from dshpc_server.engine import wary
-from dshpc_server.engine.local import forms
+from dshpc_server.engine import forms, wary
 
 Folder = str | os.PathLike[str]
 

@@ -7,8 +7,11 @@ known counts. One warning tells the log when it is gone, one line when it is bac
 import asyncio
 import datetime
 import math
+from collections.abc import Sequence
 
 from dshpc_server import clock, outage
+from dshpc_server.domain import fitting
+from dshpc_server.domain.job import Resources
 from dshpc_server.engine import port
 from dshpc_server.engine.slurm import arrays, cluster
 
@@ -30,6 +33,8 @@ class Standing:
         self._outage = outage.Outage(clock, begins="engine.no_controller", ends="engine.controller")
         self._limits: cluster.Limits | None = None
         self._partition: cluster.Partition | None = None
+        self._nodes: Sequence[Resources] = ()
+        """What each kind of node of it has for jobs."""
         self._asked_at = -math.inf
         self._answering = asyncio.Event()
 
@@ -61,10 +66,20 @@ class Standing:
             cpus=found.cpus,
             memory_bytes=found.memory_bytes,
             gpus=found.gpus,
-            nodes=[arrays.left_for_jobs(node) for node in found.nodes],
+            nodes=self._nodes,
             longest_seconds=found.longest_seconds,
             queued_jobs=self._queued_jobs,
         )
+
+    def why_never(self, wanted: Resources) -> str | None:
+        """Why no node can ever run what needs this, for people; None when one can, or nobody knows.
+
+        What was handed over before the cluster had answered is to be asked for here.
+        """
+        if self._partition is None:
+            return None
+        refused = fitting.refusal(wanted, self._nodes, are_nodes=True)
+        return refused.message if refused else None
 
     def room(self) -> arrays.Room:
         """What an array may be."""
@@ -85,6 +100,7 @@ class Standing:
             return
         self._limits = await self._cluster.limits()
         self._partition = await self._cluster.partition()
+        self._nodes = tuple(map(arrays.left_for_jobs, self._partition.nodes))
         self._asked_at = self._clock.monotonic()
 
     def answers(self) -> None:

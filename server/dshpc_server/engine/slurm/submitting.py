@@ -125,9 +125,7 @@ class Submitting:
                 self._watching.put(watched, place)
         if sorted_out.seen:
             self._on_submitted()
-        for watched, why in sorted_out.unfit:
-            if self.remove(watched):
-                self._refuse(watched, why, is_permanent=True)
+        self._refuse_unfit(sorted_out)
         launches = {one.name: one for one in sorted_out.new if self.is_waiting(one)}
         by_key = {one.key: one for one in launches.values()}
         wanted = [one.launch for one in launches.values() if one.launch is not None]
@@ -181,6 +179,7 @@ class Submitting:
                     gpus=shape.gpus,
                     minutes=plan.minutes,
                     nice=plan.nice,
+                    is_watched_late=shape.is_watched_late,
                 )
             )
         except cluster.RefusedError as error:
@@ -232,6 +231,20 @@ class Submitting:
         if not error.is_permanent:
             raise _NotNowError(error.reason)
         _log.warning("engine.refused", why=error.reason, jobs=len(live))
+
+    def _refuse_unfit(self, sorted_out: "_SortedOut") -> None:
+        """Refuse what cannot be written down, and what no node can run.
+
+        That is known of what was handed over before the cluster had answered.
+        """
+        unfit = list(sorted_out.unfit)
+        for one in sorted_out.new:
+            never = self._standing.why_never(one.launch.resources) if one.launch else None
+            if never is not None:
+                unfit.append((one, never))
+        for watched, why in unfit:
+            if self.remove(watched):
+                self._refuse(watched, why, is_permanent=True)
 
     def _refuse(self, watched: Watched, why: str, *, is_permanent: bool) -> None:
         watched.has_ended = True

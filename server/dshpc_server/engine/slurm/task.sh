@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the jobs of one array task, one after the other: `task.sh ARRAYFOLDER`, with Slurm's own
-# variables set. It is the batch script itself, and needs a POSIX shell, /proc and the tools of
+# Runs the jobs of one array task, one after the other: `task.sh ARRAYFOLDER [late]`, with Slurm's
+# own variables set. It is the batch script itself, and needs a POSIX shell, /proc and the tools of
 # every Linux. `tasks/TASK` in the array's folder says what to run, by calling `job`.
 #
 # What it promises of each job: it is started at most once, by whoever makes its `start`; it is
@@ -9,13 +9,14 @@
 #
 # To fork costs 0.2 ms, to start a program 0.6 ms more, and shells read /proc byte by byte: so one
 # watcher serves all jobs of the task. It kills but never signals this shell: a `wait` that a trap
-# interrupts may lose the status of a job (bash).
+# interrupts may lose the status of a job (bash). With `late` it starts only when Slurm sends
+# SIGUSR1, within a minute: most short jobs need none.
 
 umask 077
 ulimit -c 0
-trap '' USR1        # the watcher looks often enough
-set -- "$1" "$SLURM_ARRAY_TASK_ID" "$SLURM_ARRAY_JOB_ID" "${SLURMD_NODENAME-}" "$PATH"
+set -- "$1" "$SLURM_ARRAY_TASK_ID" "$SLURM_ARRAY_JOB_ID" "${SLURMD_NODENAME-}" "$PATH" "${2-}"
 if [ "${BASH_VERSION-}${KSH_VERSION-}${ZSH_VERSION-}" ]; then
+    set -- "$1" "$2" "$3" "$4" "$5" ""
     clean=          # these hand on what is no variable of theirs, too: jobs need `env -i`
     LC_ALL=C
     export LC_ALL   # tools start quicker
@@ -31,11 +32,14 @@ else
     set +f
     clean=yes       # nothing is handed on any more: jobs need no `env -i`
 fi
-array=$1 task=$2 id=$3_$2 node=$4 PATH=$5
+array=$1 task=$2 id=$3_$2 node=$4 PATH=$5 late=$6
 [ "$node" ] || read -r node </proc/sys/kernel/hostname
 position=-1
 stopping=           # SIGTERM came: nothing more is started
 pid=                # of the job that runs
+ready=              # whether what all jobs need is there
+woken=              # SIGUSR1 came
+watched=            # the watcher is started, or about to be
 watcher=            # its pid
 youngest=0 wrapped= # the last pid that was seen; whether they have begun anew since
 counted=0           # processor time of our children, in 10 ms
@@ -99,7 +103,7 @@ run() {
         cause=NOT_STARTED reason=$not_found
         return
     fi
-    [ "$watcher" ] || prepare
+    [ "$ready" ] || prepare
     if ! can_watch; then
         cause=NOT_STARTED reason='"the node does not show what a job starts: see docs/slurm.md"'
         return
@@ -145,8 +149,7 @@ prepare() {
     setsid=$program
     find_group
     choose_marks
-    watch </dev/null >/dev/null 2>&1 &
-    watcher=$!
+    ready=yes
 }
 
 can_watch() { [ -e "/proc/$$/task/$$/children" ] && [ "$option$members" ]; }
@@ -203,10 +206,32 @@ terminate() {
     [ -z "$pid" ] || kill -KILL "$pid" "-$pid" 2>/dev/null
 }
 
+# For SIGUSR1. While there is no pid yet, `$!` must stay what it is: `await` starts it then.
+wake() {
+    woken=yes late=
+    [ -z "$pid" ] || start_watcher
+}
+
+start_watcher() {
+    [ -z "$watched" ] || return 0
+    watched=yes
+    watch </dev/null >/dev/null 2>&1 &
+    watcher=$!
+}
+
 await() {
+    [ "$late" ] || start_watcher
     [ -z "$stopping" ] || terminate
     wait "$pid" 2>/dev/null
     code=$?
+    # It was interrupted; or the job ended by such a signal itself, and is not known any more.
+    while [ "$code$woken" = "138yes" ]; do
+        woken=
+        kill -0 "$pid" 2>/dev/null && known=yes || known=
+        wait "$pid" 2>/dev/null
+        again=$?
+        [ -z "$known" ] && [ "$again" = 127 ] || code=$again
+    done
     while [ "$stopping" ] && kill -0 "$pid" 2>/dev/null; do
         wait "$pid" 2>/dev/null
         code=$?
@@ -220,6 +245,7 @@ await() {
 # Look at the running job now and then, and kill it when it is over.
 watch() {
     trap - TERM
+    trap '' USR1
     cd /        # its last nap may outlast the task by a moment
     read -r watcher _ </proc/self/stat
     seen= nap=0.3
@@ -471,6 +497,7 @@ read_clock() {
 # --- the task -----------------------------------------------------------------------------------
 
 trap terminate TERM
+if [ "$late" ]; then trap wake USR1; else trap '' USR1; fi
 . "$array/tasks/$task"
 if [ "$watcher" ]; then
     kill -STOP "$watcher"       # it starts nothing any more

@@ -51,6 +51,8 @@ class WatchedArray:
     """By their mark, those that have not ended."""
     known_ended: set[str] = dataclasses.field(default_factory=set)
     """The marks of those that have."""
+    known_begun: set[str] = dataclasses.field(default_factory=set)
+    """The tasks, by their number, whose first job is known to have begun."""
 
     def tasks(self) -> dict[int, list[Watched]]:
         """Return what is live by its task, each task's in their order."""
@@ -123,6 +125,7 @@ class Watching:
         watched.gone_since = None
         array.live[place.mark] = watched
         array.known_ended.discard(place.mark)
+        array.known_begun.discard(str(place.index))
         return array
 
     def put(self, watched: Watched, place: places.Place | None) -> None:
@@ -150,7 +153,8 @@ class Watching:
 
     def array_of(self, watched: Watched) -> WatchedArray | None:
         """The array that an attempt is in."""
-        return self._arrays.get(watched.place.array) if watched.place is not None else None
+        place = watched.place  # read once: it is asked for by other threads, too
+        return None if place is None else self._arrays.get(place.array)
 
     def placed(self) -> Iterator[tuple[WatchedArray, Watched]]:
         """Yield every attempt that has a place and has not ended."""

@@ -49,6 +49,24 @@ def test_jobs_of_one_shape_make_one_array_with_a_task_each() -> None:
     assert arrays.packing(plan.tasks[0]) is None
 
 
+def test_what_nothing_asks_to_look_at_early_is_watched_late() -> None:
+    long = RunTime(seconds=5, basis=Basis.DECLARED)
+    (unknown,) = arrays.plan([launch(1, timeout_seconds=120)], PACKING, ROOM)
+    assert unknown.shape.is_watched_late
+    watched_at_once = [
+        launch(1, timeout_seconds=119.9),
+        launch(1, timeout_seconds=120, memory_bytes=1),
+        launch(1, timeout_seconds=120, run_time=long),
+        launch(1, timeout_seconds=120, run_time=SHORT),  # packed
+    ]
+    for each in watched_at_once:
+        (plan,) = arrays.plan([each], PACKING, ROOM)
+        assert not plan.shape.is_watched_late
+    unpacked = launch(1, timeout_seconds=120, run_time=SHORT)
+    (plan,) = arrays.plan([unpacked], arrays.Policy(), ROOM)
+    assert plan.shape.is_watched_late
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -1,7 +1,8 @@
 """What values that were read must look like to count: every field of its type and in its range.
 
 Records lie where methods may write, and a message is only as good as who sent it. Nothing here
-raises: a value has the form or has not. Standard library only: the runner imports this.
+raises: a value has the form or has not. Standard library only: the local engine's runner imports
+this.
 """
 
 import os
