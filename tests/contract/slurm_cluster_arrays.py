@@ -31,6 +31,15 @@ trap '' TERM
 echo > "$1/running.$SLURM_ARRAY_TASK_ID"
 until [ -e "$1/go" ]; do sleep 0.1; done
 """
+SIGNALLED = """\
+(
+    trap 'echo > "$1/child.$SLURM_ARRAY_TASK_ID"' URG
+    until [ -e "$1/go" ]; do sleep 0.1; done
+) &
+trap 'echo "$2" >> "$1/told.$SLURM_ARRAY_TASK_ID"' URG
+until [ -e "$1/go" ]; do sleep 0.1; done
+wait
+"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,6 +76,7 @@ class Arrays:
         parallel: int = 0,
         cpus: int = 1,
         megabytes: int = 16,
+        is_watched_late: bool = False,
         prefix: str = "dshpc-",
     ) -> Array:
         """An array of this script."""
@@ -86,6 +96,7 @@ class Arrays:
             gpus=0,
             minutes=5,
             nice=0,
+            is_watched_late=is_watched_late,
         )
 
     async def submit(self, array: Array) -> str:
@@ -93,6 +104,13 @@ class Arrays:
         job_id = await self._cluster.submit(array)
         self._ids.append(job_id)
         return job_id
+
+    async def submit_waiting(self, *, tasks: int) -> tuple[Array, str]:
+        """Submit an array that waits as a whole: another one fills all nodes."""
+        filling, waiting = self.make(LINGERING, tasks=4, cpus=16), self.make(QUICK, tasks=tasks)
+        await self.submit(filling)
+        await self.until_said(filling, "running", range(4))
+        return waiting, await self.submit(waiting)
 
     async def told(self, array: Array, *, ended: bool = True) -> dict[int, Task]:
         """What the cluster tells of its tasks, by index."""

@@ -11,7 +11,15 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from contract.slurm_cluster_arrays import LINGERING, QUICK, SEEING, STUBBORN, Arrays, Folder
+from contract.slurm_cluster_arrays import (
+    LINGERING,
+    QUICK,
+    SEEING,
+    SIGNALLED,
+    STUBBORN,
+    Arrays,
+    Folder,
+)
 from dshpc_server.engine.slurm.cluster import REST, Cluster, RefusedError, State
 
 _MEBIBYTE = 1024 * 1024
@@ -79,6 +87,20 @@ class SlurmClusterSuite:
         states = list((await arrays.states(array)).values())
         assert (states.count(State.RUNNING), states.count(State.PENDING)) == (2, 3)
 
+    async def test_a_signal_is_sent_to_the_shell_alone_of_a_task_that_is_watched_late(
+        self, arrays: Arrays
+    ) -> None:
+        array = arrays.make(SIGNALLED, tasks=2, is_watched_late=True)
+        await arrays.submit(array)
+        # The real one looks every half a minute.
+        await arrays.until_said(array, "told", [0, 1])
+        folder = Folder(array.folder)
+        folder.let_go()
+        wanted = dict.fromkeys(range(2), State.COMPLETED)
+        await arrays.until_states(array, lambda states: states == wanted)
+        assert [folder.text(f"told.{index}") for index in range(2)] == ["late\n"] * 2
+        assert not folder.said("child")
+
     async def test_a_running_task_that_is_cancelled_is_asked_first_and_told_as_cancelled(
         self, arrays: Arrays, cluster: Cluster
     ) -> None:
@@ -111,6 +133,25 @@ class SlurmClusterSuite:
         await cluster.cancel([f"{job_id}_{index}" for index in (1, 5, 7)])
         states = await arrays.states(array)
         assert states == {0: State.RUNNING, REST: State.CANCELLED}
+
+    async def test_the_last_that_waits_and_is_cancelled_leaves_a_record_of_no_task(
+        self, arrays: Arrays, cluster: Cluster
+    ) -> None:
+        array, job_id = await arrays.submit_waiting(tasks=3)
+        await cluster.cancel([f"{job_id}_1"])
+        assert await arrays.states(array) == dict.fromkeys([0, 2], State.PENDING)
+        await cluster.cancel([f"{job_id}_0"])
+        assert await arrays.states(array) == {2: State.PENDING}
+        await cluster.cancel([f"{job_id}_2"])
+        assert await arrays.states(array) == {REST: State.CANCELLED}
+
+    async def test_a_whole_array_that_waits_and_is_cancelled_by_its_id_is_told_task_by_task(
+        self, arrays: Arrays, cluster: Cluster
+    ) -> None:
+        array, job_id = await arrays.submit_waiting(tasks=3)
+        await cluster.cancel([f"{job_id}_1"])
+        await cluster.cancel([job_id])
+        assert await arrays.states(array) == dict.fromkeys([0, 2], State.CANCELLED)
 
     async def test_a_whole_array_is_cancelled_by_its_id(
         self, arrays: Arrays, cluster: Cluster

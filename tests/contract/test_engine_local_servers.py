@@ -4,24 +4,29 @@ A server that dies is an engine whose `run` ended: the system closes its connect
 dead process's.
 """
 
-import asyncio
 import contextlib
 import pathlib
 import platform
 import socket
-from collections.abc import AsyncIterator
 
 import pytest
 
+from contract import engine_servers_suite
 from dshpc_server.engine import port
 from dshpc_server.engine.local import contract, wire
 from dshpc_server.engine.local import engine as local
-from dshpc_server.engine.local.engine import LocalEngine
 from support import engine_launches, engine_leavings, engine_told
 from support.engine_local_fixtures import MakeEngine, launches, make_engine, nothing_is_left
-from support.engine_staying import STAY, kill_runner, let_go, places, ready
+from support.engine_staying import STAY, kill_runner, places, ready
 
 __all__ = ["launches", "make_engine", "nothing_is_left"]
+
+
+class TestLocalServers(engine_servers_suite.EngineServersSuite):
+    exit_record = "exit.json"
+
+    def assert_same_loss(self, lost: port.Lost, late: port.Lost) -> None:
+        assert late == lost
 
 
 def test_servers_of_a_node_have_one_scope_and_one_folder_and_those_of_others_do_not(
@@ -34,81 +39,6 @@ def test_servers_of_a_node_have_one_scope_and_one_folder_and_those_of_others_do_
     assert make_engine().scope == "local/_other_node"
     monkeypatch.setattr(platform, "node", lambda: "..")
     assert local.folder_name() == "node"
-
-
-async def test_attempts_of_a_dead_server_go_on_with_the_one_that_takes_them_over(
-    make_engine: MakeEngine, launches: engine_launches.Launches
-) -> None:
-    runs = [launches.script(STAY) for _ in range(3)]
-    other = make_engine()
-    async with engine_told.running(other) as told:
-        async with _started(make_engine(), *runs) as first:
-            starts = [await first.start_of(one.key) for one in runs]
-        await other.recover(places(*runs))
-        assert [await told.start_of(one.key) for one in runs] == starts
-        let_go(*runs)
-        ends = [await told.exit_of(one.key) for one in runs]
-    assert [end.stdout.read_text() for end in ends] == ["done\n"] * 3
-    assert [engine_launches.runs_of(one) for one in runs] == [1] * 3
-
-
-async def test_an_end_between_a_servers_death_and_the_taking_over_is_told(
-    make_engine: MakeEngine, launches: engine_launches.Launches
-) -> None:
-    launch = launches.script(STAY)
-    other = make_engine()
-    async with engine_told.running(other) as told:
-        async with _started(make_engine(), launch):
-            pass
-        let_go(launch)
-        await engine_told.eventually((launch.folder / "exit.json").exists)
-        assert not told.facts
-        await other.recover(places(launch))
-        assert (await told.exit_of(launch.key)).exit_code == 0
-
-
-async def test_attempts_that_two_servers_submit_at_one_instant_are_started_once(
-    make_engine: MakeEngine, launches: engine_launches.Launches
-) -> None:
-    many = [launches.acting(exit_code=7) for _ in range(20)]
-    first, second = make_engine(), make_engine()
-    async with engine_told.running(first) as told, engine_told.running(second) as told_too:
-        await engine_told.eventually(lambda: first.healthy() and second.healthy())
-        await asyncio.gather(first.submit_many(many), second.submit_many(many[::-1]))
-        for launch in many:
-            assert await told.exit_of(launch.key) == await told_too.exit_of(launch.key)
-    assert [engine_launches.runs_of(launch) for launch in many] == [1] * 20
-
-
-async def test_a_server_cancels_what_another_submitted_and_both_are_told(
-    make_engine: MakeEngine, launches: engine_launches.Launches
-) -> None:
-    launch = launches.script(STAY)
-    other = make_engine()
-    async with engine_told.running(other) as told, _started(make_engine(), launch) as first:
-        await other.recover(places(launch))
-        await other.cancel_many([launch.key])
-        end = await told.exit_of(launch.key)
-        assert end == await first.exit_of(launch.key)
-    assert end.cause is port.Cause.CANCELLED
-
-
-async def test_a_server_that_forgot_an_attempt_is_told_nothing_and_the_new_owner_is(
-    make_engine: MakeEngine, launches: engine_launches.Launches
-) -> None:
-    launch = launches.script(STAY)
-    fenced, owner = make_engine(), make_engine()
-    async with engine_told.running(owner) as told, _started(fenced, launch) as first:
-        await fenced.forget([launch.key])
-        await owner.recover(places(launch))
-        await told.start_of(launch.key)
-        let_go(launch)
-        await told.exit_of(launch.key)
-        # A later fact of another attempt: what was told of the first one would be here by now.
-        later = launches.acting()
-        await fenced.submit_many([later])
-        await first.exit_of(later.key)
-        assert not first.ends(launch.key)
 
 
 async def test_servers_that_start_at_one_instant_share_one_runner(
@@ -173,23 +103,6 @@ async def test_servers_of_a_killed_runner_meet_at_a_new_one_and_are_told_the_sam
     assert [engine_launches.runs_of(one) for one in runs] == [1] * 5
 
 
-async def test_an_attempt_that_was_told_to_be_lost_is_not_started_by_a_late_order(
-    make_engine: MakeEngine, launches: engine_launches.Launches
-) -> None:
-    launch, other = launches.acting(), launches.acting()
-    first, second = make_engine(), make_engine()
-    async with engine_told.running(first) as told, engine_told.running(second) as told_too:
-        await second.recover(places(launch))
-        lost = await told_too.end_of(launch.key)
-        assert isinstance(lost, port.Lost)
-        # The first one has read by then what was told to both.
-        await first.submit_many([other])
-        await told.exit_of(other.key)
-        await first.submit_many([launch])
-        assert await told.end_of(launch.key) == lost
-    assert engine_launches.runs_of(launch) == 0
-
-
 async def test_the_last_order_of_a_dead_server_is_obeyed_or_never_will_be(
     make_engine: MakeEngine, launches: engine_launches.Launches, tmp_path: pathlib.Path
 ) -> None:
@@ -203,17 +116,6 @@ async def test_the_last_order_of_a_dead_server_is_obeyed_or_never_will_be(
         ends = [await told.end_of(launch.key) for launch in many]
     runs = [engine_launches.runs_of(launch) for launch in many]
     assert runs == [isinstance(end, port.Exited) for end in ends]
-
-
-@contextlib.asynccontextmanager
-async def _started(engine: LocalEngine, *launches: port.Launch) -> AsyncIterator[engine_told.Told]:
-    """Run an engine that has started these; leaving is its server's death."""
-    async with engine_told.running(engine) as told:
-        await engine.submit_many(launches)
-        await ready(*launches)
-        for launch in launches:
-            await told.start_of(launch.key)
-        yield told
 
 
 def _runners(folder: pathlib.Path) -> set[int]:

@@ -12,7 +12,7 @@ from dshpc_server.domain.job import Basis, RunTime
 from dshpc_server.engine import port
 from dshpc_server.engine.slurm import arrays
 from support import engine_launches, engine_told, fake_slurm, slurm_waiting
-from support.engine_staying import let_go, ready
+from support.engine_staying import let_go, ready, started
 from support.slurm_engine_fixtures import MakeEngine, fake, launches, make_engine, nothing_is_left
 from support.slurm_waiting import STAY
 
@@ -66,10 +66,7 @@ async def test_one_that_waits_in_slurms_queue_is_cancelled_and_never_runs(
 ) -> None:
     launch, rest = launches.acting(), [launches.acting() for _ in range(others)]
     engine = make_engine()
-    fake.hold()
-    async with engine_told.running(engine) as told:
-        await engine.submit_many([launch, *rest])
-        await slurm_waiting.queued(fake, 1 + others)
+    async with slurm_waiting.held(fake, engine, launch, *rest) as told:
         await slurm_waiting.polled(fake)
         await engine.cancel_many([launch.key])
         assert _is_cancelled(await told.end_of(launch.key))
@@ -82,9 +79,7 @@ async def test_one_that_runs_is_cancelled_and_the_others_go_on(
     make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
 ) -> None:
     launch, other, engine = launches.script(STAY), launches.script(STAY), make_engine()
-    async with engine_told.running(engine) as told:
-        await engine.submit_many([launch, other])
-        await ready(launch, other)
+    async with started(engine, launch, other) as told:
         await engine.cancel_many([launch.key])
         assert _is_cancelled(await told.end_of(launch.key))
         let_go(other)
@@ -96,10 +91,7 @@ async def test_what_runs_is_cancelled_by_its_wrapper_while_the_controller_is_dow
     make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
 ) -> None:
     launch, engine = launches.script(STAY), make_engine()
-    async with engine_told.running(engine) as told:
-        await engine.submit_many([launch])
-        await ready(launch)
-        await told.start_of(launch.key)
+    async with started(engine, launch) as told:
         fake.down()
         await engine.cancel_many([launch.key])
         assert _is_cancelled(await told.end_of(launch.key))
@@ -110,10 +102,7 @@ async def test_what_waits_is_cancelled_in_slurm_as_soon_as_the_controller_is_bac
     make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
 ) -> None:
     launch, engine = launches.acting(), make_engine()
-    fake.hold()
-    async with engine_told.running(engine) as told:
-        await engine.submit_many([launch])
-        await slurm_waiting.queued(fake, 1)
+    async with slurm_waiting.held(fake, engine, launch) as told:
         await slurm_waiting.polled(fake)
         fake.down()
         await engine.cancel_many([launch.key])
@@ -149,10 +138,7 @@ async def test_a_hundred_are_cancelled_by_one_call_that_names_slices(
     make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
 ) -> None:
     many, engine = [launches.acting() for _ in range(100)], make_engine()
-    fake.hold()
-    async with engine_told.running(engine) as told:
-        await engine.submit_many(many)
-        await slurm_waiting.queued(fake, 100)
+    async with slurm_waiting.held(fake, engine, *many) as told:
         await slurm_waiting.polled(fake)
         await engine.cancel_many([launch.key for launch in many[10:90]])
         ends = [await told.end_of(launch.key) for launch in many[10:90]]

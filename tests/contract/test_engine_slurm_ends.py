@@ -12,7 +12,7 @@ import pytest
 from dshpc_server.engine import port
 from dshpc_server.engine.slurm import facts
 from support import engine_launches, engine_told, fake_slurm, slurm_waiting
-from support.engine_staying import let_go, places, ready
+from support.engine_staying import let_go, places, ready, started
 from support.slurm_engine_fixtures import MakeEngine, fake, launches, make_engine, nothing_is_left
 from support.slurm_waiting import STAY
 
@@ -39,9 +39,7 @@ async def test_what_slurm_ends_while_it_runs_has_the_cause_that_slurm_tells(
     note: str,
 ) -> None:
     launch, other, engine = launches.script(STAY), launches.script(STAY), make_engine()
-    async with engine_told.running(engine) as told:
-        await engine.submit_many([launch, other])
-        await ready(launch, other)
+    async with started(engine, launch, other) as told:
         start = await told.start_of(launch.key)
         fake.end(start.engine_job_id, state)
         end = await told.exit_of(launch.key)
@@ -74,10 +72,7 @@ async def test_what_slurm_ends_before_it_runs_was_never_started_and_never_is(
     reason: str,
 ) -> None:
     launch, other, engine = launches.acting(), launches.acting(), make_engine()
-    fake.hold()
-    async with engine_told.running(engine) as told:
-        await engine.submit_many([launch, other])
-        await slurm_waiting.queued(fake, 2)
+    async with slurm_waiting.held(fake, engine, launch, other) as told:
         (submission,) = fake.submissions
         fake.end(f"{submission.id}_0", state)
         end = await told.end_of(launch.key)
@@ -89,17 +84,35 @@ async def test_what_slurm_ends_before_it_runs_was_never_started_and_never_is(
     assert slurm_waiting.runs(launch, other) == [0, 1]
 
 
-async def test_what_is_cancelled_in_slurm_before_it_runs_is_told_as_cancelled_there(
+async def test_what_a_node_cannot_start_for_want_of_the_folder_another_may(
     make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
 ) -> None:
     launch, engine = launches.acting(), make_engine()
-    fake.hold()
-    async with engine_told.running(engine) as told:
-        await engine.submit_many([launch])
-        await slurm_waiting.queued(fake, 1)
+    async with slurm_waiting.held(fake, engine, launch) as told:
+        launch.method_dir.rename(launch.method_dir.with_name("elsewhere"))
+        fake.release()
+        end = await told.end_of(launch.key)
+    assert isinstance(end, port.NotStarted)
+    assert end.reason == "the folder of the method is not there"
+    assert not end.is_permanent
+
+
+# A controller that was started lately might have forgotten a task of which it keeps no record.
+@pytest.mark.parametrize("fake", [{"up_seconds": 3600.0}], indirect=True)
+@pytest.mark.parametrize("others", [0, 2])
+async def test_what_is_cancelled_in_slurm_before_it_runs_is_told_as_cancelled_there(
+    make_engine: MakeEngine,
+    fake: fake_slurm.FakeSlurm,
+    launches: engine_launches.Launches,
+    others: int,
+) -> None:
+    launch, rest = launches.acting(), [launches.acting() for _ in range(others)]
+    async with slurm_waiting.held(fake, make_engine(), launch, *rest) as told:
         (submission,) = fake.submissions
         fake.end(f"{submission.id}_0", "CANCELLED")
         end = await told.exit_of(launch.key)
+        fake.release()
+        await slurm_waiting.all_run_once(told, *rest)
     assert (end.cause, end.note, end.signal) == (port.Cause.CANCELLED, facts.OUTSIDE, 9)
     assert slurm_waiting.runs(launch) == [0]
 
@@ -108,9 +121,7 @@ async def test_on_a_node_that_failed_it_is_lost_and_the_late_end_counts_for_noth
     make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
 ) -> None:
     launch, engine = launches.script(STAY), make_engine()
-    async with engine_told.running(engine) as told:
-        await engine.submit_many([launch])
-        await ready(launch)
+    async with started(engine, launch) as told:
         start = await told.start_of(launch.key)
         fake.end(start.engine_job_id, "NODE_FAIL")
         lost = await told.end_of(launch.key)
@@ -129,14 +140,11 @@ async def test_one_that_is_told_to_stop_on_a_node_that_failed_is_lost_as_well(
     make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
 ) -> None:
     launch, engine = launches.script(STAY), make_engine()
-    async with engine_told.running(engine) as told:
-        await engine.submit_many([launch])
-        await ready(launch)
+    async with started(engine, launch) as told:
         start = await told.start_of(launch.key)
-        (task,) = slurm_waiting.in_state(fake, "RUNNING")
-        assert task.pid is not None
+        pid = slurm_waiting.running_pid(fake)
         fake.end(start.engine_job_id, "NODE_FAIL")
-        os.kill(task.pid, signal.SIGTERM)  # a slurmd that comes back ends what it finds
+        os.kill(pid, signal.SIGTERM)  # a slurmd that comes back ends what it finds
         await engine_told.eventually((launch.folder / "exit").exists)
         assert json.loads((launch.folder / "exit").read_text())["cause"] == "TERMINATED"
         assert isinstance(await told.end_of(launch.key), port.Lost)
@@ -146,13 +154,9 @@ async def test_a_wrapper_that_is_killed_leaves_no_record_and_the_attempt_is_lost
     make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
 ) -> None:
     launch, engine = launches.script(STAY), make_engine()
-    async with engine_told.running(engine) as told:
-        await engine.submit_many([launch])
-        await ready(launch)
-        await told.start_of(launch.key)
-        (task,) = slurm_waiting.in_state(fake, "RUNNING")
-        assert task.pid is not None
-        os.kill(task.pid, signal.SIGKILL)
+    async with started(engine, launch) as told:
+        pid = slurm_waiting.running_pid(fake)
+        os.kill(pid, signal.SIGKILL)
         lost = await told.end_of(launch.key)
         let_go(launch)
     assert isinstance(lost, port.Lost)

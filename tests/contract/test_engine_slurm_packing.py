@@ -105,9 +105,8 @@ async def test_of_a_task_whose_wrapper_is_killed_what_had_ended_counts_and_the_r
         let_go(many[0])
         assert (await told.exit_of(many[0].key)).exit_code == 0
         await ready(many[1])
-        (task,) = slurm_waiting.in_state(fake, "RUNNING")
-        assert task.pid is not None
-        os.kill(task.pid, signal.SIGKILL)
+        pid = slurm_waiting.running_pid(fake)
+        os.kill(pid, signal.SIGKILL)
         ends = [await told.end_of(one.key) for one in many[1:]]
         let_go(*many)
     assert {type(end) for end in ends} == {port.Lost}

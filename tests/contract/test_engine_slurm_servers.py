@@ -4,21 +4,24 @@ A server that dies is an engine whose `run` ended, wherever it was; what it knew
 """
 
 import asyncio
-import contextlib
-import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
+from contract import engine_servers_suite
 from dshpc_server import crashing
 from dshpc_server.engine import port
 from dshpc_server.engine.slurm.engine import SlurmEngine
 from support import engine_launches, engine_told, fake_slurm, slurm_waiting
-from support.engine_staying import let_go, places, ready
+from support.engine_staying import let_go, places, ready, started
 from support.slurm_engine_fixtures import MakeEngine, fake, launches, make_engine, nothing_is_left
 from support.slurm_waiting import STAY
 
 __all__ = ["fake", "launches", "make_engine", "nothing_is_left"]
+
+
+class TestSlurmServers(engine_servers_suite.EngineServersSuite):
+    exit_record = "exit"
 
 
 class _Died(BaseException):
@@ -29,7 +32,7 @@ async def test_attempts_of_a_server_that_lives_are_told_to_both(
     make_engine: MakeEngine, launches: engine_launches.Launches, fake: fake_slurm.FakeSlurm
 ) -> None:
     runs, other = [launches.script(STAY) for _ in range(3)], make_engine()
-    async with engine_told.running(other) as told, _started(make_engine(), *runs) as first:
+    async with engine_told.running(other) as told, started(make_engine(), *runs) as first:
         await other.recover(places(*runs))
         for launch in runs:
             assert await told.start_of(launch.key) == await first.start_of(launch.key)
@@ -40,42 +43,18 @@ async def test_attempts_of_a_server_that_lives_are_told_to_both(
     assert len(fake.submissions) == 1
 
 
-async def test_attempts_of_a_dead_server_go_on_with_the_one_that_takes_them_over(
+async def test_what_a_dead_server_had_in_the_queue_runs_for_the_one_that_takes_it_over(
     make_engine: MakeEngine, launches: engine_launches.Launches, fake: fake_slurm.FakeSlurm
 ) -> None:
-    runs, waiting, other = (
-        [launches.script(STAY) for _ in range(2)],
-        launches.acting(),
-        make_engine(),
-    )
+    many, first, other = [launches.acting() for _ in range(2)], make_engine(), make_engine()
+    fake.hold()
     async with engine_told.running(other) as told:
-        first = make_engine()
-        async with _started(first, *runs) as told_first:
-            starts = [await told_first.start_of(one.key) for one in runs]
-            fake.hold()
-            await first.submit_many([waiting])
-            await slurm_waiting.queued(fake, 1)
-        await other.recover(places(*runs, waiting))
-        assert [await told.start_of(one.key) for one in runs] == starts
-        let_go(*runs)
+        async with engine_told.running(first):
+            await first.submit_many(many)
+            await slurm_waiting.queued(fake, 2)
+        await other.recover(places(*many))
         fake.release()
-        ends = [await told.end_of(one.key) for one in (*runs, waiting)]
-    assert slurm_waiting.exits(ends) == [0] * 3
-    assert slurm_waiting.runs(*runs, waiting) == [1] * 3
-
-
-async def test_an_end_between_a_servers_death_and_the_taking_over_is_told(
-    make_engine: MakeEngine, launches: engine_launches.Launches
-) -> None:
-    launch, other = launches.script(STAY), make_engine()
-    async with engine_told.running(other) as told:
-        async with _started(make_engine(), launch):
-            pass
-        let_go(launch)
-        await engine_told.eventually((launch.folder / "exit").exists)
-        assert not told.facts
-        await other.recover(places(launch))
-        assert (await told.exit_of(launch.key)).exit_code == 0
+        await slurm_waiting.all_run_once(told, *many)
 
 
 @pytest.mark.parametrize("point", ["array.in_place", "array.submitted", "array.recorded"])
@@ -114,20 +93,6 @@ async def test_what_a_server_was_submitting_when_it_died_runs_once_or_never(
         assert slurm_waiting.runs(*many) == [1] * 3
 
 
-async def test_attempts_that_two_servers_submit_at_one_instant_run_once(
-    make_engine: MakeEngine, launches: engine_launches.Launches
-) -> None:
-    many = [launches.acting(exit_code=7) for _ in range(10)]
-    first, second = make_engine(), make_engine()
-    async with engine_told.running(first) as told, engine_told.running(second) as told_too:
-        await asyncio.gather(first.submit_many(many), second.submit_many(many[::-1]))
-        for launch in many:
-            end, same = await told.exit_of(launch.key), await told_too.exit_of(launch.key)
-            # They waited since each was sent.
-            assert dataclasses.replace(end, usage=same.usage) == same
-    assert slurm_waiting.runs(*many) == [1] * 10
-
-
 async def test_of_what_two_servers_submit_neither_loses_what_the_others_task_runs(
     make_engine: MakeEngine, launches: engine_launches.Launches, fake: fake_slurm.FakeSlurm
 ) -> None:
@@ -143,61 +108,31 @@ async def test_of_what_two_servers_submit_neither_loses_what_the_others_task_run
     assert slurm_waiting.runs(launch) == [1]
 
 
-async def test_a_server_cancels_what_another_submitted_and_both_are_told_the_same(
+async def test_a_server_cancels_what_another_has_in_the_queue_and_both_are_told_the_same(
     make_engine: MakeEngine, launches: engine_launches.Launches, fake: fake_slurm.FakeSlurm
 ) -> None:
-    running, waiting = launches.script(STAY), launches.acting()
-    first, other = make_engine(), make_engine()
-    async with engine_told.running(other) as told, _started(first, running) as told_first:
-        fake.hold()
+    waiting, first, other = launches.acting(), make_engine(), make_engine()
+    fake.hold()
+    async with engine_told.running(other) as told, engine_told.running(first) as told_first:
         await first.submit_many([waiting])
         await slurm_waiting.queued(fake, 1)
-        await other.recover(places(running, waiting))
-        await other.cancel_many([running.key, waiting.key])
-        for launch in (running, waiting):
-            for end in (await told.exit_of(launch.key), await told_first.exit_of(launch.key)):
-                assert (end.cause, end.signal, end.note) == (port.Cause.CANCELLED, 9, "")
-    assert slurm_waiting.runs(running, waiting) == [1, 0]
+        await other.recover(places(waiting))
+        await other.cancel_many([waiting.key])
+        for end in (await told.exit_of(waiting.key), await told_first.exit_of(waiting.key)):
+            assert (end.cause, end.signal, end.note) == (port.Cause.CANCELLED, 9, "")
+    assert slurm_waiting.runs(waiting) == [0]
 
 
-async def test_a_server_that_forgot_an_attempt_is_told_nothing_and_the_new_owner_is(
-    make_engine: MakeEngine, launches: engine_launches.Launches
-) -> None:
-    launch, fenced, owner = launches.script(STAY), make_engine(), make_engine()
-    async with engine_told.running(owner) as told, _started(fenced, launch) as first:
-        await fenced.forget([launch.key])
-        await owner.recover(places(launch))
-        await told.start_of(launch.key)
-        let_go(launch)
-        await told.exit_of(launch.key)
-        later = launches.acting()
-        await fenced.submit_many([later])
-        await first.exit_of(later.key)
-        assert not first.ends(launch.key)
-
-
-async def test_an_attempt_that_was_told_to_be_lost_is_not_started_by_a_late_order(
+async def test_what_was_told_to_be_lost_is_not_even_sent_to_slurm(
     make_engine: MakeEngine, launches: engine_launches.Launches, fake: fake_slurm.FakeSlurm
 ) -> None:
     launch, first, second = launches.acting(), make_engine(), make_engine()
     async with engine_told.running(first) as told, engine_told.running(second) as told_too:
         await second.recover(places(launch))
-        assert isinstance(await told_too.end_of(launch.key), port.Lost)
+        await told_too.end_of(launch.key)
         await first.submit_many([launch])
-        assert isinstance(await told.end_of(launch.key), port.Lost)
-    assert engine_launches.runs_of(launch) == 0
+        await told.end_of(launch.key)
     assert fake.submissions == []
-
-
-@contextlib.asynccontextmanager
-async def _started(engine: SlurmEngine, *launches: port.Launch) -> AsyncIterator[engine_told.Told]:
-    """Run an engine that has started these; leaving is its server's death."""
-    async with engine_told.running(engine) as told:
-        await engine.submit_many(launches)
-        await ready(*launches)
-        for launch in launches:
-            await told.start_of(launch.key)
-        yield told
 
 
 def _dying_at(point: str) -> Callable[[str], None]:

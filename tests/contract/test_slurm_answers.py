@@ -3,7 +3,6 @@
 The commands are scripts that stand for Slurm's own; no Slurm is needed.
 """
 
-import os
 import pathlib
 import time
 
@@ -11,23 +10,15 @@ import pytest
 
 from dshpc_server.engine.slurm import cluster, command_line
 from support import slurm_arrays
+from support.slurm_scripts import environment, put
 
-
-@pytest.fixture
-def environment(tmp_path: pathlib.Path) -> dict[str, str]:
-    return {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
-
-
-def _put(folder: pathlib.Path, name: str, script: str) -> None:
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
+__all__ = ["environment"]
 
 
 async def test_only_what_slurm_needs_of_the_environment_reaches_a_command(
     environment: dict[str, str], tmp_path: pathlib.Path
 ) -> None:
-    _put(tmp_path, "squeue", 'env > "$HOME/env"')
+    put(tmp_path, "squeue", 'env > "$HOME/env"')
     given = environment | {
         "SLURM_CONF": "/etc/slurm.conf",
         "TZ": "UTC",
@@ -48,7 +39,7 @@ async def test_only_what_slurm_needs_of_the_environment_reaches_a_command(
 async def test_an_answer_that_is_none_is_an_error_and_no_empty_queue(
     environment: dict[str, str], tmp_path: pathlib.Path, script: str
 ) -> None:
-    _put(tmp_path, "squeue", script)
+    put(tmp_path, "squeue", script)
 
     with pytest.raises(cluster.UnreachableError):
         await command_line.CommandLine(environment=environment).tasks(ended=False)
@@ -57,7 +48,7 @@ async def test_an_answer_that_is_none_is_an_error_and_no_empty_queue(
 async def test_an_error_is_told_by_its_first_line_in_print(
     environment: dict[str, str], tmp_path: pathlib.Path
 ) -> None:
-    _put(tmp_path, "squeue", r"printf 'slurm_load_jobs \033[2Jerror\nmore\n' >&2; exit 1")
+    put(tmp_path, "squeue", r"printf 'slurm_load_jobs \033[2Jerror\nmore\n' >&2; exit 1")
 
     with pytest.raises(cluster.UnreachableError, match=r"^squeue: slurm_load_jobs \?\[2Jerror$"):
         await command_line.CommandLine(environment=environment).tasks(ended=False)
@@ -79,7 +70,7 @@ async def test_commands_that_are_not_there_are_told_by_name(tmp_path: pathlib.Pa
 async def test_a_submission_without_a_job_id_has_an_unknown_outcome(
     environment: dict[str, str], tmp_path: pathlib.Path, script: str
 ) -> None:
-    _put(tmp_path, "sbatch", script)
+    put(tmp_path, "sbatch", script)
 
     with pytest.raises(cluster.UnknownOutcomeError):
         await command_line.CommandLine(environment=environment).submit(
@@ -91,7 +82,7 @@ async def test_a_submission_that_would_be_tried_again_is_given_up_before_that(
     environment: dict[str, str], tmp_path: pathlib.Path
 ) -> None:
     complaint = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying"
-    _put(tmp_path, "sbatch", f'echo "{complaint}" >&2; sleep 1000')
+    put(tmp_path, "sbatch", f'echo "{complaint}" >&2; sleep 1000')
     begun = time.monotonic()
 
     # On a machine that is so slow that a second has passed, nobody knows.
@@ -108,7 +99,7 @@ async def test_a_submission_that_would_be_tried_again_is_given_up_before_that(
 async def test_many_tasks_are_cancelled_in_commands_of_a_bounded_length(
     environment: dict[str, str], tmp_path: pathlib.Path
 ) -> None:
-    _put(tmp_path, "scancel", 'echo "$@" >> "$HOME/calls"')
+    put(tmp_path, "scancel", 'echo "$@" >> "$HOME/calls"')
     job_ids = [f"{array}_{index}" for array in range(10) for index in range(0, 10_000, 2)]
 
     await command_line.CommandLine(environment=environment).cancel(job_ids)
@@ -130,7 +121,7 @@ async def test_many_tasks_are_cancelled_in_commands_of_a_bounded_length(
 async def test_to_cancel_what_is_gone_is_no_error(
     environment: dict[str, str], tmp_path: pathlib.Path, complaint: str
 ) -> None:
-    _put(tmp_path, "scancel", f'echo "{complaint}" >&2; exit 1')
+    put(tmp_path, "scancel", f'echo "{complaint}" >&2; exit 1')
 
     await command_line.CommandLine(environment=environment).cancel(["1_1"])
 
@@ -140,7 +131,7 @@ async def test_to_cancel_what_may_be_there_and_was_not_reached_is_an_error(
 ) -> None:
     gone = "scancel: error: Kill job error on job id 1_1: Invalid job id specified"
     broken = "scancel: error: Kill job error on job id 1_2: Socket timed out on send/recv operation"
-    _put(tmp_path, "scancel", f'echo "{gone}" >&2; echo "{broken}" >&2; exit 1')
+    put(tmp_path, "scancel", f'echo "{gone}" >&2; echo "{broken}" >&2; exit 1')
 
     with pytest.raises(cluster.UnreachableError, match="Socket timed out"):
         await command_line.CommandLine(environment=environment).cancel(["1_1", "1_2"])

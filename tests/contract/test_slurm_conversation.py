@@ -12,6 +12,9 @@ import pytest
 
 from dshpc_server.engine.slurm import conversation
 from support import engine_told, slurm_processes
+from support.slurm_scripts import environment, put
+
+__all__ = ["environment"]
 
 # Leaves a child that would outlive it, and says who they are.
 _HANGING = """\
@@ -19,17 +22,6 @@ sleep 1000 &
 echo $$ $! > "$HOME/pids"
 wait"""
 _SAID = 'echo out; echo err >&2; printf "%s" "$1" >&2; exit 3'
-
-
-@pytest.fixture
-def environment(tmp_path: pathlib.Path) -> dict[str, str]:
-    return {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
-
-
-def _put(folder: pathlib.Path, name: str, script: str) -> None:
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
 
 
 def _pids(folder: pathlib.Path) -> list[int]:
@@ -41,7 +33,7 @@ def _pids(folder: pathlib.Path) -> list[int]:
 async def test_what_a_command_says_is_told_with_how_it_ended(
     environment: dict[str, str], tmp_path: pathlib.Path
 ) -> None:
-    _put(tmp_path, "speak", _SAID)
+    put(tmp_path, "speak", _SAID)
 
     answer = await conversation.hold(
         ["speak", "a word"], environment=environment, patience_seconds=10
@@ -55,7 +47,7 @@ async def test_what_a_command_says_is_told_with_how_it_ended(
 async def test_a_command_whose_time_is_up_is_killed_with_its_children(
     environment: dict[str, str], tmp_path: pathlib.Path
 ) -> None:
-    _put(tmp_path, "hang", _HANGING)
+    put(tmp_path, "hang", _HANGING)
 
     answer = await conversation.hold(["hang"], environment=environment, patience_seconds=0.5)
 
@@ -69,7 +61,7 @@ async def test_a_command_whose_time_is_up_is_killed_with_its_children(
 async def test_a_command_of_somebody_who_is_cancelled_is_killed_with_its_children(
     environment: dict[str, str], tmp_path: pathlib.Path
 ) -> None:
-    _put(tmp_path, "hang", _HANGING)
+    put(tmp_path, "hang", _HANGING)
     held = conversation.hold(["hang"], environment=environment, patience_seconds=1000)
     task = asyncio.create_task(held)
     await engine_told.eventually(lambda: bool(_pids(tmp_path)))
@@ -86,7 +78,7 @@ async def test_a_command_of_somebody_who_is_cancelled_is_killed_with_its_childre
 async def test_nothing_is_left_of_a_command_whose_start_is_broken_off(
     environment: dict[str, str], tmp_path: pathlib.Path, turns: int
 ) -> None:
-    _put(tmp_path, "hang", _HANGING)
+    put(tmp_path, "hang", _HANGING)
     before = slurm_processes.children_of(os.getpid())
     held = conversation.hold(["hang"], environment=environment, patience_seconds=1000)
     task = asyncio.create_task(held)
@@ -105,7 +97,7 @@ async def test_nothing_is_left_of_a_command_whose_start_is_broken_off(
 async def test_a_command_that_says_something_hopeless_is_killed_at_once(
     environment: dict[str, str], tmp_path: pathlib.Path
 ) -> None:
-    _put(tmp_path, "hang", f"echo woe is me >&2\n{_HANGING}")
+    put(tmp_path, "hang", f"echo woe is me >&2\n{_HANGING}")
 
     answer = await conversation.hold(
         ["hang"],
@@ -121,7 +113,7 @@ async def test_a_command_that_says_something_hopeless_is_killed_at_once(
 async def test_a_command_that_complains_without_end_is_killed(
     environment: dict[str, str], tmp_path: pathlib.Path
 ) -> None:
-    _put(tmp_path, "nag", "exec yes >&2")
+    put(tmp_path, "nag", "exec yes >&2")
 
     answer = await conversation.hold(["nag"], environment=environment, patience_seconds=1000)
 
@@ -131,7 +123,7 @@ async def test_a_command_that_complains_without_end_is_killed(
 async def test_what_is_said_while_a_child_that_got_away_holds_the_output_may_not_be_all(
     environment: dict[str, str], tmp_path: pathlib.Path
 ) -> None:
-    _put(tmp_path, "part", 'setsid sleep 1000 & echo $! > "$HOME/pids"; echo done')
+    put(tmp_path, "part", 'setsid sleep 1000 & echo $! > "$HOME/pids"; echo done')
 
     answer = await conversation.hold(["part"], environment=environment, patience_seconds=0.5)
 
@@ -142,7 +134,7 @@ async def test_what_is_said_while_a_child_that_got_away_holds_the_output_may_not
 async def test_who_is_ended_by_a_signal_is_told_so(
     environment: dict[str, str], tmp_path: pathlib.Path
 ) -> None:
-    _put(tmp_path, "fall", "kill -SEGV $$")
+    put(tmp_path, "fall", "kill -SEGV $$")
 
     answer = await conversation.hold(["fall"], environment=environment, patience_seconds=10)
 

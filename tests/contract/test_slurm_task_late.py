@@ -30,42 +30,42 @@ def test_jobs_run_as_they_do_with_a_watcher(late: Task) -> None:
     assert (jobs[0].stdout, jobs[0].stderr) == ("out\n", "err\n")
 
 
-@pytest.mark.parametrize("code", [0, 127, 138])
+@pytest.mark.parametrize("code", [0, 127, 151])
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_job_does_not_notice_that_its_wrapper_is_told(late: Task, code: int, times: int) -> None:
-    job = late.job("trap 'echo told' USR1; " + BEHIND_A_GATE + f"exit {code}")
+    job = late.job("trap 'echo told' URG; " + BEHIND_A_GATE + f"exit {code}")
     late.start()
     until(lambda: has_begun(job))
     for _ in range(times):
-        late.send(signal.SIGUSR1)
+        late.send(signal.SIGURG)
         until(lambda: is_watched(late))
     (job.workspace / "gate").touch()
     late.wait()
     end = job.end()
-    # A shell tells no code above 128 from a signal: 138 is SIGUSR1.
-    assert (end.exit_code, end.signal) == ((None, 10) if code == 138 else (code, None))
+    # A shell tells no code above 128 from a signal: 151 is SIGURG.
+    assert (end.exit_code, end.signal) == ((None, 23) if code == 151 else (code, None))
     assert job.stdout == "begun\n"
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_one_that_ends_by_that_signal_itself_is_told_so(late: Task, moment: str) -> None:
-    job = late.job(BEHIND_A_GATE + "kill -USR1 $$")
+def test_one_that_ends_as_if_by_that_signal_is_told_so(late: Task, moment: str) -> None:
+    job = late.job(BEHIND_A_GATE + "exit 151")
     late.start()
     until(lambda: has_begun(job))
     if moment == "before":
-        late.send(signal.SIGUSR1)
+        late.send(signal.SIGURG)
     (job.workspace / "gate").touch()
     if moment == "after":
-        late.send(signal.SIGUSR1)
+        late.send(signal.SIGURG)
     late.wait()
-    assert (job.end().exit_code, job.end().signal) == (None, signal.SIGUSR1)
+    assert (job.end().exit_code, job.end().signal) == (None, signal.SIGURG)
 
 
 def test_from_then_on_its_limits_are_kept(late: Task) -> None:
     job = late.job("echo begun; sleep 600", limit_seconds=1.5)
     late.start()
     until(lambda: has_begun(job))
-    late.send(signal.SIGUSR1)
+    late.send(signal.SIGURG)
     late.wait()
     assert (job.end().signal, job.end().cause) == (9, "OVER_TIME")
 
@@ -75,7 +75,7 @@ def test_from_then_on_a_wish_to_cancel_is_seen(late: Task) -> None:
     late.start()
     until(lambda: has_begun(job))
     late.cancel(0)
-    late.send(signal.SIGUSR1)
+    late.send(signal.SIGURG)
     late.wait()
     assert (job.end().signal, job.end().cause) == (9, "CANCELLED")
 
@@ -94,7 +94,7 @@ def test_told_at_any_moment_every_status_is_told_as_it_was(late: Task) -> None:
     late.start()
     until(jobs[0].start)
     while late.is_running():
-        late.send(signal.SIGUSR1)
+        late.send(signal.SIGURG)
     late.wait()
     assert [job.end().exit_code for job in jobs] == list(range(30))
 
@@ -106,7 +106,7 @@ def test_told_once_at_any_moment_of_its_start_it_ends_as_it_would(late: Task, se
     until(job.start)
     for _ in range(seed * 200):  # a moment more each time, however fast the machine is
         late.is_running()
-    late.send(signal.SIGUSR1)
+    late.send(signal.SIGURG)
     late.wait()
     assert job.end().exit_code == 5
 

@@ -1,7 +1,10 @@
 """Slurm's controller is killed, and is away for a while: nothing is lost, nothing runs twice."""
 
+import datetime
+import json
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -14,9 +17,8 @@ PENDING = types_pb2.JOB_STATUS_PENDING
 CONFIGURING = types_pb2.JOB_STATUS_CONFIGURING
 _JOBS = 24
 _PATIENCE_SECONDS = 5
-_LONG_SECONDS = 2 * _PATIENCE_SECONDS
-"""The outage that is tested lasts until a job of this length has ended: longer than the daemons
-wait for each other here, as half a minute would be with those of a site."""
+_OUTAGE_SECONDS = 30.0
+"""Longer than the daemons wait for each other."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +52,10 @@ def test_while_the_controller_is_away_ends_are_taken_in_and_batches_wait(
     with slurm_faults.serving(tmp_path, cluster) as site:
         before = site.ask(slurm_faults.counted(0))
         site.wait_until_ended(before)
-        running = site.ask(*(slurm_faults.counted(n, seconds=_LONG_SECONDS) for n in range(1, 4)))
+        lengths = [_OUTAGE_SECONDS * n / 4 for n in range(1, 4)]
+        running = site.ask(
+            *(slurm_faults.counted(n, seconds=each) for n, each in enumerate(lengths, start=1))
+        )
         slurm_faults_cluster.wait_for(lambda: site.tally.counts().starts.total() == 4, "all to run")
         # What it forgets is the matter of the other test.
         slurm_faults_cluster.wait_until_saved(cluster)
@@ -66,9 +71,34 @@ def test_while_the_controller_is_away_ends_are_taken_in_and_batches_wait(
                 assert site.service.job(row.job_id).status in (PENDING, CONFIGURING)
             ended = site.wait_until_ended(running)
             assert {row.new_status for row in ended} == {COMPLETED}
+            began_at = _moment(*_logged(site, "engine.no_controller")[:1])
+            slurm_faults_cluster.wait_for(
+                lambda: (_look_up_at(site) - began_at).total_seconds() >= _OUTAGE_SECONDS,
+                "the outage to have lasted",
+            )
             assert not site.is_engine_serving()
         site.wait_until_engine(serves=True)
         site.wait_until_ended(after)
 
+        (over,) = _logged(site, "engine.controller")
+        assert over["seconds"] >= _OUTAGE_SECONDS
         site.assert_whole(before, again, running, after)
         assert set(site.tally.counts().starts.values()) == {1}
+
+
+def _look_up_at(site: slurm_faults.Site) -> datetime.datetime:
+    """When the server, by its own clock, answers a batch whose result it has."""
+    answer = site.service.simulate(slurm_faults.counted(0).config())
+    assert [row.new_status for row in answer.results] == [COMPLETED]
+    answered_at: datetime.datetime = answer.statistics.as_of.ToDatetime(tzinfo=datetime.UTC)
+    return answered_at
+
+
+def _logged(site: slurm_faults.Site, event: str) -> list[dict[str, Any]]:
+    """The lines of the server's log about this."""
+    lines = [json.loads(line) for line in site.log.read_text().splitlines()]
+    return [line for line in lines if line["event"] == event]
+
+
+def _moment(line: dict[str, Any]) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(line["timestamp"])

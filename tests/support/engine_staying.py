@@ -1,9 +1,11 @@
 """Methods that stay until they are let go, and the deaths of servers and runners around them."""
 
+import contextlib
 import os
 import pathlib
 import signal
 import time
+from collections.abc import AsyncIterator
 
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.engine import port
@@ -25,6 +27,17 @@ async def ready(*launches: port.Launch) -> None:
     """Wait until these methods have got as far as they say."""
     for launch in launches:
         await engine_told.eventually((launch.folder / "workspace" / "ready").exists)
+
+
+@contextlib.asynccontextmanager
+async def started(engine: port.Engine, *launches: port.Launch) -> AsyncIterator[engine_told.Told]:
+    """Run an engine that has started these, and told so; leaving is its server's death."""
+    async with engine_told.running(engine) as told:
+        await engine.submit_many(launches)
+        await ready(*launches)
+        for launch in launches:
+            await told.start_of(launch.key)
+        yield told
 
 
 def let_go(*launches: port.Launch) -> None:

@@ -6,7 +6,6 @@ again and again for a minute and a half, to ten tasks at a time; so does this on
 
 import asyncio
 import signal
-import time
 from collections.abc import Iterator, Sequence
 
 from support import fake_slurm_answers as answers
@@ -46,18 +45,9 @@ class Cancelling:
             found = [task for task in found if task in chosen]
         if "signal" in words.options:
             return await self._signal(found, words, unknown)
-        self._cancel(found, words.rest)
+        # What a filter chose is cancelled task by task.
+        self._tasks.cancel(found, () if _FILTERS & words.options.keys() else words.rest)
         return wire.Answer()
-
-    def _cancel(self, found: list[jobs.Task], named: Sequence[str]) -> None:
-        for array in {task.array for task in found}:
-            if not named or str(array.id) in named:
-                array.end_waiting("CANCELLED", array.reason, time.time())
-        for task in found:
-            if task.state != jobs.PENDING:
-                self._tasks.stop(task, "CANCELLED")
-            elif task.index in task.array.waiting:
-                task.array.cancel_waiting(task, time.time())
 
     async def _signal(
         self, found: list[jobs.Task], words: words_.Words, unknown: list[str]

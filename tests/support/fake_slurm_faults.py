@@ -24,7 +24,7 @@ class Faults:
         self._up = asyncio.Event()
         self._up.set()
         self.is_paused = False
-        self.booted_at = time.time()
+        self.booted_at = time.time() - settings.up_seconds
         self.lie = ""
         self.refusals: collections.deque[str] = collections.deque()
         self.takings: collections.deque[bool] = collections.deque()
@@ -111,7 +111,11 @@ class Faults:
         return [array.id for array in found]
 
     def ask_end(self, job_id: str, state: str) -> None:
-        for task in self._find(job_id):
+        found = self._find(job_id)
+        if state == "CANCELLED":
+            self._tasks.cancel(found, [job_id])
+            return
+        for task in found:
             if state == "NODE_FAIL" and task.pid is not None:
                 self._tasks.fail_node(task)
             else:

@@ -79,6 +79,8 @@ class Array:
     stderr: str
     account: str
     qos: str
+    warning: words_.Warn | None = None
+    """The signal that is sent before the time limit."""
     reason: str = "None"
     """Why those that wait do."""
     is_blocked: bool = False
@@ -147,7 +149,7 @@ class Book:
             task = array.tasks.get(index) if array else None
             return [] if task is None else [task]
         if array is not None:
-            return list(array.tasks.values())
+            return list(array.records())
         # The number of one task that has started.
         return [task for task in self.tasks() if task.number == job_id]
 
@@ -157,6 +159,10 @@ class Book:
         if indexes is None:
             return self.find(job_id)
         return [task for index in indexes for task in self.find(job_id, index)]
+
+    def knows(self, array: Array) -> bool:
+        """Whether it was not forgotten."""
+        return self.arrays.get(array.id) is array
 
     def forget(self, array: Array) -> None:
         """What runs of it goes on, unknown."""

@@ -76,6 +76,15 @@ class Processes:
         """Whether its own process has not ended."""
         return task.pid in self._tasks
 
+    def expects(self, task: jobs.Task, number: int) -> bool:
+        """Whether a signal would not end its own process: it catches or ignores it."""
+        try:
+            status = pathlib.Path(f"/proc/{task.pid}/status").read_text()
+        except OSError:
+            return False
+        fields = dict(line.split(":", 1) for line in status.splitlines())
+        return bool((int(fields["SigCgt"], 16) | int(fields["SigIgn"], 16)) & 1 << number - 1)
+
     def signal(self, task: jobs.Task, number: int) -> None:
         """Its own process alone."""
         if task.pid is not None and self.is_alive(task):

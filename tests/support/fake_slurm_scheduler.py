@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Collection, Sequence
 
 from support import fake_slurm_jobs as jobs
 from support import fake_slurm_processes as processes
@@ -20,6 +21,7 @@ _REASONS = {
     "OUT_OF_MEMORY": "OutOfMemory",
     "TIMEOUT": "TimeLimit",
 }
+_MINUTE_SECONDS = 60.0
 
 
 class Node:
@@ -58,6 +60,7 @@ class Scheduler:
         self._book = book
         self._pass: asyncio.TimerHandle | None = None
         self._limits: dict[jobs.Task, asyncio.TimerHandle] = {}
+        self._warnings: dict[jobs.Task, asyncio.TimerHandle] = {}
 
     def wake(self) -> None:
         """Something has changed: see soon what can start."""
@@ -83,6 +86,20 @@ class Scheduler:
             task,
             signal.SIGKILL,
         )
+
+    def cancel(self, tasks: Sequence[jobs.Task], named: Collection[str]) -> None:
+        """These end as cancelled; of arrays that are `named` by their number all that wait do.
+
+        A task that waits and is cancelled for itself leaves no record.
+        """
+        for array in {task.array for task in tasks}:
+            if str(array.id) in named:
+                array.end_waiting("CANCELLED", array.reason, time.time())
+        for task in tasks:
+            if task.state != jobs.PENDING:
+                self.stop(task, "CANCELLED")
+            elif task.index in task.array.waiting:
+                task.array.cancel_waiting(task, time.time())
 
     def fail_node(self, task: jobs.Task) -> None:
         """The task's node is taken for dead; what runs there goes on."""
@@ -134,9 +151,31 @@ class Scheduler:
             self._close(task)
             return
         if array.minutes is not None:
-            self._limits[task] = asyncio.get_running_loop().call_later(
-                array.minutes * self._settings.minute_seconds, self.stop, task, "TIMEOUT"
+            seconds = array.minutes * self._settings.minute_seconds
+            loop = asyncio.get_running_loop()
+            self._limits[task] = loop.call_later(seconds, self.stop, task, "TIMEOUT")
+            if array.warning is not None and array.warning.is_for_shell:
+                early = array.warning.seconds / _MINUTE_SECONDS * self._settings.minute_seconds
+                self._plan_warning(task, seconds - early)
+
+    def _plan_warning(self, task: jobs.Task, seconds: float) -> None:
+        """Signal the task's own process in so many seconds, or later, at the first look."""
+        first = self._settings.warn_seconds
+        if first is not None:
+            self._warnings[task] = asyncio.get_running_loop().call_later(
+                max(first, seconds), self._warn, task
             )
+
+    def _warn(self, task: jobs.Task) -> None:
+        array = task.array
+        if task.ending or array.warning is None or not self._book.knows(array):
+            return
+        number = array.warning.number
+        is_ready = self.processes.expects(task, number)
+        if self.is_down or task.state == jobs.SUSPENDED or not is_ready:
+            self._plan_warning(task, 0.0)
+        else:
+            self.processes.signal(task, number)
 
     def _ended(self, task: jobs.Task, code: int) -> None:
         if task.is_ended:
@@ -148,9 +187,9 @@ class Scheduler:
 
     def _close(self, task: jobs.Task) -> None:
         task.ending, task.ended_at = False, time.time()
-        limit = self._limits.pop(task, None)
-        if limit is not None:
-            limit.cancel()
+        for planned in (self._limits.pop(task, None), self._warnings.pop(task, None)):
+            if planned is not None:
+                planned.cancel()
         task.array.live -= 1
         next(node for node in self.nodes if node.name == task.node).take(task.array, -1)
         self.wake()

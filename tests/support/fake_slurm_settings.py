@@ -32,10 +32,17 @@ class Settings:
     """From SIGTERM to SIGKILL."""
     min_job_age_seconds: float = 300.0
     """How long an ended task is told of."""
+    up_seconds: float = 0.0
+    """How long the controller says that it had run already when the test began."""
     start_seconds: float = 0.02
     """From a submission, or an end, to the starts that follow from it."""
     minute_seconds: float = 60.0
     """How long a minute of a time limit lasts."""
+    warn_seconds: float | None = 0.5
+    """From one look for tasks that --signal has to reach to the next, in each task's life; the real
+    one looks every 30 s. A shell that the signal would end has it later, when it expects it: what a
+    test sees does not depend on how quickly a shell starts. None: the signal is lost, as the real
+    one's to a task whose prolog runs still."""
     unanswered_seconds: float = 0.2
     """How long a program asks a controller that is down, before it gives up."""
     retry_seconds: float = 5.0

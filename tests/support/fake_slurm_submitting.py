@@ -17,6 +17,7 @@ _NO_SCRIPT = (
     "sbatch: error: line must start with #! followed by the path to an interpreter.\n"
     "sbatch: error: For instance: #!/bin/sh\n"
 )
+_FORMS = (("mem", words_.megabytes), ("signal", words_.warning), ("time", words_.minutes))
 _KEPT_WITHOUT_EXPORT = ("HOME", "PATH", "USER", "LOGNAME", "SHELL")
 
 
@@ -33,7 +34,7 @@ def failed(reason: str, *before: str) -> RefusedError:
 def check_by_itself(request: wire.Request, words: words_.Words) -> None:
     """What sbatch finds wrong without a controller. Raises WordsError or RefusedError."""
     options = words.options
-    for name, form in (("mem", words_.megabytes), ("time", words_.minutes)):
+    for name, form in _FORMS:
         if name in options:
             try:
                 form(options[name])
@@ -97,6 +98,7 @@ def array(
         stderr=options.get("error", ""),
         account=options.get("account", ""),
         qos=options.get("qos", ""),
+        warning=words_.warning(options["signal"]) if "signal" in options else None,
     )
     _block(found, words, settings)
     return found

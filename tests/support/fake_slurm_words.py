@@ -5,6 +5,7 @@ An option that the real program does not have, or that the fake one does not do,
 
 import dataclasses
 import re
+import signal
 from collections.abc import Mapping, Sequence
 
 _Known = Mapping[str, bool]
@@ -17,7 +18,8 @@ def _options(*, valued: str, plain: str) -> _Known:
 
 SBATCH = _options(
     valued="account array chdir comment constraint cpus-per-task error exclude export gres input"
-    " job-name mem nice nodelist nodes ntasks ntasks-per-node open-mode output partition qos time",
+    " job-name mem nice nodelist nodes ntasks ntasks-per-node open-mode output partition qos signal"
+    " time",
     plain="exclusive hold no-requeue parsable quiet requeue",
 )
 SBATCH_SHORT = {
@@ -61,6 +63,13 @@ _MAY_GO_WITHOUT = {"nice", "exclusive"}  # an optional value is only ever writte
 _SLICE = re.compile(r"(\d+)(?:_(?:(\d+)|\[([\d,-]+)(?:%\d+)?\]))?")
 _MEMORY = re.compile(r"(\d+)([KMGT]?)B?", re.IGNORECASE)
 _CLOCK = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+_WARN = re.compile(r"(RBR|RB|BR|R|B)?:? *(?:SIG)?([A-Z0-9]+) *(?:@ *(\d*))?", re.IGNORECASE)
+_WARN_SIGNALS = (
+    *("HUP", "INT", "QUIT", "ABRT", "KILL", "USR1", "USR2", "ALRM", "TERM", "CONT", "STOP"),
+    *("TSTP", "TTIN", "TTOU", "URG", "XCPU"),
+)
+_USUAL_WARN_SECONDS = 60
+_LONGEST_WARN_SECONDS = 65535
 
 
 class WordsError(Exception):
@@ -73,6 +82,17 @@ class Words:
 
     options: Mapping[str, str]
     rest: Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Warn:
+    """What --signal asks for."""
+
+    number: int
+    seconds: int
+    """How long before the time limit, at the latest."""
+    is_for_shell: bool
+    """To the batch shell alone; else to the steps alone, of which a batch script may have none."""
 
 
 def parse(
@@ -196,6 +216,24 @@ def minutes(word: str) -> int | None:
     else:
         hours, mins, seconds = 0, int(parts[0]), int(parts[1] or 0)
     return (int(days or 0) * 24 + hours) * 60 + mins + (1 if seconds else 0)
+
+
+def warning(word: str) -> Warn:
+    """Of a --signal option: [R|B:]NAME[@SECONDS]. Raises ValueError."""
+    match = _WARN.fullmatch(word)
+    if match is None:
+        raise ValueError(word)
+    whom, name, given = match.groups()
+    if name.isdigit():
+        number = int(name)
+    elif name.upper() in _WARN_SIGNALS:
+        number = int(signal.Signals[f"SIG{name.upper()}"])
+    else:
+        raise ValueError(word)
+    seconds = _USUAL_WARN_SECONDS if given is None else int(given or 0)
+    if number not in signal.valid_signals() or seconds > _LONGEST_WARN_SECONDS:
+        raise ValueError(word)
+    return Warn(number, seconds, is_for_shell="B" in (whom or "").upper())
 
 
 def spread(indexes: Sequence[int]) -> str:

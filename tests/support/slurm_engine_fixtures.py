@@ -36,9 +36,13 @@ def cluster() -> Iterator[slurm_cluster.SlurmCluster]:
 
 
 @pytest.fixture
-def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fake_slurm.FakeSlurm]:
-    """Pretended commands over a controller of their own."""
-    with fake_slurm.running(tmp_path_factory.mktemp("slurm")) as made:
+def fake(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[fake_slurm.FakeSlurm]:
+    """Pretended commands over a controller of their own; a parameter holds settings of it."""
+    with fake_slurm.running(
+        tmp_path_factory.mktemp("slurm"), **getattr(request, "param", {})
+    ) as made:
         yield made
 
 

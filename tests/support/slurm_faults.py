@@ -85,6 +85,7 @@ class Site:
         tally: fault_tally.Tally,
     ) -> None:
         self.data_dir = folder / "data"
+        self.log = folder / "server.log"
         self.cluster = cluster
         self.service = calls.Service(channel)
         self.tally = tally

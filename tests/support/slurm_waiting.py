@@ -5,11 +5,10 @@ Nothing announces these facts, so they are asked for again and again, with a dea
 
 import contextlib
 import json
-import pathlib
 from collections.abc import AsyncIterator, Collection, Sequence
 
 from dshpc_server.engine import port
-from support import engine_told, fake_slurm
+from support import engine_launches, engine_told, fake_slurm
 
 STAY = """
     echo run >> "$METHOD_DIR/runs"
@@ -31,6 +30,18 @@ async def queued(fake: fake_slurm.FakeSlurm, count: int) -> None:
     await engine_told.eventually(lambda: len(in_state(fake, "PENDING")) == count)
 
 
+@contextlib.asynccontextmanager
+async def held(
+    fake: fake_slurm.FakeSlurm, engine: port.Engine, *launches: port.Launch
+) -> AsyncIterator[engine_told.Told]:
+    """Run an engine that has a task in the queue for each of these; nothing is started there."""
+    fake.hold()
+    async with engine_told.running(engine) as told:
+        await engine.submit_many(launches)
+        await queued(fake, len(launches))
+        yield told
+
+
 async def failing(engine: port.Engine) -> None:
     """Wait until the engine has noticed that the controller does not answer."""
     await engine_told.eventually(lambda: not engine.healthy())
@@ -46,6 +57,13 @@ def in_state(fake: fake_slurm.FakeSlurm, state: str) -> list[fake_slurm.Task]:
     return [task for task in fake.tasks if task.state == state]
 
 
+def running_pid(fake: fake_slurm.FakeSlurm) -> int:
+    """The process of the one task that runs."""
+    (task,) = in_state(fake, "RUNNING")
+    assert task.pid is not None
+    return task.pid
+
+
 def calls_of(fake: fake_slurm.FakeSlurm, program: str) -> list[list[str]]:
     """The command lines of one program."""
     return [call for call in fake.calls if call[0] == program]
@@ -59,7 +77,7 @@ def jobs_of(told: engine_told.Told) -> dict[str, int]:
 
 def runs(*launches: port.Launch) -> list[int]:
     """How often each of these methods was started."""
-    return [len(_lines(launch.method_dir / "runs")) for launch in launches]
+    return [engine_launches.runs_of(launch) for launch in launches]
 
 
 def task_id(launch: port.Launch) -> str:
@@ -86,6 +104,12 @@ async def lying(fake: fake_slurm.FakeSlurm, kind: str) -> AsyncIterator[None]:
         fake.lie("")
 
 
+async def all_run_once(told: engine_told.Told, *launches: port.Launch) -> None:
+    """Wait until these have ended well, each after one run."""
+    assert exits([await told.end_of(launch.key) for launch in launches]) == [0] * len(launches)
+    assert runs(*launches) == [1] * len(launches)
+
+
 def exits(ends: Collection[engine_told.End]) -> Sequence[int | None]:
     """The exit codes of these, all of which have run."""
     found = []
@@ -93,7 +117,3 @@ def exits(ends: Collection[engine_told.End]) -> Sequence[int | None]:
         assert isinstance(end, port.Exited), end
         found.append(end.exit_code)
     return found
-
-
-def _lines(path: pathlib.Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []

@@ -23,8 +23,9 @@ _UNEXPECTED = 10
 """A packed job that takes so many times what was expected may still fit into its task's time."""
 _MOST_NICE = 100
 _MINUTE_SECONDS = 60.0
-_LATE_SECONDS = 120.0
-"""Limits that are not shorter can do without a look in the first minute."""
+_LATE_SECONDS = (120.0, 57_600.0)
+"""Limits between these can do without a look in the first minute. Slurm sends no signal sooner than
+65,535 s (18 h) before the limit."""
 _SHORT_SECONDS = 5.0
 """What is expected to run longer is looked at from its start on: that costs it little."""
 _STOPPING_SECONDS = 30.0
@@ -52,6 +53,8 @@ class Room:
     """Of all its nodes together; 0 when it is not known."""
     longest_seconds: float | None
     """The longest time limit; None = no limit."""
+    can_signal: bool
+    """Whether a wrapper is sure to get the signal that tells it to look after its job."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +96,7 @@ def plan(launches: Sequence[port.Launch], policy: Policy, room: Room) -> Sequenc
     """Return the arrays that these launches make, those of higher priority first."""
     by_shape: dict[Shape, list[port.Launch]] = {}
     for launch in launches:
-        by_shape.setdefault(_shape(launch, policy), []).append(launch)
+        by_shape.setdefault(_shape(launch, policy, room), []).append(launch)
     return [
         Plan(shape=shape, tasks=tasks, minutes=_minutes(tasks, room), parallel=policy.parallel)
         for shape, alike in sorted(by_shape.items(), key=lambda item: -item[0].priority)
@@ -112,7 +115,7 @@ def packing(task: Sequence[port.Launch]) -> Packing | None:
     return Packing(jobs=len(task), basis=bases[0]) if len(task) > 1 else None
 
 
-def _shape(launch: port.Launch, policy: Policy) -> Shape:
+def _shape(launch: port.Launch, policy: Policy, room: Room) -> Shape:
     expected = launch.run_time
     is_packed = (
         policy.pack_jobs > 1
@@ -127,9 +130,10 @@ def _shape(launch: port.Launch, policy: Policy) -> Shape:
         priority=launch.priority,
         is_packed=is_packed,
         is_watched_late=(
-            not is_packed
+            room.can_signal
+            and not is_packed
             and launch.resources.memory_bytes == 0
-            and launch.timeout_seconds >= _LATE_SECONDS
+            and _LATE_SECONDS[0] <= launch.timeout_seconds <= _LATE_SECONDS[1]
             and (expected is None or expected.seconds < _SHORT_SECONDS)
         ),
     )

@@ -147,6 +147,8 @@ class Limits:
     min_job_age_seconds: float
     """How long squeue still tells of what has ended."""
     has_accounting: bool
+    has_prolog: bool = False
+    """Whether something of the site's runs on the node before each task."""
     booted_at: datetime.datetime | None = None
     """When the controller was started; None when it does not say."""
 

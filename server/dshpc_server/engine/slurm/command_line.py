@@ -31,9 +31,9 @@ _FIXED = {
 }
 _LATE = "late"
 """What the wrapper is told to start its watcher when it gets a signal."""
-_WAKE = "--signal=B:USR1@65535"
-"""So long before the time limit, and at the first look at time limits that comes after that: where
-limits are shorter, within half a minute of the start. To the wrapper's shell alone."""
+_WAKE = "--signal=B:URG@65535"
+"""Sent so long before the time limit, at the next look at time limits: where those are shorter, in
+the first half minute. To the wrapper's shell alone, and harmless before that expects it."""
 _MEBIBYTE = 1024 * 1024
 _WORDS_CHARACTERS = 80_000  # of one command; Linux takes 2 MiB with the environment
 _HOLD_NO_JOB = (

@@ -15,6 +15,7 @@ OUR_PREFIX = "dshpc-"
 # The name before the reason: a name of ours has no bar in it, and what follows is one field.
 TASKS_FORMAT = "%F|%K|%T|%N|%j|%r"
 PARTITION_FORMAT = "%N|%c|%m|%G|%l|%P"
+_NONE = "(null)"
 _MEBIBYTE = 1024 * 1024
 _LINE_CHARACTERS = 200
 _SLICE_CHARACTERS = 16_000  # a word may have 128 KiB
@@ -84,6 +85,7 @@ def limits(text: str) -> Limits:
             kill_wait_seconds=_seconds(settings["KillWait"]),
             min_job_age_seconds=_seconds(settings["MinJobAge"]),
             has_accounting=settings["AccountingStorageType"].endswith("/slurmdbd"),
+            has_prolog=any(settings.get(key, _NONE) != _NONE for key in ("Prolog", "TaskProlog")),
             booted_at=moment(settings.get("BOOT_TIME", "")),
         )
     except (KeyError, ValueError) as error:

@@ -88,6 +88,8 @@ class Standing:
             max_array_tasks=_array_tasks(limits) if limits else _UNKNOWN_ARRAY_TASKS,
             cpus=partition.cpus if partition else 0,
             longest_seconds=partition.longest_seconds if partition else None,
+            # Slurm sends a signal once, and to a task that is in a prolog in vain.
+            can_signal=limits is not None and not limits.has_prolog,
         )
 
     async def refresh(self, *, is_doubted: bool) -> None:

@@ -10,10 +10,11 @@
 # To fork costs 0.2 ms, to start a program 0.6 ms more, and shells read /proc byte by byte: so one
 # watcher serves all jobs of the task. It kills but never signals this shell: a `wait` that a trap
 # interrupts may lose the status of a job (bash). With `late` it starts only when Slurm sends
-# SIGUSR1, within a minute: most short jobs need none.
+# SIGURG, within a minute: most short jobs need none. Who does not wait for that signal ignores it.
 
 umask 077
 ulimit -c 0
+trap '' USR1        # sites may have it sent, as a warning
 set -- "$1" "$SLURM_ARRAY_TASK_ID" "$SLURM_ARRAY_JOB_ID" "${SLURMD_NODENAME-}" "$PATH" "${2-}"
 if [ "${BASH_VERSION-}${KSH_VERSION-}${ZSH_VERSION-}" ]; then
     set -- "$1" "$2" "$3" "$4" "$5" ""
@@ -38,7 +39,7 @@ position=-1
 stopping=           # SIGTERM came: nothing more is started
 pid=                # of the job that runs
 ready=              # whether what all jobs need is there
-woken=              # SIGUSR1 came
+woken=              # SIGURG came
 watched=            # the watcher is started, or about to be
 watcher=            # its pid
 youngest=0 wrapped= # the last pid that was seen; whether they have begun anew since
@@ -206,7 +207,7 @@ terminate() {
     [ -z "$pid" ] || kill -KILL "$pid" "-$pid" 2>/dev/null
 }
 
-# For SIGUSR1. While there is no pid yet, `$!` must stay what it is: `await` starts it then.
+# For SIGURG. While there is no pid yet, `$!` must stay what it is: `await` starts it then.
 wake() {
     woken=yes late=
     [ -z "$pid" ] || start_watcher
@@ -225,7 +226,7 @@ await() {
     wait "$pid" 2>/dev/null
     code=$?
     # It was interrupted; or the job ended by such a signal itself, and is not known any more.
-    while [ "$code$woken" = "138yes" ]; do
+    while [ "$code$woken" = 151yes ]; do
         woken=
         kill -0 "$pid" 2>/dev/null && known=yes || known=
         wait "$pid" 2>/dev/null
@@ -245,7 +246,6 @@ await() {
 # Look at the running job now and then, and kill it when it is over.
 watch() {
     trap - TERM
-    trap '' USR1
     cd /        # its last nap may outlast the task by a moment
     read -r watcher _ </proc/self/stat
     seen= nap=0.3
@@ -497,7 +497,7 @@ read_clock() {
 # --- the task -----------------------------------------------------------------------------------
 
 trap terminate TERM
-if [ "$late" ]; then trap wake USR1; else trap '' USR1; fi
+[ -z "$late" ] || trap wake URG
 . "$array/tasks/$task"
 if [ "$watcher" ]; then
     kill -STOP "$watcher"       # it starts nothing any more

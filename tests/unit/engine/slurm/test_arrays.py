@@ -11,7 +11,7 @@ from dshpc_server.domain.job import AttemptKey, Basis, Packing, Resources, RunTi
 from dshpc_server.engine import port
 from dshpc_server.engine.slurm import arrays
 
-ROOM = arrays.Room(max_array_tasks=1000, cpus=4, longest_seconds=None)
+ROOM = arrays.Room(max_array_tasks=1000, cpus=4, longest_seconds=None, can_signal=True)
 SHORT = RunTime(seconds=0.1, basis=Basis.OBSERVED)
 PACKING = arrays.Policy(pack_below_seconds=5, pack_jobs=50)
 
@@ -55,6 +55,7 @@ def test_what_nothing_asks_to_look_at_early_is_watched_late() -> None:
     assert unknown.shape.is_watched_late
     watched_at_once = [
         launch(1, timeout_seconds=119.9),
+        launch(1, timeout_seconds=57_601),
         launch(1, timeout_seconds=120, memory_bytes=1),
         launch(1, timeout_seconds=120, run_time=long),
         launch(1, timeout_seconds=120, run_time=SHORT),  # packed
@@ -65,6 +66,9 @@ def test_what_nothing_asks_to_look_at_early_is_watched_late() -> None:
     unpacked = launch(1, timeout_seconds=120, run_time=SHORT)
     (plan,) = arrays.plan([unpacked], arrays.Policy(), ROOM)
     assert plan.shape.is_watched_late
+    deaf = dataclasses.replace(ROOM, can_signal=False)
+    (plan,) = arrays.plan([unpacked], arrays.Policy(), deaf)
+    assert not plan.shape.is_watched_late
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,12 @@ def test_accounting_is_there_with_a_database_daemon() -> None:
     assert parsing.limits(text).has_accounting
 
 
+@pytest.mark.parametrize("name", ["Prolog", "TaskProlog"])
+def test_what_a_site_runs_before_each_task_is_its_prolog(name: str) -> None:
+    assert not parsing.limits(_CONFIG + f"{name} = (null)\n").has_prolog
+    assert parsing.limits(_CONFIG + f"{name} = /etc/slurm/prolog.sh\n").has_prolog
+
+
 @pytest.mark.parametrize("text", ["", "ClusterName = jobtest\n", _CONFIG.replace("300 sec", "?")])
 def test_a_configuration_that_lacks_something_is_no_answer(text: str) -> None:
     with pytest.raises(parsing.NoFormError):
