@@ -64,6 +64,13 @@ def test_the_process_is_that_of_the_contract(task: Task, others: int) -> None:
     assert sorted(seen["files"]) == ["0", "1", "2", "3"]  # 3 is the listing's own
 
 
+def test_a_method_is_told_which_devices_are_its_own(task: Task) -> None:
+    task.given = {"CUDA_VISIBLE_DEVICES": "0,3", "ROCR_VISIBLE_DEVICES": "$(exit 1) *"}
+    jobs = [task.job('echo "$CUDA_VISIBLE_DEVICES ${ROCR_VISIBLE_DEVICES-none}"') for _ in range(2)]
+    task.run()
+    assert [job.stdout for job in jobs] == ["0,3 none\n"] * 2
+
+
 HOSTILE = [
     "",
     " a  b ",

@@ -62,6 +62,8 @@ class Task:
         self.array = folder / "array"
         self.method_dir = folder / "method"
         self.attempts: list[Attempt] = []
+        self.given: dict[str, str] = {}
+        """What Slurm has set beside the usual."""
         self._path = _path_with(folder / "bin", sh)
         self._process: subprocess.Popen[bytes] | None = None
         self._said = folder / "said"
@@ -138,6 +140,7 @@ class Task:
             "SLURM_ARRAY_JOB_ID": "12",
             "SLURM_ARRAY_TASK_ID": str(TASK),
             "SLURMD_NODENAME": NODE,
+            **self.given,
         }
         with self._said.open("ab") as said:
             return subprocess.Popen(

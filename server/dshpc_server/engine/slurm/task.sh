@@ -15,9 +15,14 @@
 umask 077
 ulimit -c 0
 trap '' USR1        # sites may have it sent, as a warning
-set -- "$1" "$SLURM_ARRAY_TASK_ID" "$SLURM_ARRAY_JOB_ID" "${SLURMD_NODENAME-}" "$PATH" "${2-}"
+devices=            # which of the node's Slurm has given the task, as methods are told it
+for clean in CUDA_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ZE_AFFINITY_MASK; do
+    eval "given=\${$clean-}"
+    case $given in '' | *[!A-Za-z0-9,:._/-]*) ;; *) devices="$devices $clean=$given" ;; esac
+done
+set -- "$1" "$SLURM_ARRAY_TASK_ID" "$SLURM_ARRAY_JOB_ID" "${SLURMD_NODENAME-}" "$PATH" "${2-}" "$devices"
 if [ "${BASH_VERSION-}${KSH_VERSION-}${ZSH_VERSION-}" ]; then
-    set -- "$1" "$2" "$3" "$4" "$5" ""
+    set -- "$1" "$2" "$3" "$4" "$5" "" "$7"
     clean=          # these hand on what is no variable of theirs, too: jobs need `env -i`
     LC_ALL=C
     export LC_ALL   # tools start quicker
@@ -33,7 +38,7 @@ else
     set +f
     clean=yes       # nothing is handed on any more: jobs need no `env -i`
 fi
-array=$1 task=$2 id=$3_$2 node=$4 PATH=$5 late=$6
+array=$1 task=$2 id=$3_$2 node=$4 PATH=$5 late=$6 devices=$7
 [ "$node" ] || read -r node </proc/sys/kernel/hostname
 position=-1
 stopping=           # SIGTERM came: nothing more is started
@@ -59,7 +64,7 @@ job() {
         cause=CANCELLED signal=9
         { true >"$folder/stdout" && true >"$folder/stderr"; } 2>/dev/null
     else
-        run "$@"
+        run $devices "$@"
     fi
     record
 }
@@ -149,6 +154,7 @@ prepare() {
     look_up setsid "$PATH" / || look_up setsid /usr/bin:/bin /
     setsid=$program
     find_group
+    find_ancestors
     choose_marks
     ready=yes
 }
@@ -358,7 +364,8 @@ judge() {
 sweep() {
     kill -KILL "-$ended" 2>/dev/null
     while
-        find_job "$ended" "$long"
+        found=
+        ! may_be_left || find_job "$ended" "$long"
         [ "$found" ]
     do
         kill -KILL $found 2>/dev/null
@@ -395,6 +402,37 @@ write() {
 find_job() {
     found=
     if [ "$members" ]; then find_strangers; else find_marked "$1" "$2"; fi
+}
+
+# Whether anything may be left of the job that has ended; to find it is dear, and mostly there is
+# nothing. What is left has lost its parent, or an ancestor of it has: it is among the children of
+# ours, or below one of them. The kernel may skip a child while others end: so look twice.
+may_be_left() {
+    [ -z "$members" ] || return 0
+    files= from=$ended
+    look_at_youngest
+    for ancestor in $ancestors $ancestors; do
+        for file in "/proc/$ancestor/task/"*/children; do
+            children=hidden
+            { read -r children <"$file"; } 2>/dev/null  # one line without an end
+            [ "$children" != hidden ] || return 0
+            for process in $children; do
+                [ -z "$wrapped$long" ] && [ "$process" -lt "$ended" ] || suspect
+            done
+        done
+        [ -z "$files" ] || return 0
+    done
+    return 1
+}
+
+# Set `ancestors` to us, our parent, its parent and so on.
+find_ancestors() {
+    ancestors=$$ parent=$PPID
+    while [ "$parent" -gt 1 ]; do
+        ancestors="$ancestors $parent"
+        lives "$parent" || break
+    done
+    ancestors="$ancestors 1"
 }
 
 # No process of the job has a lower pid than LOWEST. Pids rise, so nothing slips through that is
