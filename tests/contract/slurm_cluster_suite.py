@@ -203,11 +203,8 @@ class SlurmClusterSuite:
 
     async def test_the_limits_are_those_of_the_cluster(self, cluster: Cluster) -> None:
         limits = await cluster.limits()
-        assert limits.cluster_name
         assert limits.max_array_tasks > 1000
         assert limits.max_jobs >= 10_000
-        assert limits.kill_wait_seconds == 2.0
-        assert limits.min_job_age_seconds >= 60
         assert limits.booted_at is not None
 
     async def test_the_partition_is_told_with_its_nodes(self, cluster: Cluster) -> None:

@@ -21,6 +21,7 @@ async def test_only_what_slurm_needs_of_the_environment_reaches_a_command(
     put(tmp_path, "squeue", 'env > "$HOME/env"')
     given = environment | {
         "SLURM_CONF": "/etc/slurm.conf",
+        "LD_LIBRARY_PATH": "/opt/slurm/lib",
         "TZ": "UTC",
         "SQUEUE_FORMAT": "%i",
         "DSHPC_TOKEN": "secret",
@@ -30,7 +31,8 @@ async def test_only_what_slurm_needs_of_the_environment_reaches_a_command(
     await command_line.CommandLine(environment=given).tasks(ended=False)
 
     seen = {line.partition("=")[0] for line in (tmp_path / "env").read_text().splitlines()}
-    wanted = {"PATH", "HOME", "TZ", "SLURM_CONF", "LANG", "SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN"}
+    wanted = {"PATH", "LD_LIBRARY_PATH", "HOME", "TZ", "LANG"}
+    wanted |= {"SLURM_CONF", "SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN"}
     assert seen - {"PWD", "SHLVL", "_", "OLDPWD"} == wanted
     assert "LANG=C.UTF-8" in (tmp_path / "env").read_text()
 

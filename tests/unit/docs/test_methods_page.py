@@ -19,6 +19,7 @@ from dshpc_server.domain import lifecycle
 from dshpc_server.domain.job import AttemptKey, JobStatus, Resources
 from dshpc_server.engine import port
 from dshpc_server.engine.local import contract
+from dshpc_server.engine.slurm import engine as slurm
 from dshpc_server.methods import errors, manifest, method, reloading, tree
 from dshpc_server.transport import limits
 from support import documents, methods_site
@@ -160,7 +161,9 @@ def test_every_variable_of_the_environment_is_told() -> None:
     )
     job = contract.job_of(launch, {"PATH": "/bin", "TZ": "UTC", "SECRET": "x"})
     told = [name.replace("<NAME>", "NAME") for name in first_words(table("How a method is run"))]
-    assert sorted(told) == sorted(job["env"])
+    (devices,) = (name for name in told if "_DEVICES" in name)
+    assert f"for clean in {devices.replace('`, `', ' ')};" in slurm.SCRIPT.read_text()
+    assert sorted(name for name in told if name != devices) == sorted(job["env"])
 
 
 def test_reading_again_is_told_with_the_settings_default_and_the_words_of_the_log() -> None:

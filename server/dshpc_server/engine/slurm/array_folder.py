@@ -20,12 +20,23 @@ import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
 
+from dshpc_server import errors
+from dshpc_server.domain.job import AttemptKey
 from dshpc_server.engine import contract, port
 from dshpc_server.engine.slurm import arrays, places, tasks_file
 
 _FOLDERS = ("tasks", "ended", "now", "cancel")
 _FILE_MODE = 0o600
 _ID_LIMIT_CHARACTERS = 64
+_IN_THE_WAY = (FileExistsError, NotADirectoryError, IsADirectoryError)
+
+
+class InTheWayError(errors.DshpcError):
+    """Something is where the folder of an attempt is to be, as a method can leave it."""
+
+    def __init__(self, key: AttemptKey, reason: str) -> None:
+        super().__init__(reason)
+        self.key = key
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +61,10 @@ class ArrayFolder:
         *,
         at: datetime.datetime,
     ) -> Sequence[Placed]:
-        """Make the folder with these tasks, and the folders of their attempts. Raises OSError."""
+        """Make the folder with these tasks, and the folders of their attempts.
+
+        Raises InTheWayError for one of them, and OSError.
+        """
         for each in _FOLDERS:
             (self.path / each).mkdir(mode=0o700, parents=True, exist_ok=True)
         placed = []
@@ -60,7 +74,12 @@ class ArrayFolder:
                 place = places.Place(
                     array=self.name, index=index, position=position, packing=packing, at=at
                 )
-                _make_attempt_folder(launch, place)
+                try:
+                    _make_attempt_folder(launch, place)
+                except OSError as error:
+                    if not _is_in_the_way(error, launch.folder):
+                        raise
+                    raise InTheWayError(launch.key, f"its folder: {error.strerror}") from error
                 placed.append(Placed(launch=launch, place=place))
             jobs = [_task_job(launch, environment) for launch in task]
             _write(self.path / "tasks" / str(index), tasks_file.text(jobs))
@@ -110,6 +129,11 @@ class ArrayFolder:
         with contextlib.suppress(OSError):  # without a folder nothing of it is running
             (self.path / "cancel" / place.mark).touch(mode=_FILE_MODE)
 
+    def mark_ended(self, place: places.Place) -> None:
+        """Say in the place of its wrapper that a job has ended: it was barred before it began."""
+        with contextlib.suppress(OSError):
+            (self.path / "ended" / place.mark).touch(mode=_FILE_MODE)
+
     def is_cancelled(self, place: places.Place) -> bool:
         """Whether a job is to be stopped by its wrapper."""
         return (self.path / "cancel" / place.mark).exists()
@@ -148,6 +172,13 @@ def problem(launch: port.Launch, environment: Mapping[str, str]) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def _is_in_the_way(error: OSError, folder: pathlib.Path) -> bool:
+    """Whether this is about the attempt's own folder, and not about the disk or those above."""
+    return isinstance(error, _IN_THE_WAY) or (
+        isinstance(error, PermissionError) and os.path.lexists(folder)
+    )
 
 
 def _make_attempt_folder(launch: port.Launch, place: places.Place) -> None:

@@ -29,11 +29,13 @@ class UnreachableError(errors.DshpcError):
 class RefusedError(errors.DshpcError):
     """The controller refused a submission. Nothing of it will ever run."""
 
-    def __init__(self, reason: str, *, is_permanent: bool) -> None:
+    def __init__(self, reason: str, *, is_permanent: bool, is_too_large: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.is_permanent = is_permanent
         """Trying the same again cannot help; else it was short of something (MaxJobCount)."""
+        self.is_too_large = is_too_large
+        """A smaller array may be taken now."""
 
 
 class UnknownOutcomeError(errors.DshpcError):
@@ -137,15 +139,10 @@ class Accounted:
 class Limits:
     """What the cluster's settings say (scontrol show config)."""
 
-    cluster_name: str
     max_array_tasks: int
     """MaxArraySize: no index may reach it, so an array may have so many tasks from 0 on."""
     max_jobs: int
     """MaxJobCount: of everybody together."""
-    kill_wait_seconds: float
-    """From SIGTERM to SIGKILL."""
-    min_job_age_seconds: float
-    """How long squeue still tells of what has ended."""
     has_accounting: bool
     has_prolog: bool = False
     """Whether something of the site's runs on the node before each task."""

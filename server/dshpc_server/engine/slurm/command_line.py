@@ -21,7 +21,7 @@ from dshpc_server.engine.slurm.cluster import (
     UnreachableError,
 )
 
-_PASSED_ON = ("PATH", "HOME", "TZ", "SLURM_CONF")
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "HOME", "TZ", "SLURM_CONF")
 _FIXED = {
     "LANG": "C.UTF-8",
     # Slurm writes moments in local time; this asks for seconds since 1970.
@@ -74,6 +74,8 @@ class CommandLine:
         self._partition = partition
         self._where = _given("--partition", partition)
         self._where += [*_given("--account", account), *_given("--qos", qos), *options]
+        # A task is sent one signal of this kind: where the site has one sent, ours never is.
+        self._may_wake = not any(word.startswith("--sig") for word in options)
         self._timeouts = timeouts
 
     async def limits(self) -> Limits:
@@ -98,6 +100,8 @@ class CommandLine:
 
     async def submit(self, array: Array) -> str:
         """Submit an array and return its job id. Raises RefusedError or UnknownOutcomeError."""
+        late = array.is_watched_late and self._may_wake
+        array = dataclasses.replace(array, is_watched_late=late)
         words = ["sbatch", *_options(array), *self._where, str(array.script), str(array.folder)]
         if array.is_watched_late:
             words.append(_LATE)

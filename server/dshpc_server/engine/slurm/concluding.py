@@ -7,7 +7,7 @@ then.
 
 import asyncio
 import datetime
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import structlog
 
@@ -68,8 +68,12 @@ class Concluding:
         self._tell_end(watched, facts.ended(watched, found.exit, None))
         return True
 
-    async def missing(self, found: Found, table: Table) -> None:
-        """Tell what has become of an attempt that Slurm has no more in its queue."""
+    async def missing(self, found: Found, table: Table, known: Collection[str]) -> None:
+        """Tell what has become of an attempt that Slurm has no more in its queue.
+
+        `known` are the arrays that the controller itself has told of: accounting may know tasks of
+        one that the controller has forgotten.
+        """
         watched, now = found.watched, self._clock.monotonic()
         if self.from_records(found):
             return
@@ -92,7 +96,8 @@ class Concluding:
         seen = verdict.Seen(
             task=task,
             gone_seconds=gone_seconds,
-            may_be_forgotten=self._may_be_forgotten(array),
+            # An array is forgotten as a whole, or not at all.
+            may_be_forgotten=array.folder.name not in known and self._may_be_forgotten(array),
             alive_seconds_ago=found.alive_seconds_ago,
         )
         kind = verdict.kind(seen, self._patience)
@@ -134,7 +139,7 @@ class Concluding:
         has_said = task is not None and task.state in states.ENDED
         if not has_said and gone_seconds < self._patience.grace_seconds:
             return
-        meaning = states.meaning(task.state) if task is not None and has_said else None
+        meaning = facts.meaning(watched, task) if task is not None and has_said else None
         if meaning is states.Meaning.LOST and task is not None:
             self._lose(watched, facts.said(task))
         else:

@@ -7,8 +7,12 @@ the name of its array, so any server of the deployment can take over from any ot
 """
 
 import asyncio
+import contextlib
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+import structlog
 
 from dshpc_server import clock
 from dshpc_server.domain.job import AttemptKey
@@ -32,7 +36,10 @@ from dshpc_server.engine.slurm.watching import Watched
 
 SCOPE = "slurm"
 SCRIPT = pathlib.Path(__file__).with_name("task.sh")
+_RETRY_SECONDS = 2.0
+"""Until a disk that has not told where an attempt was put is asked again."""
 _SYSTEM_CLOCK = clock.SystemClock()
+_log = structlog.get_logger(__name__)
 
 
 class SlurmEngine:
@@ -57,6 +64,8 @@ class SlurmEngine:
         clock: clock.Clock = _SYSTEM_CLOCK,
     ) -> None:
         self._prefix = f"dshpc-{deployment_id}-"
+        self._unread: list[Watched] = []
+        """Recovered, but the disk did not tell where they were put."""
         arrays_dir = folder.absolute() / "arrays"
         self._arrays_dir = arrays_dir
         self._clock = clock
@@ -140,6 +149,7 @@ class SlurmEngine:
             tasks.create_task(self._stopping.run())
             tasks.create_task(self._looking.run())
             tasks.create_task(self._sweeping.run())
+            tasks.create_task(self._place_unread())
 
     async def submit_many(self, launches: Sequence[port.Launch]) -> None:
         """Submit these attempts. See the port."""
@@ -166,7 +176,19 @@ class SlurmEngine:
     async def recover(self, attempts: Sequence[tuple[AttemptKey, pathlib.Path]]) -> None:
         """Take up attempts by key and folder. See the port."""
         new = [self._watching.add(key, folder, None) for key, folder in attempts]
-        found = await asyncio.to_thread(self._find_places, [each for each in new if each])
+        await self._place([each for each in new if each])
+
+    async def _place_unread(self) -> NoReturn:
+        while True:
+            await asyncio.sleep(_RETRY_SECONDS)
+            unread, self._unread = self._unread, []
+            if unread:
+                await self._place([each for each in unread if self._watching.is_current(each)])
+
+    async def _place(self, recovered: Sequence[Watched]) -> None:
+        """Watch these where they were put, as far as the disk tells."""
+        found, unread = await asyncio.to_thread(self._find_places, recovered)
+        self._unread += unread
         for watched, place in found:
             if self._watching.is_current(watched):
                 self._watching.put(watched, place)
@@ -205,8 +227,15 @@ class SlurmEngine:
 
     def _find_places(
         self, recovered: Sequence[Watched]
-    ) -> Sequence[tuple[Watched, places.Place | None]]:
-        return [(each, self._find_place(each)) for each in recovered]
+    ) -> tuple[Sequence[tuple[Watched, places.Place | None]], Sequence[Watched]]:
+        found, unread = [], []
+        for each in recovered:
+            try:
+                found.append((each, self._find_place(each)))
+            except OSError as error:  # it says nothing for the moment
+                unread.append(each)
+                _log.warning("engine.no_place", attempt=each.name, error=str(error))
+        return found, unread
 
     def _find_place(self, recovered: Watched) -> places.Place | None:
         return array_folder.find_place(
@@ -225,4 +254,5 @@ class SlurmEngine:
 
 def _record_cancelled(unsent: Sequence[Watched]) -> None:
     for watched in unsent:
-        records.write_cancelled(watched.folder, watched.name)
+        with contextlib.suppress(OSError):  # it is barred, and told, when the disk lets us
+            records.write_cancelled(watched.folder, watched.name)

@@ -92,6 +92,14 @@ def ended(
     )
 
 
+def meaning(watched: Watched, task: cluster.Task) -> states.Meaning:
+    """What an end that Slurm tells is for this attempt."""
+    told = states.meaning(task.state)
+    if told is states.Meaning.OVER_TIME and watched.place and watched.place.packing:
+        return states.Meaning.LOST  # its own limit the wrapper keeps: that of them all ran out
+    return told
+
+
 def ended_by_slurm(
     watched: Watched,
     task: cluster.Task,
@@ -100,18 +108,16 @@ def ended_by_slurm(
     started_at: datetime.datetime | None,
 ) -> port.Exited | port.NotStarted | port.Lost:
     """What Slurm says of an attempt that left no record; None for `started_at`: it never ran."""
-    meaning = states.meaning(task.state)
+    end = meaning(watched, task)
     told = said(task)
-    if meaning is states.Meaning.NOT_STARTED:
+    if end is states.Meaning.NOT_STARTED:
         return port.NotStarted(key=watched.key, at=at, reason=told)
-    if meaning is states.Meaning.LOST or (
-        started_at is None and meaning is not states.Meaning.CANCELLED
-    ):
+    if end is states.Meaning.LOST or (started_at is None and end is not states.Meaning.CANCELLED):
         before = "" if started_at else "it was never started; "
         return port.Lost(key=watched.key, at=at, reason=before + told)
-    cause, note = _CAUSE_OF[meaning], told
+    cause, note = _CAUSE_OF[end], told
     if cause is port.Cause.CANCELLED:
-        cause, note = _terminated(watched, meaning)
+        cause, note = _terminated(watched, end)
     begun_at = min(started_at or at, at)
     return port.Exited(
         key=watched.key,

@@ -85,6 +85,7 @@ def each(attempts: Sequence[Watched]) -> Sequence[Found]:
 def one(watched: Watched) -> Found:
     """Read an attempt's records."""
     end, is_unreadable = None, False
+    records.freshen(watched.folder)
     try:
         end = records.read_exit(watched.folder, watched.name)
     except records.UnreadableError:

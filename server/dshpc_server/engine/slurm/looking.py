@@ -195,10 +195,11 @@ class Looking:
             self._fail(error)
             return
         whole = {(task.name, task.index): task for task in told}
+        known = {task.name for task in told}
         await self._ask_accounting(missing, whole)
         await self._adopt(whole)
         for each in await asyncio.to_thread(finding.missing, missing):
-            await self._concluding.missing(each, whole)
+            await self._concluding.missing(each, whole, known)
 
     async def _ask_accounting(
         self,

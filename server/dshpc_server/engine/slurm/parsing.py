@@ -79,12 +79,9 @@ def limits(text: str) -> Limits:
         # A site may allow fewer than its largest index.
         fewer = re.search(r"(?:^|,)max_array_tasks=(\d+)", settings.get("SchedulerParameters", ""))
         return Limits(
-            cluster_name=settings["ClusterName"],
             max_array_tasks=min(array_tasks, int(fewer.group(1))) if fewer else array_tasks,
             max_jobs=int(settings["MaxJobCount"]),
-            kill_wait_seconds=_seconds(settings["KillWait"]),
-            min_job_age_seconds=_seconds(settings["MinJobAge"]),
-            has_accounting=settings["AccountingStorageType"].endswith("/slurmdbd"),
+            has_accounting=settings.get("AccountingStorageType", "").endswith("/slurmdbd"),
             has_prolog=any(settings.get(key, _NONE) != _NONE for key in ("Prolog", "TaskProlog")),
             booted_at=moment(settings.get("BOOT_TIME", "")),
         )
@@ -217,11 +214,6 @@ def _ranges(numbers: Sequence[int]) -> Iterator[str]:
 def _settings(text: str) -> dict[str, str]:
     pairs = (line.partition(" = ") for line in text.splitlines())
     return {key.strip(): value.strip() for key, between, value in pairs if between}
-
-
-def _seconds(text: str) -> float:
-    """Read a setting such as `30 sec`."""
-    return float(text.removesuffix("sec").strip())
 
 
 def _count(text: str) -> int:

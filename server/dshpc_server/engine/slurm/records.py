@@ -12,6 +12,7 @@ followed and no FIFO waited for. What a disk fails with (OSError) says nothing a
 is raised, and not known for the moment.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -86,6 +87,16 @@ class ExitRecord:
     peak_memory_bytes: int | None
     started_at: datetime.datetime
     ended_at: datetime.datetime
+
+
+def freshen(folder: Folder) -> None:
+    """Have the file server tell anew what is in a folder.
+
+    To open a folder does that on NFS, whose clients else believe for half a minute that a record
+    which was not there is not there yet.
+    """
+    with contextlib.suppress(OSError):  # whoever reads there is told
+        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | wary.FLAGS))
 
 
 def is_new(folder: Folder) -> bool:

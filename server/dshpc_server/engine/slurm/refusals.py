@@ -85,6 +85,7 @@ _PERMANENT = frozenset(
 
 # What accounting says before it refuses a job because of the number of others.
 _TOO_MANY = "SubmitJob"
+_FULL = "Slurm job queue full"
 
 
 def is_retrying(complaints: bytes) -> bool:
@@ -111,8 +112,9 @@ def problem(answer: Answer) -> RefusedError | UnknownOutcomeError:
 
 def _failed(reason: str, before: str) -> RefusedError | UnknownOutcomeError:
     told = parsing.first_line(reason) + (f" ({before})" if before else "")
-    if reason in _PASSING or (reason in _PERMANENT and _TOO_MANY in before):
-        return RefusedError(told, is_permanent=False)
+    is_too_large = reason.startswith(_FULL) or (reason in _PERMANENT and _TOO_MANY in before)
+    if reason in _PASSING or is_too_large:
+        return RefusedError(told, is_permanent=False, is_too_large=is_too_large)
     if reason in _PERMANENT:
         return RefusedError(told, is_permanent=True)
     return UnknownOutcomeError(told)
@@ -121,7 +123,7 @@ def _failed(reason: str, before: str) -> RefusedError | UnknownOutcomeError:
 def _retrying(answer: Answer, said: str) -> RefusedError | UnknownOutcomeError:
     """It was refused once. For good, if it was gone before it could try again."""
     if answer.seconds < _RETRIES_AFTER_SECONDS:
-        return RefusedError(said, is_permanent=False)
+        return RefusedError(said, is_permanent=False, is_too_large=_FULL in said)
     return UnknownOutcomeError(said)
 
 

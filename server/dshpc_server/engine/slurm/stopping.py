@@ -1,8 +1,9 @@
 """Stopping attempts that were submitted: a mark for their wrapper, and word to Slurm.
 
 Promises: a task of one job is cancelled in Slurm, whatever it is doing; of a packed task only the
-job that is meant is stopped, by its wrapper, which looks for the mark each second. All that is to
-be stopped at a moment goes out in one call. What Slurm could not be told is told again.
+job that is meant is stopped: barred while it has not begun, else by its wrapper, which looks for
+the mark each second. All that is to be stopped at a moment goes out in one call. What Slurm could
+not be told is told again.
 
 Slurm gives ids again after a crash of its controller, so what is cancelled are the ids that it has
 just told under our names. The filter by name that scancel has is no help: with it, one task of an
@@ -13,10 +14,11 @@ others waiting, does not believe it, and tries for a minute and a half.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from dshpc_server.engine.slurm import cluster, watching
+from dshpc_server.engine.slurm import cluster, records, watching
 from dshpc_server.engine.slurm.watching import Watched, WatchedArray
 
 _RETRY_SECONDS = 1.0
@@ -63,14 +65,17 @@ class Stopping:
             elif array is not None:
                 pairs.append((array, watched))
         await asyncio.to_thread(_mark, pairs)
+        # Of an array that nobody knows to be accepted yet, Slurm may be told of in a moment. What
+        # is accepted while Slurm is asked may not be in its answer.
+        told = [
+            watched for array, watched in pairs if array.job_id is not None or _is_packed(watched)
+        ]
         try:
             await self._cancel([pair for pair in pairs if not _is_packed(pair[1])])
         except cluster.UnreachableError:  # the one who looks tells the log
             return False
-        for array, watched in pairs:
-            # Of an array that nobody knows to be accepted yet, Slurm may be told of in a moment.
-            if array.job_id is not None or _is_packed(watched):
-                self._waiting.pop(watched.name, None)
+        for watched in told:
+            self._waiting.pop(watched.name, None)
         return not self._waiting
 
     async def _cancel(self, pairs: Sequence[tuple[WatchedArray, Watched]]) -> None:
@@ -94,5 +99,11 @@ def _is_packed(watched: Watched) -> bool:
 
 def _mark(pairs: Sequence[tuple[WatchedArray, Watched]]) -> None:
     for array, watched in pairs:
-        if watched.place is not None:
-            array.folder.mark_cancelled(watched.place)
+        if watched.place is None:
+            continue
+        array.folder.mark_cancelled(watched.place)
+        if _is_packed(watched) and not watched.has_started:
+            # Its task may wait for hours: it need not.
+            with contextlib.suppress(OSError):
+                if records.write_cancelled(watched.folder, watched.name):
+                    array.folder.mark_ended(watched.place)

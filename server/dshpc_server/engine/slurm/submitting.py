@@ -79,6 +79,8 @@ class Submitting:
         self._waiting: dict[str, Watched] = {}
         """By name, in their order."""
         self._news = asyncio.Event()
+        self._most_tasks: int | None = None
+        """Of an array, after larger ones were refused; None while none was."""
 
     def add(self, watched: Watched) -> None:
         """Submit this attempt, which has a launch."""
@@ -129,8 +131,15 @@ class Submitting:
         launches = {one.name: one for one in sorted_out.new if self.is_waiting(one)}
         by_key = {one.key: one for one in launches.values()}
         wanted = [one.launch for one in launches.values() if one.launch is not None]
-        for plan in arrays.plan(wanted, self._sending.policy, self._standing.room()):
+        room = self._standing.room()
+        if self._most_tasks is not None:
+            most = min(room.max_array_tasks, self._most_tasks)
+            room = dataclasses.replace(room, max_array_tasks=most)
+        for plan in arrays.plan(wanted, self._sending.policy, room):
             await self._submit(plan, by_key)
+            if self._most_tasks is not None:  # the next one may be larger
+                self._news.set()
+                return
 
     async def _submit(self, plan: arrays.Plan, by_key: Mapping[AttemptKey, Watched]) -> None:
         """Put one array in place, and submit it."""
@@ -143,9 +152,19 @@ class Submitting:
             return
         name = f"{self._sending.prefix}{self._sending.new_id()}"
         folder = array_folder.ArrayFolder(self._sending.arrays_dir, name)
-        placed = await asyncio.to_thread(
-            folder.fill, plan.tasks, self._sending.environment, at=self._clock.now()
-        )
+        try:
+            placed = await asyncio.to_thread(
+                folder.fill, plan.tasks, self._sending.environment, at=self._clock.now()
+            )
+        except array_folder.InTheWayError as error:
+            await asyncio.to_thread(folder.remove)
+            if self.remove(by_key[error.key]):
+                self._refuse(by_key[error.key], str(error), is_permanent=False)
+            self._news.set()
+            return
+        except OSError:  # a full disk, perhaps: what is there of it would be left each time
+            await asyncio.to_thread(folder.remove)
+            raise
         array = None
         for each in placed:
             watched = by_key[each.launch.key]
@@ -183,11 +202,14 @@ class Submitting:
                 )
             )
         except cluster.RefusedError as error:
-            self._take_back(array, error)
+            await self._take_back(plan, array, error)
             return
         except (cluster.UnknownOutcomeError, cluster.UnreachableError) as error:
             _log.warning("engine.unknown_submission", array=folder.name, why=str(error))
             return
+        if self._most_tasks is not None:
+            more = 2 * self._most_tasks
+            self._most_tasks = more if more < self._standing.room().max_array_tasks else None
         crashing.point("array.submitted")
         jobs = sum(map(len, plan.tasks))
         _log.info(
@@ -218,7 +240,9 @@ class Submitting:
                 watched.place = None
                 self.add(watched)
 
-    def _take_back(self, array: watching.WatchedArray, error: cluster.RefusedError) -> None:
+    async def _take_back(
+        self, plan: arrays.Plan, array: watching.WatchedArray, error: cluster.RefusedError
+    ) -> None:
         live = list(array.live.values())
         for watched in live:
             self._watching.leave(watched)
@@ -227,8 +251,10 @@ class Submitting:
                 self._refuse(watched, f"Slurm refuses it: {error.reason}", is_permanent=True)
             else:
                 self.add(watched)
-        array.folder.remove()
+        await asyncio.to_thread(array.folder.remove)
         if not error.is_permanent:
+            if error.is_too_large:
+                self._most_tasks = max(1, len(plan.tasks) // 2)
             raise _NotNowError(error.reason)
         _log.warning("engine.refused", why=error.reason, jobs=len(live))
 
@@ -273,11 +299,14 @@ class _SortedOut:
 
 
 def _sort_out(taken: Sequence[Watched], sending: Sending) -> _SortedOut:
-    new, seen, unfit = [], [], []
+    new, unfit = [], []
+    seen: list[tuple[Watched, places.Place | None]] = []
     for watched in taken:
         why = array_folder.problem(watched.launch, sending.environment) if watched.launch else None
         if why is not None:
             unfit.append((watched, why))
+        elif watched.is_cancelled and records.write_cancelled(watched.folder, watched.name):
+            seen.append((watched, None))  # it was refused, or never arrived, and is wanted no more
         elif records.is_new(watched.folder):
             new.append(watched)
         else:

@@ -45,7 +45,10 @@ class Sweeping:
         """Serve until cancelled."""
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
-            await self.sweep()
+            try:
+                await self.sweep()
+            except OSError as error:  # another server sweeps, too; or the disk does not answer
+                _log.warning("engine.not_swept", error=str(error))
 
     async def sweep(self) -> None:
         """Remove what is over, once."""

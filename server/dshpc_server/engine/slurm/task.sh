@@ -346,6 +346,8 @@ judge() {
         read_clock      # the watcher may have found no room to say why
         [ "$((now - began))" -lt "$limit" ] || cause=OVER_TIME
     fi
+    # Nobody has looked at it yet; where it ran for long, pids may have begun anew all the same.
+    [ "$long" ] || [ -z "$late" ] || { read_clock && [ "$((now - began))" -lt 500 ]; } || long=yes
     # Slurm sends SIGTERM to everybody: ours may be about to come.
     [ "$code" != 143 ] || [ "$stopping" ] || sleep 0.1
     if [ "$code" -gt 128 ] && [ "$code" -le 192 ]; then signal=$((code - 128)) code=null; fi

@@ -57,7 +57,8 @@ class WatchedArray:
     def tasks(self) -> dict[int, list[Watched]]:
         """Return what is live by its task, each task's in their order."""
         by_task: dict[int, list[Watched]] = {}
-        for watched in self.live.values():
+        # A list at once: this runs in a thread, while others come and go.
+        for watched in list(self.live.values()):
             if watched.place is not None:
                 by_task.setdefault(watched.place.index, []).append(watched)
         for task in by_task.values():

@@ -9,11 +9,8 @@ from dshpc_server.domain.job import Resources
 from dshpc_server.engine.slurm import arrays, cluster, standing
 
 LIMITS = cluster.Limits(
-    cluster_name="here",
     max_array_tasks=1000,
     max_jobs=10_000,
-    kill_wait_seconds=30.0,
-    min_job_age_seconds=300.0,
     has_accounting=False,
 )
 MEMORY_BYTES = 2**30
