@@ -1,14 +1,18 @@
 """What is found in the folders of attempts: the one place that reads them, many at a time.
 
-Everything here blocks, and is called in a thread. Raises OSError where a disk does not tell: then
-nothing is known, and it is looked at again.
+Everything here blocks, and is called in a thread. Where a disk does not tell, nothing is known, and
+it is looked at again.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+import structlog
 
 from dshpc_server.engine.slurm import facts, records, states
 from dshpc_server.engine.slurm.watching import Watched, WatchedArray
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,58 +36,84 @@ def marked(arrays: Sequence[WatchedArray], running: Sequence[Sequence[Watched]])
 
     `running` are the attempts of tasks that run, of each those whose start was not told, in order.
     """
-    found = []
+    reader = _Reader()
+    found: list[Found] = []
     for array in arrays:
         marks = array.folder.ended(array.known_ended)
         ended = [watched for mark in marks if (watched := array.live.get(mark)) is not None]
-        found += [one(watched) for watched in ended]
-        found += _begun(array, {watched.name for watched in ended})
+        found += reader.each(ended)
+        found += _begun(reader, array, {watched.name for watched in ended})
     for task in running:
-        found += _in_order(task)
+        found += reader.in_order(task)
+    reader.close()
     return found
 
 
-def _begun(array: WatchedArray, ended: Collection[str]) -> Iterator[Found]:
+def _begun(reader: "_Reader", array: WatchedArray, ended: Collection[str]) -> Iterator[Found]:
     """Read what has begun in tasks of which that is news."""
     new = [name for name in array.folder.begun(array.known_begun) if name.isdecimal()]
     tasks = array.tasks() if new else {}
     for name in new:
-        task = [one for one in tasks.get(int(name), ()) if not one.has_started]
-        found = list(_in_order([one for one in task if one.name not in ended]))
-        if not found or found[0].start is not None:
+        task = [each for each in tasks.get(int(name), ()) if not each.has_started]
+        found = list(reader.in_order([each for each in task if each.name not in ended]))
+        if not task or (found and found[0].start is not None):
             array.known_begun.add(name)
         yield from found
 
 
-def _in_order(task: Sequence[Watched]) -> Iterator[Found]:
-    """Read of the attempts of one task those that have begun, and the next."""
-    for watched in task:
-        found = one(watched)
-        yield found
-        if found.start is None:
-            break  # they run one after the other
-
-
 def missing(attempts: Sequence[tuple[WatchedArray, Watched]]) -> Sequence[Found]:
     """Read what there is of attempts that Slurm does not have in its queue."""
+    arrays = {watched.name: array for array, watched in attempts}
     return [
         dataclasses.replace(
-            one(watched),
-            alive_seconds_ago=array.folder.alive_seconds_ago(watched.place.index),
-            is_marked=array.folder.is_cancelled(watched.place),
+            found,
+            alive_seconds_ago=arrays[found.watched.name].folder.alive_seconds_ago(place.index),
+            is_marked=arrays[found.watched.name].folder.is_cancelled(place),
         )
-        for array, watched in attempts
-        if watched.place is not None
+        for found in each([watched for _, watched in attempts])
+        if (place := found.watched.place) is not None
     ]
 
 
 def each(attempts: Sequence[Watched]) -> Sequence[Found]:
-    """Read what there is of these."""
-    return [one(watched) for watched in attempts]
+    """Read what there is of these, as far as the disk tells."""
+    reader = _Reader()
+    found = list(reader.each(attempts))
+    reader.close()
+    return found
+
+
+class _Reader:
+    """Reads many, and leaves out those of which the disk does not tell: one holds up no other."""
+
+    def __init__(self) -> None:
+        self._unread = 0
+        self._error = ""
+
+    def each(self, attempts: Iterable[Watched]) -> Iterator[Found]:
+        """Yield what there is of these."""
+        for watched in attempts:
+            try:
+                yield one(watched)
+            except OSError as error:
+                self._unread += 1
+                self._error = str(error)
+
+    def in_order(self, task: Sequence[Watched]) -> Iterator[Found]:
+        """Yield of the attempts of one task those that have begun, and the next."""
+        for found in self.each(task):
+            yield found
+            if found.start is None:
+                break  # they run one after the other
+
+    def close(self) -> None:
+        """Tell the log of those that were left out."""
+        if self._unread:
+            _log.warning("engine.no_look", attempts=self._unread, error=self._error)
 
 
 def one(watched: Watched) -> Found:
-    """Read an attempt's records."""
+    """Read an attempt's records. Raises OSError."""
     end, is_unreadable = None, False
     records.freshen(watched.folder)
     try:
