@@ -106,12 +106,11 @@ async def test_accounting_tells_what_tasks_have_used(tmp_path: pathlib.Path) -> 
         rows = await accounted(
             commands,
             sent.name,
-            lambda rows: len(rows) == 2 and all(row.task.state is State.FAILED for row in rows),
+            lambda rows: len(rows) == 2 and all(row.state is State.FAILED for row in rows),
         )
-        assert [row.task.index for row in rows] == [0, 1]
+        assert [row.index for row in rows] == [0, 1]
         for row in rows:
-            assert row.cpu_seconds
-            assert row.peak_memory_bytes
-            assert row.started_at
-            assert row.ended_at
-            assert row.started_at <= row.ended_at
+            assert row.accounted is not None
+            assert row.accounted.cpu_seconds
+            assert row.accounted.peak_memory_bytes
+            assert row.accounted.ended_at

@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 
-from dshpc_server.engine.slurm.cluster import Accounted, Array, Cluster, Task
+from dshpc_server.engine.slurm.cluster import Array, Cluster, Task
 
 _DEADLINE_SECONDS = 30.0
 _POLL_SECONDS = 0.05
@@ -60,12 +60,12 @@ async def told(
 
 
 async def accounted(
-    commands: Cluster, name: str, holds: Callable[[Sequence[Accounted]], bool]
-) -> Sequence[Accounted]:
+    commands: Cluster, name: str, holds: Callable[[Sequence[Task]], bool]
+) -> Sequence[Task]:
     """The same of what accounting knows, which is late."""
     deadline = time.monotonic() + _DEADLINE_SECONDS
     while True:
-        found = sorted(await commands.accounted([name]), key=lambda row: row.task.index)
+        found = sorted(await commands.accounted([name]), key=lambda row: row.index)
         if holds(found):
             return found
         assert time.monotonic() < deadline, f"accounted for at last: {found}"

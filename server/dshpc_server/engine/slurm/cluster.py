@@ -108,6 +108,15 @@ not started when the rest of an array was cancelled as a whole."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Accounted:
+    """What accounting knows of a task beside how it ended; None for what it does not."""
+
+    cpu_seconds: float | None
+    peak_memory_bytes: int | None
+    ended_at: datetime.datetime | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
     """One task of an array, as the cluster tells it."""
 
@@ -122,17 +131,8 @@ class Task:
     """Where it runs or ran; empty before that."""
     reason: str
     """Slurm's word for why it waits or failed, as in Resources; empty for None."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Accounted:
-    """What accounting knows of a task that has ended (or runs)."""
-
-    task: Task
-    cpu_seconds: float | None
-    peak_memory_bytes: int | None
-    started_at: datetime.datetime | None
-    ended_at: datetime.datetime | None
+    accounted: Accounted | None = None
+    """None when it is not accounting that tells it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,7 +186,7 @@ class Cluster(Protocol):
         """
         ...
 
-    async def accounted(self, names: Collection[str]) -> Sequence[Accounted]:
+    async def accounted(self, names: Collection[str]) -> Sequence[Task]:
         """What accounting knows of these arrays. Not asked where there is none."""
         ...
 

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from dshpc_server.engine.slurm import accounting, conversation, parsing, refusals
 from dshpc_server.engine.slurm.cluster import (
-    Accounted,
     Array,
     Limits,
     Partition,
@@ -133,9 +132,9 @@ class CommandLine:
         except parsing.NoFormError as error:
             raise UnreachableError("squeue", str(error)) from error
 
-    async def accounted(self, names: Collection[str]) -> Sequence[Accounted]:
+    async def accounted(self, names: Collection[str]) -> Sequence[Task]:
         """What accounting knows of these arrays."""
-        found: list[Accounted] = []
+        found: list[Task] = []
         for some in _portions(list(names), between=","):
             text = await self._ask(
                 "sacct", "--noheader", "--parsable2", f"--user={os.geteuid()}",

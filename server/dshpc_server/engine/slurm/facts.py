@@ -107,9 +107,13 @@ def ended_by_slurm(
     at: datetime.datetime,
     started_at: datetime.datetime | None,
 ) -> port.Exited | port.NotStarted | port.Lost:
-    """What Slurm says of an attempt that left no record; None for `started_at`: it never ran."""
-    end = meaning(watched, task)
-    told = said(task)
+    """What Slurm says of an attempt that left no record; None for `started_at`: it never ran.
+
+    `at` is when that was seen: accounting may know when it was.
+    """
+    end, told, known = meaning(watched, task), said(task), task.accounted
+    if known is not None and known.ended_at is not None:
+        at = min(at, known.ended_at)
     if end is states.Meaning.NOT_STARTED:
         return port.NotStarted(key=watched.key, at=at, reason=told)
     if end is states.Meaning.LOST or (started_at is None and end is not states.Meaning.CANCELLED):
@@ -130,7 +134,11 @@ def ended_by_slurm(
         cause=cause,
         stdout=watched.folder / "stdout",
         stderr=watched.folder / "stderr",
-        usage=Usage(queue_seconds=_queue_seconds(watched, begun_at)),
+        usage=Usage(
+            cpu_seconds=known.cpu_seconds if known else None,
+            peak_memory_bytes=known.peak_memory_bytes if known else None,
+            queue_seconds=_queue_seconds(watched, begun_at),
+        ),
         packing=watched.place.packing if watched.place else None,
         note=note,
     )

@@ -219,9 +219,9 @@ class Looking:
         except cluster.UnreachableError as error:  # it is of use, not needed
             _log.warning("engine.no_accounting", error=error.reason)
             return
-        for each in told:
-            if each.task.state in states.ENDED:
-                table.setdefault((each.task.name, each.task.index), each.task)
+        for task in told:
+            if task.state in states.ENDED:
+                table.setdefault((task.name, task.index), task)
 
     async def _adopt(self, table: Table) -> None:
         """Find the ids of arrays of which nobody knew whether they were accepted."""

@@ -1,4 +1,4 @@
-"""What is told of an attempt that its wrapper could not start: whose fault it was."""
+"""What is told of attempts that did not run, or of which accounting alone knows how they ended."""
 
 import datetime
 import json
@@ -8,13 +8,14 @@ import shlex
 
 import pytest
 
-from dshpc_server.domain.job import AttemptKey
+from dshpc_server.domain.job import AttemptKey, Usage
 from dshpc_server.engine import port
-from dshpc_server.engine.slurm import array_folder, engine, facts, records, watching
+from dshpc_server.engine.slurm import array_folder, cluster, engine, facts, records, watching
 from support import engine_launches
 
 KEY = AttemptKey(job_id="a" * 64, number=1)
 AT = datetime.datetime.fromtimestamp(0, datetime.UTC)
+MINUTE = datetime.timedelta(minutes=1)
 OF_THE_NODE = {
     "the folder of the method is not there",
     "the node does not show what a job starts: see docs/slurm.md",
@@ -65,3 +66,21 @@ def test_the_reasons_of_nodes_are_those_that_the_wrapper_gives() -> None:
 
 def test_a_wrapper_that_gives_no_reason_is_not_believed_to_be_right_for_ever() -> None:
     assert not not_started(None).is_permanent
+
+
+def test_what_accounting_alone_knows_is_told_with_what_the_job_used() -> None:
+    used = cluster.Accounted(cpu_seconds=2.5, peak_memory_bytes=4096, ended_at=AT + MINUTE)
+    task = cluster.Task(
+        name="dshpc-d-a",
+        index=0,
+        job_id="12_0",
+        state=cluster.State.TIMEOUT,
+        node="n1",
+        reason="",
+        accounted=used,
+    )
+    watched = watching.Watched(key=KEY, name="a.1", folder=pathlib.Path("/a/1"), launch=None)
+    told = facts.ended_by_slurm(watched, task, at=AT + 2 * MINUTE, started_at=AT)
+    assert isinstance(told, port.Exited)
+    assert (told.started_at, told.at) == (AT, AT + MINUTE)
+    assert told.usage == Usage(cpu_seconds=2.5, peak_memory_bytes=4096)
