@@ -67,6 +67,32 @@ async def test_a_packed_job_that_cannot_be_started_is_told_so_and_the_others_run
     assert slurm_waiting.exits(ends) == [5, 5, 5]
 
 
+@pytest.mark.parametrize("position", [0, 2])
+async def test_a_job_of_a_task_that_waits_is_cancelled_at_once_and_the_others_run_when_it_does(
+    make_engine: MakeEngine,
+    fake: fake_slurm.FakeSlurm,
+    launches: engine_launches.Launches,
+    position: int,
+) -> None:
+    many = [launches.script('echo run >> "$METHOD_DIR/runs"', run_time=SHORT) for _ in range(4)]
+    engine = make_engine(policy=POLICY)
+    fake.hold()
+    async with engine_told.running(engine) as told:
+        await engine.submit_many(many)
+        await slurm_waiting.queued(fake, 1)
+        cancelled = many.pop(position)
+        await engine.cancel_many([cancelled.key])
+        end = await told.exit_of(cancelled.key)
+        assert (end.cause, end.signal, end.note) == (port.Cause.CANCELLED, signal.SIGKILL, "")
+        # Only it was: its task waits on, for the others.
+        await slurm_waiting.queued(fake, 1)
+        assert not slurm_waiting.calls_of(fake, "scancel")
+        fake.release()
+        await slurm_waiting.all_run_once(told, *many)
+        assert told.ends(cancelled.key) == [end]
+    assert slurm_waiting.runs(cancelled) == [0]
+
+
 @pytest.mark.parametrize("state", ["TIMEOUT", "PREEMPTED"])
 async def test_of_a_task_that_slurm_ends_the_rest_is_lost_and_never_starts(
     make_engine: MakeEngine,

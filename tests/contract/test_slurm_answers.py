@@ -3,6 +3,7 @@
 The commands are scripts that stand for Slurm's own; no Slurm is needed.
 """
 
+import dataclasses
 import pathlib
 import time
 
@@ -35,6 +36,34 @@ async def test_only_what_slurm_needs_of_the_environment_reaches_a_command(
     wanted |= {"SLURM_CONF", "SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN"}
     assert seen - {"PWD", "SHLVL", "_", "OLDPWD"} == wanted
     assert "LANG=C.UTF-8" in (tmp_path / "env").read_text()
+
+
+@pytest.mark.parametrize("options", [["--signal=USR1@60"], ["--signal", "B:TERM@30"], ["--sig=9"]])
+async def test_a_site_that_has_a_signal_sent_is_not_asked_for_another(
+    environment: dict[str, str], tmp_path: pathlib.Path, options: list[str]
+) -> None:
+    put(tmp_path, "sbatch", 'printf "%s\\n" "$@" > "$HOME/call"; echo 12')
+    array = dataclasses.replace(slurm_arrays.array(tmp_path, "exit 0"), is_watched_late=True)
+
+    await command_line.CommandLine(environment=environment, options=options).submit(array)
+
+    call = (tmp_path / "call").read_text().splitlines()
+    assert call[-2:] == [str(array.script), str(array.folder)]
+    assert [word for word in call if "--sig" in word] == options[:1]
+
+
+async def test_a_site_that_has_none_sent_is_asked_for_the_one_that_a_late_watcher_waits_for(
+    environment: dict[str, str], tmp_path: pathlib.Path
+) -> None:
+    put(tmp_path, "sbatch", 'printf "%s\\n" "$@" > "$HOME/call"; echo 12')
+    array = dataclasses.replace(slurm_arrays.array(tmp_path, "exit 0"), is_watched_late=True)
+    commands = command_line.CommandLine(environment=environment, options=["--exclusive"])
+
+    await commands.submit(array)
+
+    call = (tmp_path / "call").read_text().splitlines()
+    assert call[-1] == "late"
+    assert len([word for word in call if word.startswith("--signal=")]) == 1
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo nonsense", "echo 12 >&2; kill -9 $$"])

@@ -34,6 +34,7 @@ async def test_a_full_queue_is_a_refusal_for_the_moment_and_nothing_is_taken(
             await commands.submit(second)
 
         assert not refused.value.is_permanent
+        assert refused.value.is_too_large
         assert {task.job_id for task in await commands.tasks(ended=True)} == {
             f"{job_id}_{index}" for index in range(3)
         }

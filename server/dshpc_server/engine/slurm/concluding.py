@@ -81,14 +81,16 @@ class Concluding:
         if array is None or place is None:
             return
         watched.is_cancelled |= found.is_marked  # by another server
-        if watched.is_cancelled and found.start is None and found.exit is None:
+        task = _task_of(found, array, place, table)
+        # It may have come into the queue between the two questions: then it is to be stopped there.
+        is_there = task is not None and task.state not in states.ENDED
+        if watched.is_cancelled and not (is_there or found.start or found.exit):
             await self._cancelled_unstarted(watched)
             return
         if watched.gone_since is None:
             watched.gone_since = now
         gone_seconds = now - watched.gone_since
-        task = _task_of(found, array, place, table)
-        if task is not None and task.state not in states.ENDED:
+        if is_there:
             watched.gone_since = None
         if found.exit is not None:
             self._terminated(watched, found.exit, task, gone_seconds)

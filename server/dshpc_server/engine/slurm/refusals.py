@@ -85,7 +85,8 @@ _PERMANENT = frozenset(
 
 # What accounting says before it refuses a job because of the number of others.
 _TOO_MANY = "SubmitJob"
-_FULL = "Slurm job queue full"
+# What sbatch says before it tries again: the second is what MaxJobCount comes to.
+_FULL = ("Slurm job queue full", "Slurm temporarily unable to accept job")
 
 
 def is_retrying(complaints: bytes) -> bool:
@@ -123,7 +124,8 @@ def _failed(reason: str, before: str) -> RefusedError | UnknownOutcomeError:
 def _retrying(answer: Answer, said: str) -> RefusedError | UnknownOutcomeError:
     """It was refused once. For good, if it was gone before it could try again."""
     if answer.seconds < _RETRIES_AFTER_SECONDS:
-        return RefusedError(said, is_permanent=False, is_too_large=_FULL in said)
+        is_too_large = any(words in said for words in _FULL)
+        return RefusedError(said, is_permanent=False, is_too_large=is_too_large)
     return UnknownOutcomeError(said)
 
 

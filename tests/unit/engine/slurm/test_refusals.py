@@ -8,6 +8,7 @@ from dshpc_server.engine.slurm.conversation import Answer
 
 _FAILED = "sbatch: error: Batch job submission failed: "
 _RETRYING = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\n"
+_QUEUE_FULL = "sbatch: error: Slurm job queue full, sleeping and retrying\n"
 _NO_NODE = "Requested node configuration is not available"
 _POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 
@@ -112,6 +113,40 @@ def test_who_was_to_try_again_and_was_gone_before_is_refused_for_the_moment() ->
 
     assert isinstance(problem, RefusedError)
     assert not problem.is_permanent
+
+
+@pytest.mark.parametrize(
+    "complaints",
+    [
+        _failed(_POLICY, "AssocMaxSubmitJobLimit"),
+        _failed(_POLICY, "QOSMaxSubmitJobPerUserLimit"),
+        _failed("Slurm job queue full, sleeping and retrying"),
+        _RETRYING,
+        _QUEUE_FULL,
+    ],
+)
+def test_where_there_is_no_room_for_so_many_fewer_may_be_taken(complaints: str) -> None:
+    problem = refusals.problem(_answer(complaints))
+
+    assert isinstance(problem, RefusedError)
+    assert (problem.is_permanent, problem.is_too_large) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "complaints",
+    [
+        _failed(_NO_NODE),
+        _failed(_POLICY, "QOSMaxWallDurationPerJobLimit"),
+        _failed("Required partition not available (inactive or drain)"),
+        _failed("Unable to create job record, try again"),
+        "sbatch: error: Job creation temporarily disabled, sleeping and retrying\n",
+    ],
+)
+def test_what_is_refused_for_another_reason_would_be_refused_of_fewer_too(complaints: str) -> None:
+    problem = refusals.problem(_answer(complaints))
+
+    assert isinstance(problem, RefusedError)
+    assert not problem.is_too_large
 
 
 def test_who_may_have_tried_again_may_have_been_taken() -> None:
