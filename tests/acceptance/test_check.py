@@ -3,8 +3,6 @@
 import json
 import pathlib
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import alembic.command
@@ -14,7 +12,7 @@ import pytest
 import sqlalchemy
 
 from dshpc.v1 import job_service_pb2, types_pb2
-from support import calls, live_server, site
+from support import calls, live_server, loaded, site
 from support.postgres_fixtures import postgres_server, postgres_tables, postgres_url
 
 __all__ = ["postgres_server", "postgres_tables", "postgres_url"]
@@ -24,13 +22,7 @@ _SECONDS = 120.0
 
 def run(data_dir: pathlib.Path, *words: str, command: str = "check") -> tuple[int, str, str]:
     """Run the command over a data folder: its exit code, stdout and stderr."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "dshpc_server", command, f"--data-dir={data_dir}", *words],
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-    )
+    ended = loaded.run([command, f"--data-dir={data_dir}", *words], timeout=_SECONDS)
     return ended.returncode, ended.stdout, ended.stderr
 
 

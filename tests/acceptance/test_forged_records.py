@@ -134,7 +134,9 @@ def test_a_hangup_of_everything_of_the_server_ends_no_job(
 ) -> None:
     gate = site.Gate(tmp_path / "gate")
     with (
-        live_server.as_process(tmp_path, methods_dir, max_retries=0) as server,
+        live_server.as_process(
+            tmp_path, methods_dir, None, live_server.StartedProcess, max_retries=0
+        ) as server,
         grpc.insecure_channel(server.address) as channel,
     ):
         service = calls.Service(channel)

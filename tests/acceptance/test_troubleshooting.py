@@ -9,7 +9,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 
 import grpc
@@ -17,7 +16,7 @@ import pytest
 
 from dshpc_server import config
 from dshpc_server.transport import edge
-from support import calls, component, documents_symptoms, live_server, postgres, site
+from support import calls, component, documents_symptoms, live_server, loaded, postgres, site
 from support.postgres_fixtures import mortal_postgres, mortal_postgres_server
 
 __all__ = ["mortal_postgres", "mortal_postgres_server"]
@@ -55,13 +54,7 @@ def refused(tmp_path: pathlib.Path, methods_dir: pathlib.Path) -> Refused:
     def start(*more: str, listen: str = "127.0.0.1:0", says: str = "") -> str:
         words = [f"--listen={listen}", f"--data-dir={tmp_path}/data"]
         words += [f"--methods-dir={methods_dir}", *more]
-        done = subprocess.run(
-            [sys.executable, "-m", "dshpc_server", "serve", *words],
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+        done = loaded.run(["serve", *words], timeout=SECONDS)
         assert (done.returncode, done.stdout) == (78, "")
         return done.stderr.replace(says, PORT) if says else done.stderr
 

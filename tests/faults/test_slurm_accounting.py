@@ -33,6 +33,7 @@ async def test_an_end_that_the_controller_forgot_is_told_as_accounting_has_it(
         await first.submit_many([launch])
         start = await told.start_of(launch.key)
 
+    slurm_faults_cluster.wait_for(lambda: engine_launches.runs_of(launch) == 1, "it to run")
     # Nobody looks while it ends; then the controller loses all that it has saved.
     node = f"NodeName={cluster.nodes[0]}"
     cluster.command("scontrol", "update", node, "State=DOWN", "Reason=tested")

@@ -29,6 +29,9 @@ def test_a_job_whose_node_is_lost_runs_on_another_and_what_the_old_process_write
         config = site.gated(gate)
         first = site.start(config)
         cluster.kill_node(first.node)
+        slurm_faults_cluster.wait_for(lambda: is_down(cluster, first.node), "it to be given up")
+        # Slurm is asked seldom while nothing changes, and at once when there is something new.
+        site.ask(slurm_faults.counted(1))
         slurm_faults_cluster.wait_for(lambda: gate.starts == [1, 2], "the second attempt to run")
         second = site.wait_for_status(first.job_id, RUNNING)
         # The first process lives, and comes to its end before the second does.
@@ -47,3 +50,8 @@ def test_a_job_whose_node_is_lost_runs_on_another_and_what_the_old_process_write
         assert ended.attempts[0].node == first.node != second.node
         assert "NODE_FAIL" in ended.attempts[0].reason
         assert site.service.ask(config).output == "attempt 2\n"
+
+
+def is_down(cluster: SlurmCluster, node: str) -> bool:
+    """Whether the controller has given up a node."""
+    return "down" in cluster.command("sinfo", "-h", "-N", "-n", node, "-o", "%T")

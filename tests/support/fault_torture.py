@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import pathlib
 import random
-import subprocess
 import sys
 import tempfile
 import threading
@@ -27,11 +26,12 @@ from support import (
     fault_tally,
     fault_verdict,
     live_server,
+    loaded,
     postgres,
 )
 
-PAUSE_SECONDS = (0.2, 2.0)
-"""Between two kills."""
+PAUSE_SECONDS = (0.1, 1.0)
+"""Between two kills of one server."""
 _SLOTS = 4
 _TOLD_PROBLEMS = 50
 
@@ -133,7 +133,7 @@ class _Torture:
         plan, begun_at = self._plan, time.monotonic()
         pause = threading.Event()
         while plan.kills is None or self._kills["server"] < plan.kills:
-            pause.wait(self._chance.uniform(*PAUSE_SECONDS))
+            pause.wait(plan.servers * self._chance.uniform(*PAUSE_SECONDS))
             if plan.seconds is not None and time.monotonic() - begun_at >= plan.seconds:
                 return
             self._strike()
@@ -161,14 +161,8 @@ def run(folder: pathlib.Path, plan: Plan) -> Outcome:
 
 def _checked(data_dir: pathlib.Path, store: str) -> list[str]:
     """What `dshpc-server check` says of a data folder."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dshpc_server", "check", f"--data-dir={data_dir}"],
-        env=fault_server.environment(store),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    words = ["check", f"--data-dir={data_dir}"]
+    done = loaded.run(words, environment=fault_server.environment(store), timeout=300)
     if done.returncode == 0:
         return []
     return [f"WRONG: check left with code {done.returncode}:\n{done.stdout}{done.stderr}"]

@@ -12,10 +12,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 from dshpc_server import app, config
+from support import loaded
 
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
@@ -86,6 +87,9 @@ class StartError(AssertionError):
 class ServerProcess:
     """`dshpc-server serve` as a process of its own."""
 
+    is_forked: ClassVar[bool] = True
+    """Whether it may be forked off a process that has loaded the server."""
+
     def __init__(
         self,
         folder: pathlib.Path,
@@ -98,24 +102,24 @@ class ServerProcess:
         self.data_dir = folder / "data"
         self.log = folder / "server.log"
         given = {"listen": "127.0.0.1:0", "log-level": "info", "slots": 2} | flags
-        command = [
-            *(sys.executable, "-m", "dshpc_server", "serve"),
+        words = [
+            "serve",
             *(f"--data-dir={self.data_dir}", f"--methods-dir={methods_dir}"),
             *(f"--{name.replace('_', '-')}={value}" for name, value in given.items()),
         ]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                env={**os.environ, **(environment or {})},
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
+            told, its = os.pipe()
+            self._stdout = os.fdopen(told)
+            try:
+                self.process = started(
+                    words, environment or {}, its, log.fileno(), is_forked=self.is_forked
+                )
+            finally:
+                os.close(its)
+        line = self._stdout.readline()
         if not line.startswith("listening on "):
-            self.process.communicate(timeout=STOP_SECONDS)
-            raise StartError(self.process.returncode, self.log)
+            self._stdout.close()
+            raise StartError(self.process.wait(STOP_SECONDS), self.log)
         self.address = line.removeprefix("listening on ").strip()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -125,8 +129,29 @@ class ServerProcess:
         try:
             return self.process.wait(STOP_SECONDS)
         finally:
-            assert self.process.stdout is not None
-            self.process.stdout.close()
+            self._stdout.close()
+
+
+class StartedProcess(ServerProcess):
+    """One that a Python of its own has started: /proc tells its command line and environment."""
+
+    is_forked = False
+
+
+def started(
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    stdout: int,
+    stderr: int,
+    *,
+    is_forked: bool,
+) -> loaded.Process | subprocess.Popen[bytes]:
+    """Start a command of the server. What is not forked has loaded all by itself."""
+    whole = {**os.environ, **environment}
+    if is_forked and loaded.can_have(environment):
+        return loaded.Process(words, whole, stdout=stdout, stderr=stderr)
+    command = [sys.executable, "-m", "dshpc_server", *words]
+    return subprocess.Popen(command, env=whole, stdout=stdout, stderr=stderr)
 
 
 @contextlib.contextmanager
@@ -134,11 +159,12 @@ def as_process(
     folder: pathlib.Path,
     methods_dir: pathlib.Path,
     environment: Mapping[str, str] | None = None,
+    kind: type[ServerProcess] = ServerProcess,
     /,
     **flags: object,
 ) -> Iterator[ServerProcess]:
     """Run `dshpc-server serve`; jobs that still run at the end are a failure of the test."""
-    server = ServerProcess(folder, methods_dir, environment, **flags)
+    server = kind(folder, methods_dir, environment, **flags)
     try:
         yield server
     finally:

@@ -3,29 +3,38 @@
 A module or a conftest.py imports the fixtures it uses, and those that they use.
 """
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
 
 from dshpc_server.store.sql import tables
 from dshpc_server.store.sql.store import SqlStore
-from support import postgres
+from support import postgres, shared
 from support.postgres import Postgres
 
+_SERVER = pytest.StashKey[Postgres]()
+_TABLES = pytest.StashKey[str]()
+_MORTAL_SERVER = pytest.StashKey[Postgres]()
+
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Postgres]:
+def postgres_server(pytestconfig: pytest.Config) -> Postgres:
     """A server that no test stops; what it holds need not outlive the tests."""
-    with postgres.running() as server:
-        yield server
+    return shared.entered(pytestconfig, _SERVER, postgres.running)
 
 
 @pytest.fixture(scope="session")
-def postgres_tables(postgres_server: Postgres) -> str:
+def postgres_tables(pytestconfig: pytest.Config, postgres_server: Postgres) -> str:
     """A database with the tables of a store, for one test after the other; its name."""
-    name = postgres_server.create()
-    SqlStore.open(postgres_server.url(name)).close()
-    return name
+
+    @contextlib.contextmanager
+    def made() -> Iterator[str]:
+        name = postgres_server.create()
+        SqlStore.open(postgres_server.url(name)).close()
+        yield name  # which goes with its server
+
+    return shared.entered(pytestconfig, _TABLES, made)
 
 
 @pytest.fixture
@@ -50,10 +59,9 @@ def empty_postgres(postgres_server: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def mortal_postgres_server() -> Iterator[Postgres]:
+def mortal_postgres_server(pytestconfig: pytest.Config) -> Postgres:
     """The server of `mortal_postgres`."""
-    with postgres.running(is_durable=True) as server:
-        yield server
+    return shared.entered(pytestconfig, _MORTAL_SERVER, lambda: postgres.running(is_durable=True))
 
 
 @pytest.fixture
