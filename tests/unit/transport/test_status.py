@@ -14,7 +14,7 @@ import dshpc_server
 from dshpc_server import deployment, errors, maintenance
 from dshpc_server.batches import intake, launching, regular
 from dshpc_server.domain.rejection import Violation
-from dshpc_server.engine.slurm import cluster
+from dshpc_server.engine.slurm import array_folder, cluster
 from dshpc_server.files import errors as files_errors
 from dshpc_server.methods import errors as method_errors
 from dshpc_server.store import inspection, port
@@ -36,6 +36,7 @@ START_UP_ONLY = {
 }
 """Raised before anything is served, or by a reload that reports them."""
 CAUGHT_INSIDE = {
+    array_folder.InTheWayError,
     cluster.RefusedError,
     cluster.UnknownOutcomeError,
     cluster.UnreachableError,
