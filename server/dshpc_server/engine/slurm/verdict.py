@@ -48,10 +48,8 @@ class Seen:
 class Kind(enum.Enum):
     """What there is to do."""
 
-    WAITS = "WAITS"
-    """It is in Slurm's queue, or nobody knows better."""
-    RUNS = "RUNS"
-    SUSPENDED = "SUSPENDED"
+    THERE = "THERE"
+    """Slurm has it, or nobody knows better."""
     ENDED = "ENDED"
     """Slurm has ended it; `states.meaning` says as what."""
     GONE = "GONE"
@@ -61,12 +59,8 @@ class Kind(enum.Enum):
 def kind(seen: Seen, patience: Patience) -> Kind:
     """What has become of it."""
     if seen.task is None:
-        return Kind.GONE if _is_gone(seen, patience) else Kind.WAITS
-    if seen.task.state in states.ENDED:
-        return Kind.ENDED
-    if seen.task.state in states.SUSPENDED:
-        return Kind.SUSPENDED
-    return Kind.RUNS if seen.task.state in states.RUNNING else Kind.WAITS
+        return Kind.GONE if _is_gone(seen, patience) else Kind.THERE
+    return Kind.ENDED if seen.task.state in states.ENDED else Kind.THERE
 
 
 def _is_gone(seen: Seen, patience: Patience) -> bool:

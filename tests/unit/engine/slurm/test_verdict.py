@@ -32,14 +32,7 @@ def seen(
 
 @pytest.mark.parametrize("state", State)
 def test_every_state_is_told_as_what_it_means(state: State) -> None:
-    if state in states.ENDED:
-        expected = Kind.ENDED
-    elif state in states.SUSPENDED:
-        expected = Kind.SUSPENDED
-    elif state in states.RUNNING:
-        expected = Kind.RUNS
-    else:
-        expected = Kind.WAITS
+    expected = Kind.ENDED if state in states.ENDED else Kind.THERE
     assert seen(state, gone_seconds=1000, may_be_forgotten=True) is expected
 
 
@@ -52,12 +45,12 @@ def test_every_state_but_the_unknown_one_has_one_meaning() -> None:
 
 
 def test_what_a_restarted_controller_does_not_know_is_gone_after_the_grace() -> None:
-    assert seen(gone_seconds=9.9, may_be_forgotten=True) is Kind.WAITS
+    assert seen(gone_seconds=9.9, may_be_forgotten=True) is Kind.THERE
     assert seen(gone_seconds=10, may_be_forgotten=True) is Kind.GONE
 
 
 def test_what_a_controller_that_went_on_running_does_not_tell_is_doubted_for_longer() -> None:
-    assert seen(gone_seconds=119) is Kind.WAITS
+    assert seen(gone_seconds=119) is Kind.THERE
     assert seen(gone_seconds=120) is Kind.GONE
 
 
@@ -66,5 +59,5 @@ def test_nothing_is_gone_while_its_wrapper_shows_itself(may_be_forgotten: bool) 
     def after(seconds: float) -> Kind:
         return seen(gone_seconds=1000, may_be_forgotten=may_be_forgotten, alive_seconds_ago=seconds)
 
-    assert after(89) is Kind.WAITS
+    assert after(89) is Kind.THERE
     assert after(90) is Kind.GONE
