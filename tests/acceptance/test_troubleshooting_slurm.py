@@ -113,6 +113,7 @@ def test_a_job_that_sbatch_refuses(
     slurm.refuse()
     job_id = service.ask(calls.config("echo", service.upload(b"refused"))).job_id
     service.wait_for_status(job_id, types_pb2.JOB_STATUS_BOOT_FAIL)
+    live_server.wait_for(lambda: "engine.refused" in server.log.read_text(), "it to be logged")
     return server.log.read_text() + show(server, job_id)
 
 

@@ -18,13 +18,18 @@ async def test_nothing_is_left_of_a_cluster_with_jobs(tmp_path: pathlib.Path) ->
         commands = command_line.CommandLine(environment=made.environment)
         await commands.submit(sent := array(tmp_path, _ORPHANING, tasks=3))
         await told(commands, sent.name, lambda tasks: tasks[2].state is State.RUNNING)
+        # Of each task who looks after it, the script, and the method.
+        assert slurm_processes.until(lambda: len(jobs_of(made)) >= 9)
         assert slurm_processes.until((tmp_path / "pid").exists)
-        jobs = slurm_processes.jobs_of(made.folder / "slurm.conf")
-        daemons = list(made.pids.values())
+        jobs, daemons = jobs_of(made), list(made.pids.values())
 
-    assert len(jobs) >= 9  # of each task who looks after it, the script, and the method
     assert not [pid for pid in [*daemons, *jobs] if slurm_processes.is_alive(pid)]
     assert not made.folder.exists()
+
+
+def jobs_of(cluster: slurm_cluster.SlurmCluster) -> set[int]:
+    """The processes of its jobs."""
+    return slurm_processes.jobs_of(cluster.folder / "slurm.conf")
 
 
 async def test_a_job_outlives_its_nodes_daemon(tmp_path: pathlib.Path) -> None:
