@@ -66,7 +66,8 @@ def write(folder: pathlib.Path, name: str, place: Place) -> None:
         "at": place.at.timestamp(),
     }
     path = folder / _NAME
-    new = path.with_suffix(".new")
+    # Another server may put the same attempt into an array of its own at this moment.
+    new = folder / f"task.{place.array}.new"
     new.write_text(json.dumps(record))
     os.replace(new, path)  # noqa: PTH105 - the same, and thousands at a time
 
