@@ -17,9 +17,9 @@ IMAGE := build/contract.binpb
 BUF_VERSION := 1.75.0
 BUF := .tools/buf-$(BUF_VERSION)/node_modules/.bin/buf
 # Much of the tests' time is spent waiting for processes, hence more workers than a small machine
-# has cores. A file's tests stay together, and the folders keep their order: the unit tests, which
-# are short, come last, so that no worker is left alone with a long file.
-WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
+# has cores. Those that wait longest come first (`testpaths`), and who has nothing left to do takes
+# from the others, so that no worker is left alone with a long file.
+WORKERS := -n 4 --dist worksteal
 # The unit tests wait for nothing, and for no disk either where there is one in memory.
 UNIT_WORKERS := -n 2 --dist loadfile
 UNIT_ROOT := $(or $(wildcard /dev/shm),/tmp)
