@@ -8,9 +8,9 @@ import pytest
 
 from support import slurm_task
 from support.slurm_task import TASK, Task
-from support.slurm_task_fixtures import task
+from support.slurm_task_fixtures import shell, task
 
-__all__ = ["task"]
+__all__ = ["shell", "task"]
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "folder", "fifo"])

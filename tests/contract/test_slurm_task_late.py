@@ -1,26 +1,16 @@
 """The wrapper of Slurm's tasks where it looks after its jobs only when Slurm tells it to."""
 
 import pathlib
-import shutil
 import signal
-from collections.abc import Iterator
 
 import pytest
 
-from support import engine_leavings
 from support.slurm_task import Attempt, Task, until
+from support.slurm_task_fixtures import late, shell
+
+__all__ = ["late", "shell"]
 
 BEHIND_A_GATE = 'echo begun; until [ -e "$JOB_WORKSPACE/gate" ]; do sleep 0.05; done; '
-
-
-@pytest.fixture(params=["dash", "bash"])
-def late(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Iterator[Task]:
-    if shutil.which(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
-    task = Task(tmp_path / "site", sh=request.param, is_watched_late=True)
-    yield task
-    task.close()
-    assert not engine_leavings.await_none(tmp_path)
 
 
 def test_jobs_run_as_they_do_with_a_watcher(late: Task) -> None:

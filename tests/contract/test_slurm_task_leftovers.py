@@ -10,9 +10,9 @@ import pytest
 from dshpc_server.engine.local import processes
 from support import engine_leavings, slurm_task
 from support.slurm_task import TASK, Task, until
-from support.slurm_task_fixtures import task
+from support.slurm_task_fixtures import shell, task
 
-__all__ = ["task"]
+__all__ = ["shell", "task"]
 
 # Each says that it is there by a file with its number, and heeds no SIGTERM.
 STAY = """trap "" TERM; echo $$ >"$0.new"; mv "$0.new" "$0"; exec sleep 600"""

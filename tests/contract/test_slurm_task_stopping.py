@@ -9,9 +9,9 @@ import pytest
 from dshpc_server.engine.local import processes
 from support import engine_leavings
 from support.slurm_task import TASK, Task, until
-from support.slurm_task_fixtures import task
+from support.slurm_task_fixtures import shell, task
 
-__all__ = ["task"]
+__all__ = ["shell", "task"]
 
 MEMORY_BYTES = 96 * 2**20
 HOG = "held = bytearray(b'x') * (400 * 2**20); import time; time.sleep(600)"

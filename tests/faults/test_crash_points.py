@@ -7,6 +7,7 @@ engine waits until it believes that an array was never sent.
 """
 
 import contextlib
+import dataclasses
 import pathlib
 import signal
 from collections.abc import Iterator, Mapping
@@ -55,8 +56,8 @@ RUNNER_POINTS = [name for name in crashing.POINTS if name.startswith("runner.")]
 LATER_PASSES = [("store.before_commit", 5), ("store.committed", 5), ("store.committed", 9)]
 """Of what happens again and again, a start included, the first pass is not the only one."""
 ONE_SERVER = fault_verdict.Kills(servers=1, runners=0, attempts_at_once=2)
-NEVER_SENT = fault_verdict.Kills(servers=1, runners=1, attempts_at_once=4)
-"""An array that was in place and not sent is lost, with what the first two batches have in it."""
+ONE_ARRAY = fault_verdict.Kills(servers=1, runners=1, attempts_at_once=4)
+"""One that was in place and never sent is lost, with what the first two batches have in it."""
 ONE_RUNNER = fault_verdict.Kills(servers=0, runners=1, attempts_at_once=1)
 
 
@@ -118,11 +119,16 @@ def dies_on_slurm_and_is_followed(
     point: str,
     slurm: fake_slurm.FakeSlurm,
 ) -> None:
-    """The same by pretended Slurm commands."""
+    """The same by pretended Slurm commands; at any point, an array may be about to be sent."""
     environment = {name: slurm.environment[name] for name in ("PATH", "SLURM_CONF")}
-    kills = NEVER_SENT if point == "array.in_place" else ONE_SERVER
     flags = {**flags, "engine": "slurm"}
-    dies_and_is_followed(folder, scenario, flags, point, 1, environment=environment, kills=kills)
+    die(folder, scenario, {**flags, "crash_at": f"{point}:1"}, environment)
+    in_place = {array.name for array in (folder / "data/engine/slurm/arrays").glob("*")}
+    with followed(folder, scenario, flags, point, environment) as service:
+        unsent = in_place - {submission.name for submission in slurm.submissions}
+        kills = dataclasses.replace(ONE_ARRAY, runners=len(unsent))
+        assert scenario.problems(service, kills) == []
+    assert unsent or point != "array.in_place"
 
 
 def dies_and_is_followed(
@@ -131,12 +137,22 @@ def dies_and_is_followed(
     flags: Mapping[str, object],
     point: str,
     number: int,
-    *,
-    environment: Mapping[str, str] | None = None,
-    kills: fault_verdict.Kills = ONE_SERVER,
 ) -> None:
     """Have a server die at a point, and see what the next one makes of that."""
-    die(folder, scenario, {**flags, "crash_at": f"{point}:{number}"}, environment)
+    die(folder, scenario, {**flags, "crash_at": f"{point}:{number}"}, None)
+    with followed(folder, scenario, flags, point, None) as service:
+        assert scenario.problems(service, ONE_SERVER) == []
+
+
+@contextlib.contextmanager
+def followed(
+    folder: pathlib.Path,
+    scenario: fault_scenario.Scenario,
+    flags: Mapping[str, object],
+    point: str,
+    environment: Mapping[str, str] | None,
+) -> Iterator[calls.Service]:
+    """Have the next server come to the story's end."""
     with (
         live_server.as_process(folder, scenario.methods_dir, environment, **flags) as server,
         grpc.insecure_channel(server.address) as channel,
@@ -149,7 +165,7 @@ def dies_and_is_followed(
         if point.startswith("deletion."):
             scenario.wait_until_deleted(service)
         scenario.play(service)
-        assert scenario.problems(service, kills) == []
+        yield service
 
 
 def die(

@@ -29,6 +29,7 @@ COMPONENTS = {
     "buf": Component(program="buf", install="make tools"),
     "cc": Component(program="cc", install="apt-get install gcc libc6-dev"),
     "cgroups": Component(program="", install="run as root, or under systemd with Delegate=yes"),
+    "dash": Component(program="dash", install="apt-get install dash"),
     "faketime": Component(program="faketime", install="apt-get install faketime"),
     "grpcurl": Component(program="grpcurl", install="make tools"),
     "mount": Component(program="", install="run as root, where file systems may be mounted"),

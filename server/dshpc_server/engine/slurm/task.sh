@@ -20,7 +20,8 @@ for clean in CUDA_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES GPU_DEVICE_ORDINAL ZE_AFF
     eval "given=\${$clean-}"
     case $given in '' | *[!A-Za-z0-9,:._/-]*) ;; *) devices="$devices $clean=$given" ;; esac
 done
-set -- "$1" "$SLURM_ARRAY_TASK_ID" "$SLURM_ARRAY_JOB_ID" "${SLURMD_NODENAME-}" "$PATH" "${2-}" "$devices"
+set -- "$1" "$SLURM_ARRAY_TASK_ID" "$SLURM_ARRAY_JOB_ID" "${SLURMD_NODENAME-}" "$PATH" "${2-}" \
+    "$devices"
 if [ "${BASH_VERSION-}${KSH_VERSION-}${ZSH_VERSION-}" ]; then
     set -- "$1" "$2" "$3" "$4" "$5" "" "$7"
     clean=          # these hand on what is no variable of theirs, too: jobs need `env -i`
@@ -337,17 +338,16 @@ add_up() {
 
 # From the status of its process to how the job ended.
 judge() {
+    read_clock
     long=
+    # Pids may have begun anew since, though no watcher has noted anything.
+    [ "$((now - began))" -lt 500 ] || long=yes
     if read -r job why sum <"$array/now/$task.seen" && [ "$job" = "$ended" ]; then
         cause=$why peak=$sum long=yes
         [ "$peak" != 0 ] || peak=null
     fi 2>/dev/null
-    if [ "$code$cause" = 137NONE ]; then
-        read_clock      # the watcher may have found no room to say why
-        [ "$((now - began))" -lt "$limit" ] || cause=OVER_TIME
-    fi
-    # Nobody has looked at it yet; where it ran for long, pids may have begun anew all the same.
-    [ "$long" ] || [ -z "$late" ] || { read_clock && [ "$((now - began))" -lt 500 ]; } || long=yes
+    # The watcher may have found no room to say why.
+    if [ "$code$cause" = 137NONE ] && [ "$((now - began))" -ge "$limit" ]; then cause=OVER_TIME; fi
     # Slurm sends SIGTERM to everybody: ours may be about to come.
     [ "$code" != 143 ] || [ "$stopping" ] || sleep 0.1
     if [ "$code" -gt 128 ] && [ "$code" -le 192 ]; then signal=$((code - 128)) code=null; fi
