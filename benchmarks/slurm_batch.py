@@ -30,9 +30,14 @@ NODES = 4
 CPUS = 16
 POLL_SECONDS = 0.1
 RESULTS_PER_MESSAGE = 100
+LIMIT_MINUTES = 10
+"""That of the floor's tasks, and of the method's jobs."""
 _SCRIPT = "echo done\n"
 # An administrator's options are no part of what a job does; those of the floor are ours.
-_FLOOR = ["--export=ALL", "--no-requeue", "--output=/dev/null", "--error=/dev/null", "--time=10"]
+_FLOOR = [
+    *("--export=ALL", "--no-requeue", "--output=/dev/null", "--error=/dev/null"),
+    f"--time={LIMIT_MINUTES}",
+]
 
 
 def main() -> None:
@@ -189,7 +194,8 @@ def _install(methods_dir: pathlib.Path, name: str, expected_seconds: float | Non
     manifests = methods_dir / "commands"
     manifests.mkdir(exist_ok=True)
     (manifests / f"{name}.json").write_text(
-        f'{{"name": "{name}", "command": "sh", "script_path": "main.sh"{expected}}}'
+        f'{{"name": "{name}", "command": "sh", "script_path": "main.sh", '
+        f'"timeout_seconds": {60 * LIMIT_MINUTES}{expected}}}'
     )
 
 

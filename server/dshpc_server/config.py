@@ -189,7 +189,7 @@ class Settings(pydantic_settings.BaseSettings):
         description="jobs expected to be shorter than this share tasks; 0: never",
     )
     pack_jobs: int = pydantic.Field(
-        default=50, ge=1, le=1000, description="most jobs that share a task; 1: never"
+        default=100, ge=1, le=1000, description="most jobs that share a task; 1: never"
     )
     max_jobs_per_request: Positive = pydantic.Field(
         default=100_000, description="rows in a request"

@@ -1,4 +1,4 @@
-"""A full disk under a task: its jobs' ends come on record when there is room again."""
+"""What a task's disk may be like: full for a while, or without hard links."""
 
 import pathlib
 import signal
@@ -8,6 +8,9 @@ import pytest
 
 from support import fault_disk
 from support.slurm_task import TASK, Task, until
+from support.slurm_task_fixtures import shell
+
+__all__ = ["shell"]
 
 DISK_BYTES = 4 * 2**20
 
@@ -18,9 +21,9 @@ def disk(tmp_path: pathlib.Path) -> Iterator[fault_disk.Disk]:
         yield disk
 
 
-@pytest.fixture(params=["dash", "bash"])
-def task(request: pytest.FixtureRequest, disk: fault_disk.Disk) -> Iterator[Task]:
-    task = Task(disk.folder / "site", sh=request.param)
+@pytest.fixture
+def task(shell: str, disk: fault_disk.Disk) -> Iterator[Task]:
+    task = Task(disk.folder / "site", sh=shell)
     yield task
     task.close()
 
@@ -82,3 +85,13 @@ def test_a_limit_is_heeded_on_a_full_disk(task: Task, disk: fault_disk.Disk) -> 
     disk.free()
     task.wait()
     assert job.end().cause == "OVER_TIME"
+
+
+def test_an_end_comes_on_record_without_hard_links(task: Task) -> None:
+    refusing = task.folder / "bin" / "ln"
+    refusing.write_text("#!/bin/sh\nexit 1\n")
+    refusing.chmod(0o755)
+    job = task.job("exit 3")
+    task.run()
+    assert job.end().exit_code == 3
+    assert not (job.folder / "exit.new").exists()

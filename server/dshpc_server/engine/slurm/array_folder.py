@@ -184,10 +184,19 @@ def _is_in_the_way(error: OSError, folder: pathlib.Path) -> bool:
 def _make_attempt_folder(launch: port.Launch, place: places.Place) -> None:
     folder = launch.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "params.json", launch.parameters_json)
-    for directory in (folder / "workspace", folder / "workspace" / "tmp"):
-        directory.mkdir(mode=0o700, exist_ok=True)
+    # Thousands at a time: paths as objects take twice as long.
+    _make_private_folder(f"{folder}/workspace")
+    _make_private_folder(f"{folder}/workspace/tmp")
+    _write(f"{folder}/params.json", launch.parameters_json)
     places.write(folder, contract.name_of(launch.key), place)
+
+
+def _make_private_folder(path: str) -> None:
+    try:
+        os.mkdir(path, 0o700)  # noqa: PTH102 - thousands at a time
+    except FileExistsError:
+        if not os.path.isdir(path):  # noqa: PTH112 - as above
+            raise
 
 
 def _task_job(launch: port.Launch, environment: Mapping[str, str]) -> tasks_file.TaskJob:
@@ -204,7 +213,7 @@ def _task_job(launch: port.Launch, environment: Mapping[str, str]) -> tasks_file
     )
 
 
-def _write(path: pathlib.Path, text: str) -> None:
+def _write(path: str | pathlib.Path, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _FILE_MODE)
     with open(descriptor, "w", errors="surrogateescape") as file:  # noqa: PTH123 - by descriptor
         file.write(text)

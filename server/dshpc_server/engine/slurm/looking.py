@@ -28,6 +28,8 @@ from dshpc_server.engine.slurm import (
 from dshpc_server.engine.slurm.concluding import Table
 from dshpc_server.engine.slurm.watching import Watched, WatchedArray
 
+_RESTS = 9
+"""We keep Slurm's controller busy for a tenth of the time at most."""
 _log = structlog.get_logger(__name__)
 
 
@@ -41,6 +43,10 @@ class Pace:
     """The same when nothing has changed for long."""
     records_seconds: float = 0.5
     """Between two looks at records."""
+
+    def rest_seconds(self, answer_seconds: float) -> float:
+        """How long to leave Slurm alone that took so long to answer: it has others to serve."""
+        return min(_RESTS * answer_seconds, self.last_seconds)
 
 
 class Looking:
@@ -115,7 +121,8 @@ class Looking:
     async def _ask(self) -> Table | None:
         """Ask Slurm for all that is queued or runs; None when it does not answer."""
         # Who wakes us from here on is asked for anew.
-        self._ask_at = self._clock.monotonic() + self._interval_seconds
+        asked_at = self._clock.monotonic()
+        self._ask_at = asked_at + self._interval_seconds
         try:
             await self._standing.refresh(is_doubted=self._is_forgotten())
             told = await self._cluster.tasks(ended=False)
@@ -123,6 +130,10 @@ class Looking:
             self._fail(error)
             return None
         self._standing.answers()
+        answered_at = self._clock.monotonic()
+        if self._ask_at:
+            rest = self._pace.rest_seconds(answered_at - asked_at)
+            self._ask_at = max(self._ask_at, answered_at + rest)
         table = {(task.name, task.index): task for task in told}
         present = frozenset((name, index, task.state) for (name, index), task in table.items())
         if present == self._before and not self._is_forgotten():

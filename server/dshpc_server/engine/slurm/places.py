@@ -65,11 +65,11 @@ def write(folder: pathlib.Path, name: str, place: Place) -> None:
         "basis": packing.basis if packing else None,
         "at": place.at.timestamp(),
     }
-    path = folder / _NAME
     # Another server may put the same attempt into an array of its own at this moment.
-    new = folder / f"task.{place.array}.new"
-    new.write_text(json.dumps(record))
-    os.replace(new, path)  # noqa: PTH105 - the same, and thousands at a time
+    new = f"{folder}/task.{place.array}.new"
+    with open(new, "w") as file:  # noqa: PTH123 - the same, and thousands at a time
+        file.write(json.dumps(record))
+    os.replace(new, f"{folder}/{_NAME}")  # noqa: PTH105 - as above
 
 
 def read(folder: pathlib.Path, name: str, *, prefix: str) -> Place | None:

@@ -381,7 +381,7 @@ record() {
 \"exit_code\": $code, \"signal\": $signal, \"cause\": \"$cause\", \"reason\": $reason, \
 \"cpu_milliseconds\": $used, \"peak_memory_bytes\": $peak}"
     pause=0
-    until ! [ -d "$folder" ] || { write && mv "$folder/exit.new" "$folder/exit"; }; do
+    until ! [ -d "$folder" ] || { write && show; }; do
         sleep "$pause"
         pause=2
         chmod u+rwx "$folder"
@@ -398,6 +398,11 @@ write() {
     echo "$line" >"$folder/exit.new" && [ -s "$folder/exit.new" ]
 }
 
+# Have `exit` be there, whole. `ln` starts quicker than `mv`, but not all file systems can do it.
+show() {
+    ln "$folder/exit.new" "$folder/exit" || mv "$folder/exit.new" "$folder/exit"
+}
+
 # --- what /proc tells ---------------------------------------------------------------------------
 
 # find_job LOWEST [ALL]: set `found` to the living processes of the job at `position`.
@@ -408,31 +413,31 @@ find_job() {
 
 # Whether anything may be left of the job that has ended; to find it is dear, and mostly there is
 # nothing. What is left has lost its parent, or an ancestor of it has: it is among the children of
-# ours, or below one of them. The kernel may skip a child while others end: so look twice.
+# ours, or below one of them - of their first threads, which are given what has lost its parent. The
+# kernel may skip a child while others end: so look twice.
 may_be_left() {
-    [ -z "$members" ] || return 0
+    [ -z "$members$headless" ] || return 0
     files= from=$ended
     look_at_youngest
     for ancestor in $ancestors $ancestors; do
-        for file in "/proc/$ancestor/task/"*/children; do
-            children=hidden
-            { read -r children <"$file"; } 2>/dev/null  # one line without an end
-            [ "$children" != hidden ] || return 0
-            for process in $children; do
-                [ -z "$wrapped$long" ] && [ "$process" -lt "$ended" ] || suspect
-            done
+        children=hidden
+        { read -r children <"/proc/$ancestor/task/$ancestor/children"; } 2>/dev/null
+        [ "$children" != hidden ] || return 0
+        for process in $children; do
+            [ -z "$wrapped$long" ] && [ "$process" -lt "$ended" ] || suspect
         done
         [ -z "$files" ] || return 0
     done
     return 1
 }
 
-# Set `ancestors` to us, our parent, its parent and so on.
+# Set `ancestors` to us, our parent, its parent and so on; `headless` if one's first thread is gone.
 find_ancestors() {
-    ancestors=$$ parent=$PPID
+    ancestors=$$ parent=$PPID headless=
     while [ "$parent" -gt 1 ]; do
         ancestors="$ancestors $parent"
         lives "$parent" || break
+        [ "$state" != Z ] || headless=yes
     done
     ancestors="$ancestors 1"
 }
@@ -488,12 +493,18 @@ find_strangers() {
     done <"$members"
 }
 
-# Whether a process lives (a zombie does not); sets `parent`, `session`, and `born` in 10 ms.
+# Whether a process lives (a zombie does not); sets `state`, `parent`, `session`, `born` in 10 ms.
 lives() {
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
-    set -- ${stat##*) }
-    parent=$2 session=$4 born=${20}
+    skip_name
+    set -- $stat
+    state=$1 parent=$2 session=$4 born=${20}
     case $1 in [ZXx]) [ "${18}" -gt 1 ] ;; esac     # threads that outlive the first
+}
+
+# Cut off the name that begins `stat`; it ends with the last `) `, for which shells search slowly.
+skip_name() {
+    while case $stat in *') '*) ;; *) false ;; esac; do stat=${stat#*) }; done
 }
 
 # Set `members` and `events` if we are in a control group that Slurm made for this task.
@@ -524,7 +535,8 @@ count_kills() {
 # the two is in it.
 count_cpu() {
     read -r stat <"/proc/$$/stat"
-    set -- ${stat##*) }
+    skip_name
+    set -- $stat
     used=$(((${14} + ${15} - counted) * 10)) counted=$((${14} + ${15}))
 }
 

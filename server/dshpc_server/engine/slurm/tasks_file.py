@@ -6,7 +6,7 @@ Promise: the shell gets every word exactly as it was given, byte for byte; nothi
 import dataclasses
 import math
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 _CENTISECONDS = 100
 MOST_JOBS = 9999
@@ -43,15 +43,15 @@ def text(jobs: Sequence[TaskJob]) -> str:
 
 
 def _call(job: TaskJob) -> str:
-    return " ".join(["job", *map(shlex.quote, _words(job))]) + "\n"
+    line = " ".join(["job", *map(shlex.quote, _words(job))]) + "\n"
+    if "\0" in line:
+        raise ValueError("no process can be given a NUL")
+    line.encode(errors="surrogateescape")
+    return line
 
 
-def _words(job: TaskJob) -> Iterator[str]:
+def _words(job: TaskJob) -> Sequence[str]:
     limit = min(math.ceil(job.limit_seconds * _CENTISECONDS), 2**53)
     given = [job.folder, job.name, str(limit), str(job.memory_bytes), job.not_found, job.cwd]
     given += [f"{name}={value}" for name, value in job.env.items()]
-    for word in (*given, "--", *job.argv):
-        if "\0" in word:
-            raise ValueError("no process can be given a NUL")
-        word.encode(errors="surrogateescape")
-        yield word
+    return [*given, "--", *job.argv]
