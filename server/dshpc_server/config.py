@@ -142,7 +142,7 @@ class Settings(pydantic_settings.BaseSettings):
         default=0,
         ge=0,
         le=_MAX_BYTES,
-        description="memory of a job that does not say; 0: an equal share for each slot",
+        description="memory of a job that does not say; 0: a share per slot, or Slurm's default",
     )
     job_timeout_seconds: PositiveSeconds = pydantic.Field(
         default=_DAY_SECONDS, description="how long a job that does not say may run"

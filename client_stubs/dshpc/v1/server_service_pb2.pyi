@@ -128,7 +128,7 @@ class Limits(_message.Message):
     memory_bytes: _builtins.int
     """Memory that jobs may use at one time."""
     max_timeout_seconds: _builtins.int
-    """Longest run of one job, in seconds."""
+    """Longest run of one job, in seconds: the setting's, or the scheduler's where that is shorter."""
     max_wait_seconds: _builtins.int
     """Longest wait of a unary call, in seconds."""
     max_attempts: _builtins.int

@@ -11,7 +11,7 @@ from support import transport_values
 async def test_what_there_is_for_jobs_is_what_the_engine_knows_by_now() -> None:
     known = [
         port.Capacity(cpus=2**40, memory_bytes=2**80, gpus=0, queued_jobs=10),  # nothing yet
-        port.Capacity(cpus=64, memory_bytes=2**40, gpus=0, queued_jobs=10),
+        port.Capacity(cpus=64, memory_bytes=2**40, gpus=0, queued_jobs=10, longest_seconds=600.0),
     ]
     serving = server.ServerServicer(
         engine_name="slurm",
@@ -24,5 +24,8 @@ async def test_what_there_is_for_jobs_is_what_the_engine_knows_by_now() -> None:
         info = await serving.get_server_info(
             server_service_pb2.GetServerInfoRequest(), cast("Any", None)
         )
-        told.append((info.slots, info.limits.memory_bytes))
-    assert told == [(2**31 - 1, 2**63 - 1), (64, 2**40)]
+        limits = info.limits
+        told.append((info.slots, limits.memory_bytes, limits.max_timeout_seconds))
+    longest = int(transport_values.LIMITS.max_timeout_seconds)
+    assert longest > 600
+    assert told == [(2**31 - 1, 2**63 - 1, longest), (64, 2**40, 600)]

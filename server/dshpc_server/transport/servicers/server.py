@@ -53,6 +53,9 @@ class ServerServicer:
         """Describe the server."""
         del asked, call
         capacity = self._capacity()
+        longest_seconds = self._limits.max_timeout_seconds
+        if capacity.longest_seconds is not None:
+            longest_seconds = min(longest_seconds, capacity.longest_seconds)
         return server_service_pb2.GetServerInfoResponse(
             version=dshpc.__version__,
             engine=self._engine_name,
@@ -69,7 +72,7 @@ class ServerServicer:
                 max_response_bytes=limits.MAX_RESPONSE_BYTES,
                 max_file_bytes=self._limits.max_file_bytes,
                 memory_bytes=min(capacity.memory_bytes, _MOST_BYTES),
-                max_timeout_seconds=int(self._limits.max_timeout_seconds),
+                max_timeout_seconds=int(longest_seconds),
                 max_wait_seconds=int(self._limits.max_wait_seconds),
                 inline_output_bytes=self._limits.inline_output_bytes,
                 max_attempts=self._limits.max_attempts,
