@@ -10,7 +10,7 @@ import pytest
 
 from dshpc_server.domain.job import Resources
 from dshpc_server.engine import port
-from dshpc_server.engine.slurm import cluster, command_line
+from dshpc_server.engine.slurm import cluster, command_line, looking
 from support import engine_launches, engine_told, fake_slurm, slurm_engines, slurm_waiting
 from support.engine_staying import let_go, ready, started
 from support.slurm_engine_fixtures import MakeEngine, fake, launches, make_engine, nothing_is_left
@@ -83,7 +83,9 @@ async def test_a_submission_that_never_arrived_is_sent_again(
 async def test_a_submission_that_arrives_after_it_was_sent_again_runs_nothing_beside_it(
     make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
 ) -> None:
-    launch, engine = launches.script(STAY), make_engine(asked=_Losing(fake, comes_late=True))
+    steady = looking.Pace(first_seconds=0.2, last_seconds=0.2, records_seconds=0.1)
+    asked = _Losing(fake, comes_late=True)
+    launch, engine = launches.script(STAY), make_engine(asked=asked, pace=steady)
     async with started(engine, launch) as told:
         await engine_told.eventually(lambda: len(slurm_waiting.in_state(fake, "COMPLETED")) == 1)
         await slurm_waiting.polled(fake, 30)
