@@ -4,9 +4,12 @@ import datetime
 import time
 from collections.abc import Sequence
 
+from dshpc_server.engine import port
 from dshpc_server.engine.slurm import cluster, command_line, looking, verdict
 from support import engine_launches, engine_told, fake_slurm, slurm_engines, slurm_waiting
+from support.engine_staying import let_go, started
 from support.slurm_engine_fixtures import MakeEngine, fake, launches, make_engine, nothing_is_left
+from support.slurm_waiting import STAY
 
 __all__ = ["fake", "launches", "make_engine", "nothing_is_left"]
 
@@ -96,21 +99,23 @@ async def test_slurm_is_asked_less_and_less_while_nothing_changes_and_at_once_wh
 async def test_a_controller_that_answers_slowly_is_asked_for_a_tenth_of_the_time(
     make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
 ) -> None:
-    hands = _Hands()
+    launch, hands = launches.script(STAY), _Hands()
     slow = _Slow(fake, hands, answer_seconds=2.0)
-    engine = make_engine(
-        clock=hands, asked=slow, pace=looking.Pace(records_seconds=0.005), patience=LONG
-    )
-    fake.hold()
-    async with engine_told.running(engine):
-        await engine.submit_many([launches.acting()])
-        await slurm_waiting.queued(fake, 1)
-        await slurm_waiting.polled(fake, 1)
+    pace = looking.Pace(records_seconds=0.005)
+    engine = make_engine(clock=hands, asked=slow, pace=pace, patience=LONG)
+    async with started(engine, launch) as told:
+        fake.suspend(slurm_waiting.task_id(launch))
+        while not any(isinstance(fact, port.Suspended) for fact in told.of(launch.key)):
+            await _pass(hands, 1)
+        # That is news, so it would be asked again in a second.
         before = fake.polls
         await _pass(hands, 17)
         assert fake.polls == before
-        await _pass(hands, 2)
-        assert fake.polls == before + 1
+        await _pass(hands, 1)
+        await engine_told.eventually(lambda: fake.polls == before + 1)
+        fake.resume(slurm_waiting.task_id(launch))
+        let_go(launch)
+        assert (await told.exit_of(launch.key)).exit_code == 0
 
 
 async def _pass(hands: _Hands, seconds: int) -> None:
