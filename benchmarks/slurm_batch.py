@@ -4,7 +4,8 @@ A cluster of 4 nodes with 16 pretended processors each is started on this machin
 rate at which it runs one array of a script that does what a job does (`sh main.sh INPUT PARAMS`,
 its outputs in files) and nothing else; it is measured before and after, in the same run. Told are
 how long it takes until the batch is accepted, how many sbatch calls it takes, and the rates with a
-task for each job and with packed tasks, as a ratio to the floor.
+task for each job and with packed tasks, as a ratio to the floor - and the processor time that this
+machine needed for each job, Slurm included, which varies less from run to run.
 """
 
 import argparse
@@ -57,14 +58,44 @@ def main() -> None:
         alone = site.batch(jobs, "alone", {"pack_below_seconds": 0})
         floors.append(site.floor(jobs // 2))
         packed = site.batch(jobs, "packed", {"pack_below_seconds": 5})
-        floor = statistics.fmean(floors)
+    floor = statistics.fmean(each.rate for each in floors)
+    floor_seconds = statistics.fmean(each.cpu_seconds for each in floors)
+    rates = " and ".join(f"{each.rate:.1f}" for each in floors)
     print(f"{jobs:,} jobs on {NODES} x {CPUS} pretended processors")
-    print(f"{'one raw sbatch --array':<28} {floor:7.1f} jobs/s", *(f"({f:.1f})" for f in floors))
+    print(
+        f"{'one raw sbatch --array':<22} {floor:6.1f} jobs/s ({rates}), "
+        f"{1000 * floor_seconds:.1f} ms of processor time a job"
+    )
     for name, run in (("one task for each job", alone), ("packed", packed)):
         print(
-            f"{name:<28} {run.rate:7.1f} jobs/s {run.rate / floor:6.2f} x the floor; "
-            f"accepted in {run.accepted_seconds:.2f} s, {run.sbatch_calls} sbatch calls, "
-            f"{run.tasks} tasks"
+            f"{name:<22} {run.cost.rate:6.1f} jobs/s, {run.cost.rate / floor:.2f} x the floor; "
+            f"{1000 * run.cost.cpu_seconds:.1f} ms; accepted in {run.accepted_seconds:.2f} s, "
+            f"{run.sbatch_calls} sbatch calls, {run.tasks} tasks"
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Cost:
+    """What so many jobs took."""
+
+    rate: float
+    """Jobs per second, from the request to the last message."""
+    cpu_seconds: float
+    """Processor time of the whole machine, for each job."""
+
+
+class Meter:
+    """Runs from where it is made."""
+
+    def __init__(self) -> None:
+        self._at = time.perf_counter()
+        self._cpu_seconds = _busy_seconds()
+
+    def read(self, jobs: int) -> Cost:
+        """What was needed since, for so many jobs."""
+        return Cost(
+            rate=jobs / (time.perf_counter() - self._at),
+            cpu_seconds=(_busy_seconds() - self._cpu_seconds) / jobs,
         )
 
 
@@ -72,8 +103,7 @@ def main() -> None:
 class Run:
     """What one batch took."""
 
-    rate: float
-    """Jobs per second, from the request to the last message."""
+    cost: Cost
     accepted_seconds: float
     sbatch_calls: int
     tasks: int
@@ -88,22 +118,22 @@ class Site:
         for name, expected in (("alone", None), ("packed", 0.05)):
             _install(folder / "methods", name, expected)
 
-    def floor(self, tasks: int) -> float:
-        """The rate of one raw array of so many tasks."""
+    def floor(self, tasks: int) -> Cost:
+        """What one raw array of so many tasks takes."""
         script = self._folder / "methods/scripts/alone/main.sh"
         out = self._folder / f"raw-{time.monotonic_ns()}"
         out.mkdir()
         batch = self._folder / "raw.sh"
         task = f"{out}/$SLURM_ARRAY_TASK_ID"
         batch.write_text(f"#!/bin/sh\nsh {script} in params >{task}.out 2>{task}.err\n")
-        start = time.perf_counter()
+        meter = Meter()
         words = ["sbatch", *_FLOOR, f"--array=0-{tasks - 1}", str(batch)]
         subprocess.run(words, env=self._environment, check=True, stdout=subprocess.DEVNULL)
         while len(os.listdir(out)) < 2 * tasks:  # noqa: PTH208 - names alone: what looks on is to cost little
             time.sleep(POLL_SECONDS)
-        seconds = time.perf_counter() - start
+        cost = meter.read(tasks)
         assert all((out / f"{n}.out").stat().st_size for n in (0, tasks - 1))
-        return tasks / seconds
+        return cost
 
     def batch(self, jobs: int, method: str, flags: Mapping[str, object]) -> Run:
         """Send one batch and wait for its end; counts the submissions."""
@@ -114,7 +144,7 @@ class Site:
             grpc.insecure_channel(address, bench_service.OPTIONS) as channel,
         ):
             bench_service.upload(channel)
-            start = time.perf_counter()
+            meter, start = Meter(), time.perf_counter()
             stream = job_service_pb2_grpc.JobServiceStub(channel).StreamSimulateJobs(
                 job_service_pb2.StreamSimulateJobsRequest(
                     jobs=request.jobs,
@@ -129,11 +159,11 @@ class Site:
                     accepted_seconds = time.perf_counter() - start
                 if event.HasField("statistics"):
                     statistics_told.append(event.statistics)
-            seconds = time.perf_counter() - start
+            cost = meter.read(jobs)
         assert statistics_told[-1].completed_jobs == jobs, statistics_told[-1]
         calls = [int(line) + 1 for line in self._calls.read_text().split()]
         return Run(
-            rate=jobs / seconds,
+            cost=cost,
             accepted_seconds=accepted_seconds,
             sbatch_calls=len(calls),
             tasks=sum(calls),
@@ -197,6 +227,13 @@ def _install(methods_dir: pathlib.Path, name: str, expected_seconds: float | Non
         f'{{"name": "{name}", "command": "sh", "script_path": "main.sh", '
         f'"timeout_seconds": {60 * LIMIT_MINUTES}{expected}}}'
     )
+
+
+def _busy_seconds() -> float:
+    user, nice, system, _idle, _iowait, irq, softirq, *_ = map(
+        int, pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

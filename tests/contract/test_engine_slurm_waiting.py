@@ -92,9 +92,11 @@ async def test_who_takes_over_what_waits_knows_its_id(
     async with engine_told.running(first):
         await first.submit_many([launch])
         await engine_told.eventually(lambda: all(ids(first, launch)))
+        kept = tmp_path / "engine" / "arrays" / slurm_waiting.array_folder(launch) / "job_id"
+        await engine_told.eventually(kept.exists)
     before = ids(first, launch)
     if not is_known:
-        (tmp_path / "engine" / "arrays" / slurm_waiting.array_folder(launch) / "job_id").unlink()
+        kept.unlink()
     async with engine_told.running(other) as told:
         await other.recover(places(launch))
         await engine_told.eventually(lambda: ids(other, launch) == before)
