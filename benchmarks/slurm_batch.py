@@ -1,16 +1,19 @@
 """A batch of 5,000 jobs on a real Slurm cluster, beside one raw `sbatch --array` of the same tasks.
 
-A cluster of 4 nodes with 16 pretended processors each is started on this machine. The floor is the
-rate at which it runs one array of a script that does what a job does (`sh main.sh INPUT PARAMS`,
-its outputs in files) and nothing else; it is measured before and after, in the same run. Told are
-how long it takes until the batch is accepted, how many sbatch calls it takes, and the rates with a
-task for each job and with packed tasks, as a ratio to the floor - and the processor time that this
-machine needed for each job, Slurm included, which varies less from run to run.
+A cluster of 4 nodes with 16 pretended processors each is started on this machine. Jobs are of two
+methods: a shell script with nothing to do, where everything that the service adds shows, and a
+Python script with as little to do, the shortest that a site would call a method. The floor is the
+rate at which the cluster runs one array of a script that does what such a job does (`COMMAND SCRIPT
+INPUT PARAMS`, its outputs in files) and nothing else; it is measured before and after, in the same
+run. Told are how long it takes until the batch is accepted, how many sbatch calls it takes, and the
+rates with a task for each job and with packed tasks, as a ratio to the floor - and the processor
+time that this machine needed for each job, Slurm included, which varies less from run to run.
 """
 
 import argparse
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import statistics
@@ -18,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import grpc
 from benchmarks import bench_service
@@ -33,7 +36,6 @@ POLL_SECONDS = 0.1
 RESULTS_PER_MESSAGE = 100
 LIMIT_MINUTES = 10
 """That of the floor's tasks, and of the method's jobs."""
-_SCRIPT = "echo done\n"
 # An administrator's options are no part of what a job does; those of the floor are ours.
 _FLOOR = [
     *("--export=ALL", "--no-requeue", "--output=/dev/null", "--error=/dev/null"),
@@ -53,25 +55,57 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="dshpc-bench-", dir=place) as name,
         slurm_cluster.running(nodes=NODES, cpus=CPUS) as cluster,
     ):
+        print(f"{jobs:,} jobs on {NODES} x {CPUS} pretended processors")
         site = Site(pathlib.Path(name), cluster.environment)
-        floors = [site.floor(jobs // 2)]
-        alone = site.batch(jobs, "alone", {"pack_below_seconds": 0})
-        floors.append(site.floor(jobs // 2))
-        packed = site.batch(jobs, "packed", {"pack_below_seconds": 5})
-    floor = statistics.fmean(each.rate for each in floors)
-    floor_seconds = statistics.fmean(each.cpu_seconds for each in floors)
+        for method in (SHELL, PYTHON):
+            floors = [site.floor(method, jobs // 2)]
+            alone = site.batch(method, jobs, {"pack_below_seconds": 0})
+            floors.append(site.floor(method, jobs // 2))
+            floor = _print_floor(method, floors)
+            _print_run("one task for each job", alone, floor)
+            if method is SHELL:
+                _print_run("packed", site.batch(PACKED, jobs, {"pack_below_seconds": 5}), floor)
+
+
+def _print_floor(method: "Method", floors: Sequence["Cost"]) -> float:
+    rate = statistics.fmean(each.rate for each in floors)
+    seconds = statistics.fmean(each.cpu_seconds for each in floors)
     rates = " and ".join(f"{each.rate:.1f}" for each in floors)
-    print(f"{jobs:,} jobs on {NODES} x {CPUS} pretended processors")
+    print(f"by {method.command}:")
     print(
-        f"{'one raw sbatch --array':<22} {floor:6.1f} jobs/s ({rates}), "
-        f"{1000 * floor_seconds:.1f} ms of processor time a job"
+        f"  {'one raw sbatch --array':<22} {rate:6.1f} jobs/s ({rates}), "
+        f"{1000 * seconds:.1f} ms of processor time a job"
     )
-    for name, run in (("one task for each job", alone), ("packed", packed)):
-        print(
-            f"{name:<22} {run.cost.rate:6.1f} jobs/s, {run.cost.rate / floor:.2f} x the floor; "
-            f"{1000 * run.cost.cpu_seconds:.1f} ms; accepted in {run.accepted_seconds:.2f} s, "
-            f"{run.sbatch_calls} sbatch calls, {run.tasks} tasks"
-        )
+    return rate
+
+
+def _print_run(name: str, run: "Run", floor: float) -> None:
+    print(
+        f"  {name:<22} {run.cost.rate:6.1f} jobs/s, {run.cost.rate / floor:.2f} x the floor; "
+        f"{1000 * run.cost.cpu_seconds:.1f} ms; accepted in {run.accepted_seconds:.2f} s, "
+        f"{run.sbatch_calls} sbatch calls, {run.tasks} tasks"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Method:
+    """What jobs run: `COMMAND SCRIPT INPUT PARAMS`."""
+
+    name: str
+    command: str
+    script: str
+    text: str
+    expected_seconds: float | None = None
+
+
+SHELL = Method(name="shell", command="sh", script="main.sh", text="echo done\n")
+PACKED = dataclasses.replace(SHELL, name="packed", expected_seconds=0.05)
+PYTHON = Method(
+    name="python",
+    command="python3",
+    script="main.py",
+    text='import json\nprint(json.dumps("done"))\n',
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,32 +149,35 @@ class Site:
     def __init__(self, folder: pathlib.Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
         self._environment = self._counting(environment)
-        for name, expected in (("alone", None), ("packed", 0.05)):
-            _install(folder / "methods", name, expected)
+        for method in (SHELL, PACKED, PYTHON):
+            _install(folder / "methods", method)
 
-    def floor(self, tasks: int) -> Cost:
+    def floor(self, method: Method, tasks: int) -> Cost:
         """What one raw array of so many tasks takes."""
-        script = self._folder / "methods/scripts/alone/main.sh"
+        script = self._folder / "methods/scripts" / method.name / method.script
         out = self._folder / f"raw-{time.monotonic_ns()}"
         out.mkdir()
         batch = self._folder / "raw.sh"
         task = f"{out}/$SLURM_ARRAY_TASK_ID"
-        batch.write_text(f"#!/bin/sh\nsh {script} in params >{task}.out 2>{task}.err\n")
+        batch.write_text(
+            f"#!/bin/sh\n{method.command} {script} in params >{task}.out 2>{task}.err\n"
+        )
         meter = Meter()
         words = ["sbatch", *_FLOOR, f"--array=0-{tasks - 1}", str(batch)]
         subprocess.run(words, env=self._environment, check=True, stdout=subprocess.DEVNULL)
-        while len(os.listdir(out)) < 2 * tasks:  # noqa: PTH208 - names alone: what looks on is to cost little
+        # Names alone at first: what looks on is to cost little.
+        while len(os.listdir(out)) < 2 * tasks:  # noqa: PTH208 - see above
             time.sleep(POLL_SECONDS)
-        cost = meter.read(tasks)
-        assert all((out / f"{n}.out").stat().st_size for n in (0, tasks - 1))
-        return cost
+        while not all((out / f"{number}.out").stat().st_size for number in range(tasks)):
+            time.sleep(POLL_SECONDS)
+        return meter.read(tasks)
 
-    def batch(self, jobs: int, method: str, flags: Mapping[str, object]) -> Run:
+    def batch(self, method: Method, jobs: int, flags: Mapping[str, object]) -> Run:
         """Send one batch and wait for its end; counts the submissions."""
-        request = bench_service.request_of(jobs, method)
+        request = bench_service.request_of(jobs, method.name)
         self._calls.write_text("")
         with (
-            self._server(method, flags) as address,
+            self._server(method.name, flags) as address,
             grpc.insecure_channel(address, bench_service.OPTIONS) as channel,
         ):
             bench_service.upload(channel)
@@ -213,20 +250,25 @@ class Site:
             f'exec {real} "$@"\n'
         )
         counting.chmod(0o755)
-        return {**environment, "PATH": f"{programs}:{environment['PATH']}"}
+        python = pathlib.Path(sys.executable).parent
+        return {**environment, "PATH": f"{programs}:{python}:{environment['PATH']}"}
 
 
-def _install(methods_dir: pathlib.Path, name: str, expected_seconds: float | None) -> None:
-    scripts = methods_dir / "scripts" / name
+def _install(methods_dir: pathlib.Path, method: Method) -> None:
+    scripts = methods_dir / "scripts" / method.name
     scripts.mkdir(parents=True)
-    (scripts / "main.sh").write_text(_SCRIPT)
-    expected = "" if expected_seconds is None else f', "expected_seconds": {expected_seconds}'
+    (scripts / method.script).write_text(method.text)
+    manifest: dict[str, object] = {
+        "name": method.name,
+        "command": method.command,
+        "script_path": method.script,
+        "timeout_seconds": 60 * LIMIT_MINUTES,
+    }
+    if method.expected_seconds is not None:
+        manifest["expected_seconds"] = method.expected_seconds
     manifests = methods_dir / "commands"
     manifests.mkdir(exist_ok=True)
-    (manifests / f"{name}.json").write_text(
-        f'{{"name": "{name}", "command": "sh", "script_path": "main.sh", '
-        f'"timeout_seconds": {60 * LIMIT_MINUTES}{expected}}}'
-    )
+    (manifests / f"{method.name}.json").write_text(json.dumps(manifest))
 
 
 def _busy_seconds() -> float:
