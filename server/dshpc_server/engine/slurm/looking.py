@@ -131,7 +131,7 @@ class Looking:
             return None
         self._standing.answers()
         answered_at = self._clock.monotonic()
-        if self._ask_at:
+        if self._ask_at:  # nobody has woken us meanwhile
             rest = self._pace.rest_seconds(answered_at - asked_at)
             self._ask_at = max(self._ask_at, answered_at + rest)
         table = {(task.name, task.index): task for task in told}
