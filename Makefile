@@ -27,6 +27,8 @@ PIP_INSTALL := python -m pip install -qq --disable-pip-version-check
 
 # The tools below .tools/bin (grpcurl, buf) are found by tests, whoever starts them from here.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
+# Where it is set, every run of the tests would compile them anew: seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

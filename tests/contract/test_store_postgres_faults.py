@@ -215,4 +215,4 @@ def test_a_lost_connection_leaves_no_thread_and_no_session(
             store.write([lambda _: cut()])
         assert len(v.accept(store, v.batch(str(number), "job"))) == 1
     assert threading.active_count() == threads
-    assert len(postgres_server.sessions(postgres_tables)) == 1
+    assert postgres.until(lambda: len(postgres_server.sessions(postgres_tables)) == 1)
