@@ -22,7 +22,15 @@ from dshpc.v1 import (
     server_service_pb2_grpc,
     types_pb2,
 )
-from support import calls, hostile_disk, hostile_rpcs, hostile_server, live_server, site
+from support import (
+    calls,
+    hostile_client,
+    hostile_disk,
+    hostile_rpcs,
+    hostile_server,
+    live_server,
+    site,
+)
 
 UPLOADS = 50
 MAX_GROWTH_KIB = 100 * 1024
@@ -168,7 +176,10 @@ async def reader(tmp_path: pathlib.Path) -> AsyncIterator[Reader]:
     noise = f"head -c {MANY_BYTES} /dev/zero >&2"
     site.install(methods_dir, "noisy", noise, inputs=[])
     settings = live_server.settings(tmp_path, methods_dir, write_stall_seconds=0.5)
-    async with hostile_server.inside(settings) as server, server.channel() as channel:
+    async with (
+        hostile_server.inside(settings) as server,
+        server.channel(hostile_client.STEADY_WINDOWS) as channel,
+    ):
         made = Reader(server, channel)
         await made.prepare()
         yield made

@@ -22,6 +22,8 @@ from dshpc.v1 import (
 )
 
 MIDDLE = "in the middle"
+STEADY_WINDOWS = ("grpc.http2.bdp_probe", 0)
+"""They grow with what a connection can carry, else, until a whole file is under way at once."""
 _FOREVER = threading.Event()
 _CHUNK = b"x" * (1 << 20)
 
@@ -104,7 +106,7 @@ CALLS: dict[str, Callable[[grpc.Channel, str], None]] = {
 def main() -> None:
     """Begin the call and stay."""
     address, kind, about = sys.argv[1:]
-    channel = grpc.insecure_channel(address)
+    channel = grpc.insecure_channel(address, options=[STEADY_WINDOWS])
     grpc.channel_ready_future(channel).result(30)
     CALLS[kind](channel, about)
     sys.stdout.write(MIDDLE + "\n")

@@ -58,9 +58,9 @@ class Inside:
     def _is_of_store(self, path: str) -> bool:
         return path.startswith(str(self.data_dir / "dshpc.sqlite"))
 
-    def channel(self) -> grpc.aio.Channel:
+    def channel(self, *options: tuple[str, int]) -> grpc.aio.Channel:
         """Return a channel on a connection of its own."""
-        return grpc.aio.insecure_channel(self.address, options=CHANNEL_OPTIONS)
+        return grpc.aio.insecure_channel(self.address, options=[*CHANNEL_OPTIONS, *options])
 
 
 @contextlib.asynccontextmanager
