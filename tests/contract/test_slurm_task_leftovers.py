@@ -28,16 +28,18 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("ending", ["exit", "time", "cancel", "term"])
+@pytest.mark.parametrize("ending", ["exit", "exit after many", "time", "cancel", "term"])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("others", [0, 1])
 def test_nothing_is_left_of_a_job_once_its_end_is_on_record(
     task: Task, way: str, ending: str, others: int
 ) -> None:
-    last = "exit 5" if ending == "exit" else "sleep 600"
+    last = "exit 5" if ending.startswith("exit") else "sleep 600"
+    first = f"for one in {'one ' * 60}; do (:); done" if ending == "exit after many" else ""
     job = task.job(
         f"""
         trap '' TERM
+        {first}
         cd "$JOB_WORKSPACE"
         {WAYS[way]}
         until [ -e way ]; do :; done
@@ -61,6 +63,7 @@ def test_nothing_is_left_of_a_job_once_its_end_is_on_record(
         job.end().cause
         == {
             "exit": "NONE",
+            "exit after many": "NONE",
             "time": "OVER_TIME",
             "cancel": "CANCELLED",
             "term": "TERMINATED",

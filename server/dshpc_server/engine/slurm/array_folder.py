@@ -167,7 +167,7 @@ def find_place(
 def problem(launch: port.Launch, environment: Mapping[str, str]) -> str | None:
     """Why a launch cannot be written down for the wrapper; None when it can."""
     try:
-        tasks_file.text([_task_job(launch, environment)])
+        tasks_file.check(_task_job(launch, environment))
         launch.parameters_json.encode()
     except ValueError as error:
         return str(error)

@@ -5,7 +5,7 @@ it is looked at again.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
 
@@ -31,34 +31,44 @@ class Found:
     """Some server has asked its wrapper to stop it."""
 
 
-def marked(arrays: Sequence[WatchedArray], running: Sequence[Sequence[Watched]]) -> Sequence[Found]:
-    """Read what wrappers have marked as ended since the last look, and what has begun.
+def ended(arrays: Sequence[WatchedArray]) -> Sequence[Watched]:
+    """List those whose end wrappers have marked since it was last taken note of."""
+    return [
+        watched
+        for array in arrays
+        for mark in array.folder.ended(array.known_ended)
+        if (watched := array.live.get(mark)) is not None
+    ]
 
-    `running` are the attempts of tasks that run, of each those whose start was not told, in order.
+
+def begun(arrays: Sequence[WatchedArray], running: Sequence[Watched]) -> Sequence[Found]:
+    """Read what has begun since that was last taken note of.
+
+    `running` are, of each task that runs, the first whose start was not told.
     """
     reader = _Reader()
-    found: list[Found] = []
-    for array in arrays:
-        marks = array.folder.ended(array.known_ended)
-        ended = [watched for mark in marks if (watched := array.live.get(mark)) is not None]
-        found += reader.each(ended)
-        found += _begun(reader, array, {watched.name for watched in ended})
-    for task in running:
-        found += reader.in_order(task)
+    found = [each for array in arrays for each in _marked(reader, array)]
+    seen = {each.watched.name for each in found}
+    found += reader.each([watched for watched in running if watched.name not in seen])
     reader.close()
     return found
 
 
-def _begun(reader: "_Reader", array: WatchedArray, ended: Collection[str]) -> Iterator[Found]:
+def _marked(reader: "_Reader", array: WatchedArray) -> Iterator[Found]:
     """Read what has begun in tasks of which that is news."""
     new = [name for name in array.folder.begun(array.known_begun) if name.isdecimal()]
     tasks = array.tasks() if new else {}
     for name in new:
-        task = [each for each in tasks.get(int(name), ()) if not each.has_started]
-        found = list(reader.in_order([each for each in task if each.name not in ended]))
-        if not task or (found and found[0].start is not None):
+        first = next_of(tasks.get(int(name), ()))
+        found = list(reader.each(first))
+        if not first or (found and found[0].start is not None):
             array.known_begun.add(name)
         yield from found
+
+
+def next_of(task: Sequence[Watched]) -> Sequence[Watched]:
+    """The first of a task whose start was not told: they run one after the other."""
+    return [watched for watched in task if not watched.has_started][:1]
 
 
 def missing(attempts: Sequence[tuple[WatchedArray, Watched]]) -> Sequence[Found]:
@@ -98,13 +108,6 @@ class _Reader:
             except OSError as error:
                 self._unread += 1
                 self._error = str(error)
-
-    def in_order(self, task: Sequence[Watched]) -> Iterator[Found]:
-        """Yield of the attempts of one task those that have begun, and the next."""
-        for found in self.each(task):
-            yield found
-            if found.start is None:
-                break  # they run one after the other
 
     def close(self) -> None:
         """Tell the log of those that were left out."""

@@ -30,6 +30,8 @@ from dshpc_server.engine.slurm.watching import Watched, WatchedArray
 
 _RESTS = 9
 """We keep Slurm's controller busy for a tenth of the time at most."""
+_READ_AT_ONCE = 500
+"""So many ends are read before they are told: a part of a second on a network's file system."""
 _log = structlog.get_logger(__name__)
 
 
@@ -169,24 +171,30 @@ class Looking:
     async def _look_at_records(self, table: Table | None) -> None:
         """Take in what wrappers have marked, and the starts of what Slurm runs."""
         arrays = list(self._watching.arrays)
-        running = list(self._running(table)) if table is not None else []
         if not arrays:
             return
-        for each in await asyncio.to_thread(finding.marked, arrays, running):
+        ended = await asyncio.to_thread(finding.ended, arrays)
+        # What was read is told while the next is read: somebody may be waiting for each of them.
+        for first in range(0, len(ended), _READ_AT_ONCE):
+            part = ended[first : first + _READ_AT_ONCE]
+            self._conclude(await asyncio.to_thread(finding.each, part))
+        running = list(self._running(table)) if table is not None else []
+        self._conclude(await asyncio.to_thread(finding.begun, arrays, running))
+
+    def _conclude(self, found: Sequence[finding.Found]) -> None:
+        for each in found:
             if not self._concluding.from_records(each) and each.exit is not None:
                 # Slurm is to say why; it does as soon as the task is over.
                 moment = self._clock.monotonic() + self._pace.first_seconds
                 self._ask_at = min(self._ask_at, moment)
 
-    def _running(self, table: Table) -> Iterator[Sequence[Watched]]:
-        """Yield of each task that runs the attempts whose start was not told."""
+    def _running(self, table: Table) -> Iterator[Watched]:
+        """Yield of each task that runs the first attempt whose start was not told."""
         for array in self._watching.arrays:
             for index, task in array.tasks().items():
                 told = table.get((array.folder.name, index))
                 if told is not None and told.state in states.RUNNING:
-                    waiting = [one for one in task if not one.has_started]
-                    if waiting:
-                        yield waiting
+                    yield from finding.next_of(task)
 
     async def _look_for_the_rest(self, table: Table) -> None:
         """Account for what Slurm does not have in its queue, and nobody has marked as ended."""

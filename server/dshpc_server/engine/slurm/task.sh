@@ -50,6 +50,7 @@ watched=            # the watcher is started, or about to be
 watcher=            # its pid
 youngest=0 wrapped= # the last pid that was seen; whether they have begun anew since
 counted=0           # processor time of our children, in 10 ms
+ancestors=          # our pid, our parent's and so on
 kills=0             # how often the kernel found our control group out of memory
 members= events=    # its files, when it is Slurm's
 
@@ -155,7 +156,6 @@ prepare() {
     look_up setsid "$PATH" / || look_up setsid /usr/bin:/bin /
     setsid=$program
     find_group
-    find_ancestors
     choose_marks
     ready=yes
 }
@@ -411,14 +411,18 @@ find_job() {
     if [ "$members" ]; then find_strangers; else find_marked "$1" "$2"; fi
 }
 
-# Whether anything may be left of the job that has ended; to find it is dear, and mostly there is
-# nothing. What is left has lost its parent, or an ancestor of it has: it is among the children of
-# ours, or below one of them - of their first threads, which are given what has lost its parent. The
-# kernel may skip a child while others end: so look twice.
+# Whether anything may be left of the job that has ended; mostly there is nothing, and to look at all
+# processes is dear. What is left has lost its parent, or an ancestor of it has: it is among the
+# children of ours, or below one of them - of their first threads, which are given what has lost its
+# parent. The kernel may skip a child while others end: so look twice.
 may_be_left() {
-    [ -z "$members$headless" ] || return 0
+    [ -z "$members" ] || return 0
     files= from=$ended
     look_at_youngest
+    # To find it among few is as cheap.
+    [ "$wrapped$long" ] || [ "$((youngest - ended))" -gt 50 ] || return 0
+    [ "$ancestors" ] || find_ancestors
+    [ -z "$headless" ] || return 0
     for ancestor in $ancestors $ancestors; do
         children=hidden
         { read -r children <"/proc/$ancestor/task/$ancestor/children"; } 2>/dev/null
@@ -481,6 +485,7 @@ look_at_youngest() {
 }
 
 suspect() {
+    [ -e "/proc/$process" ] || return 0
     [ -z "$sign" ] || { read -r shown_sign <"/proc/$process/coredump_filter"; } 2>/dev/null &&
         [ "$shown_sign" = "$sign" ] && files="$files /proc/$process/limits"
 }

@@ -42,12 +42,21 @@ def text(jobs: Sequence[TaskJob]) -> str:
     return "".join(map(_call, jobs))
 
 
+def check(job: TaskJob) -> None:
+    """Raise ValueError for what no process can be given; that is quicker than to write it down."""
+    _check("".join(_words(job)))
+
+
 def _call(job: TaskJob) -> str:
     line = " ".join(["job", *map(shlex.quote, _words(job))]) + "\n"
-    if "\0" in line:
-        raise ValueError("no process can be given a NUL")
-    line.encode(errors="surrogateescape")
+    _check(line)
     return line
+
+
+def _check(words: str) -> None:
+    if "\0" in words:
+        raise ValueError("no process can be given a NUL")
+    words.encode(errors="surrogateescape")
 
 
 def _words(job: TaskJob) -> Sequence[str]:
