@@ -7,7 +7,7 @@ import pytest
 
 from dshpc_server.engine import port
 from dshpc_server.engine.slurm import verdict
-from support import engine_launches, engine_told, fake_slurm, slurm_waiting
+from support import engine_launches, engine_told, fake_slurm, slurm_hands, slurm_waiting
 from support.engine_staying import let_go, ready, started
 from support.slurm_engine_fixtures import MakeEngine, fake, launches, make_engine, nothing_is_left
 from support.slurm_waiting import STAY
@@ -20,8 +20,9 @@ LONG = verdict.Patience(
 """Longer than a test: what is told in it was not told because somebody lost patience."""
 
 
+@pytest.mark.parametrize("fake", [{"up_seconds": 3600.0}], indirect=True)
 @pytest.mark.parametrize("kind", ["empty", "cut", "garbage", "error"])
-async def test_a_squeue_that_lies_for_a_while_loses_nothing_and_runs_nothing_twice(
+async def test_a_squeue_that_lies_for_more_than_a_minute_loses_nothing_and_runs_nothing_twice(
     make_engine: MakeEngine,
     fake: fake_slurm.FakeSlurm,
     launches: engine_launches.Launches,
@@ -29,26 +30,30 @@ async def test_a_squeue_that_lies_for_a_while_loses_nothing_and_runs_nothing_twi
 ) -> None:
     running = [launches.script(STAY) for _ in range(3)]
     waiting = [launches.acting() for _ in range(3)]
-    engine = make_engine(patience=LONG)
+    hands = slurm_hands.Hands()
+    engine = make_engine(clock=hands, pace=slurm_hands.PACE, patience=verdict.Patience())
     async with engine_told.running(engine) as told:
         await engine.submit_many(running)
         await ready(*running)
         fake.hold()
         await engine.submit_many(waiting)
         await slurm_waiting.queued(fake, 3)
+        await hands.let_pass(2)
         fake.lie(kind)
-        await slurm_waiting.polled(fake, 4)
+        before = fake.polls
+        await hands.let_pass(36, step=3)
         let_go(running[0])
         assert (await told.exit_of(running[0].key)).exit_code == 0
-        if kind in {"garbage", "error"}:
-            await slurm_waiting.failing(engine)
-        await slurm_waiting.polled(fake, 4)
+        assert engine.healthy() is (kind in {"empty", "cut"})
+        await hands.let_pass(36, step=3)
+        assert fake.polls >= before + 3
+        assert slurm_waiting.jobs_of(told) == {"Exited": 1}
         fake.lie()
-        await slurm_waiting.answering(engine)
+        await hands.let_pass(2)
+        assert engine.healthy()
         fake.release()
         let_go(*running)
         ends = [await told.end_of(one.key) for one in (*running, *waiting)]
-        await slurm_waiting.polled(fake)
     assert slurm_waiting.exits(ends) == [0] * 6
     assert slurm_waiting.runs(*running, *waiting) == [1] * 6
     assert len(told.facts) == 12
@@ -153,3 +158,29 @@ async def test_states_of_an_array_that_was_given_our_id_again_are_not_taken_for_
         let_go(*first)
         assert slurm_waiting.exits([await told.end_of(one.key) for one in first]) == [0, 0]
     assert slurm_waiting.runs(*first, *second, third) == [1, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("fake", [{"up_seconds": 3600.0}], indirect=True)
+@pytest.mark.parametrize(("ago_seconds", "is_lost"), [(0.0, True), (600.0, False)])
+async def test_what_a_controller_kills_soon_after_it_was_started_anew_was_cancelled_by_nobody(
+    make_engine: MakeEngine,
+    fake: fake_slurm.FakeSlurm,
+    launches: engine_launches.Launches,
+    ago_seconds: float,
+    is_lost: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    running, waiting, engine = launches.script(STAY), launches.acting(), make_engine()
+    async with started(engine, running) as told:
+        fake.hold()
+        await engine.submit_many([waiting])
+        await slurm_waiting.queued(fake, 1)
+        fake.restart(ago_seconds=ago_seconds)
+        for task in fake.tasks:
+            fake.end(task.id, "CANCELLED")
+        ends = [await told.end_of(one.key) for one in (running, waiting)]
+    if is_lost:
+        assert [type(end) for end in ends] == [port.Lost, port.Lost]
+    else:
+        causes = [end.cause for end in ends if isinstance(end, port.Exited)]
+        assert causes == [port.Cause.CANCELLED, port.Cause.CANCELLED]
+    assert slurm_waiting.runs(running, waiting) == [1, 0]

@@ -1,12 +1,17 @@
 """How often Slurm is asked: less and less, never by a client, and seldom when it answers slowly."""
 
-import datetime
-import time
 from collections.abc import Sequence
 
 from dshpc_server.engine import port
 from dshpc_server.engine.slurm import cluster, command_line, looking, verdict
-from support import engine_launches, engine_told, fake_slurm, slurm_engines, slurm_waiting
+from support import (
+    engine_launches,
+    engine_told,
+    fake_slurm,
+    slurm_engines,
+    slurm_hands,
+    slurm_waiting,
+)
 from support.engine_staying import let_go, started
 from support.slurm_engine_fixtures import MakeEngine, fake, launches, make_engine, nothing_is_left
 from support.slurm_waiting import STAY
@@ -45,7 +50,7 @@ class _Slow(command_line.CommandLine):
     """Slurm's commands; squeue's answers take so long by these hands."""
 
     def __init__(
-        self, fake: fake_slurm.FakeSlurm, hands: "_Hands", *, answer_seconds: float
+        self, fake: fake_slurm.FakeSlurm, hands: slurm_hands.Hands, *, answer_seconds: float
     ) -> None:
         super().__init__(environment=fake.environment, timeouts=slurm_engines.TIMEOUTS)
         self._hands = hands
@@ -57,70 +62,43 @@ class _Slow(command_line.CommandLine):
         return told
 
 
-class _Hands:
-    """A clock that goes only when it is moved."""
-
-    def __init__(self) -> None:
-        self.reads = 0
-        self._seconds = 1000.0
-
-    def now(self) -> datetime.datetime:
-        return datetime.datetime.fromtimestamp(time.time(), datetime.UTC)
-
-    def monotonic(self) -> float:
-        self.reads += 1
-        return self._seconds
-
-    def move(self, seconds: float) -> None:
-        self._seconds += seconds
-
-
 async def test_slurm_is_asked_less_and_less_while_nothing_changes_and_at_once_when_it_does(
     make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
 ) -> None:
-    hands = _Hands()
-    engine = make_engine(clock=hands, pace=looking.Pace(records_seconds=0.005), patience=LONG)
+    hands = slurm_hands.Hands()
+    engine = make_engine(clock=hands, pace=slurm_hands.PACE, patience=LONG)
     fake.hold()
     async with engine_told.running(engine):
         await engine.submit_many([launches.acting()])
         await slurm_waiting.queued(fake, 1)
-        await _pass(hands, 60)
+        await hands.let_pass(60)
         before = fake.polls
-        await _pass(hands, 120)
+        await hands.let_pass(120)
         assert 4 <= fake.polls - before <= 5
         before = fake.polls
         await engine.submit_many([launches.acting()])
         await slurm_waiting.polled(fake, 1)
         await slurm_waiting.queued(fake, 2)
-        await _pass(hands, 120)
+        await hands.let_pass(120)
         assert 7 <= fake.polls - before <= 11
 
 
 async def test_a_controller_that_answers_slowly_is_asked_for_a_tenth_of_the_time(
     make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
 ) -> None:
-    launch, hands = launches.script(STAY), _Hands()
+    launch, hands = launches.script(STAY), slurm_hands.Hands()
     slow = _Slow(fake, hands, answer_seconds=2.0)
-    pace = looking.Pace(records_seconds=0.005)
-    engine = make_engine(clock=hands, asked=slow, pace=pace, patience=LONG)
+    engine = make_engine(clock=hands, asked=slow, pace=slurm_hands.PACE, patience=LONG)
     async with started(engine, launch) as told:
         fake.suspend(slurm_waiting.task_id(launch))
         while not any(isinstance(fact, port.Suspended) for fact in told.of(launch.key)):
-            await _pass(hands, 1)
+            await hands.let_pass(1)
         # That is news, so it would be asked again in a second.
         before = fake.polls
-        await _pass(hands, 17)
+        await hands.let_pass(17)
         assert fake.polls == before
-        await _pass(hands, 1)
+        await hands.let_pass(1)
         await engine_told.eventually(lambda: fake.polls == before + 1)
         fake.resume(slurm_waiting.task_id(launch))
         let_go(launch)
         assert (await told.exit_of(launch.key)).exit_code == 0
-
-
-async def _pass(hands: _Hands, seconds: int) -> None:
-    """Let this time pass, and the engine look in each second of it."""
-    for _ in range(seconds):
-        hands.move(1.0)
-        before = hands.reads
-        await engine_told.eventually(lambda: hands.reads >= before + 6)  # noqa: B023 - it is over with the turn

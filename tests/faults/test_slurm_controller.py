@@ -29,10 +29,12 @@ def cluster() -> Iterator[SlurmCluster]:
         yield made
 
 
+@pytest.mark.parametrize("pack_below_seconds", [0, 5], ids=["in-slurms-queue", "in-ours"])
 def test_what_a_controller_forgets_that_is_killed_soon_after_is_found_or_run_again(
-    tmp_path: pathlib.Path, cluster: SlurmCluster
+    tmp_path: pathlib.Path, cluster: SlurmCluster, pack_below_seconds: float
 ) -> None:
-    with slurm_faults.serving(tmp_path, cluster) as site:
+    # Where nothing is packed all are in Slurm by then; else some follow when it has forgotten ids.
+    with slurm_faults.serving(tmp_path, cluster, pack_below_seconds=pack_below_seconds) as site:
         batch = site.ask(*(slurm_faults.counted(n, seconds=4) for n in range(_JOBS)))
         # About two seconds after the batch: some run, some wait, and Slurm has saved little of it.
         slurm_faults_cluster.wait_for(lambda: site.tally.counts().starts, "the first job to run")

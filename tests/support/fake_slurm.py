@@ -103,6 +103,10 @@ class FakeSlurm:
         """Forget a submission: what waits never runs, what runs goes on unknown."""
         assert self._ask("lose", name=name) > 0, f"no array is called {name}"
 
+    def restart(self, *, ago_seconds: float = 0.0) -> None:
+        """The controller was started anew so long ago, and has forgotten nothing."""
+        self._ask("restart", ago_seconds=ago_seconds)
+
     def crash(self, *, within_seconds: float = 5.0, give_ids_again: bool = True) -> list[int]:
         """Forget what was submitted lately; return its ids, which the next submissions get."""
         forgotten: list[int] = self._ask(

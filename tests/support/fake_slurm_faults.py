@@ -110,6 +110,9 @@ class Faults:
             self._book.next_id = min(array.id for array in found)
         return [array.id for array in found]
 
+    def ask_restart(self, ago_seconds: float) -> None:
+        self.booted_at = time.time() - ago_seconds
+
     def ask_end(self, job_id: str, state: str) -> None:
         found = self._find(job_id)
         if state == "CANCELLED":

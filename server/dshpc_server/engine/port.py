@@ -168,6 +168,9 @@ class Capacity:
     queued_jobs: int | None = None
     """Most attempts that are taken at a time, whatever they need: the engine has a queue of its
     own. None: it has none, and is given no more than fits at one time."""
+    packs_below_seconds: float = 0.0
+    """It runs attempts together that are expected to be shorter, and much faster: so it is worth
+    knowing how long they take before many are handed over. 0 = it does not."""
 
 
 class Engine(Protocol):

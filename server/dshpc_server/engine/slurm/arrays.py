@@ -43,6 +43,11 @@ class Policy:
     parallel: int = 0
     """Most tasks of an array that run at a time; 0 = no limit."""
 
+    @property
+    def packs_below_seconds(self) -> float:
+        """What is expected to be shorter is packed; 0 = nothing is."""
+        return self.pack_below_seconds if self.pack_jobs > 1 else 0.0
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Room:
@@ -117,11 +122,7 @@ def packing(task: Sequence[port.Launch]) -> Packing | None:
 
 def _shape(launch: port.Launch, policy: Policy, room: Room) -> Shape:
     expected = launch.run_time
-    is_packed = (
-        policy.pack_jobs > 1
-        and expected is not None
-        and expected.seconds < policy.pack_below_seconds
-    )
+    is_packed = expected is not None and expected.seconds < policy.packs_below_seconds
     return Shape(
         cpus=launch.resources.cpus,
         memory_bytes=launch.resources.memory_bytes,

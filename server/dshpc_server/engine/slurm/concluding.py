@@ -32,6 +32,8 @@ Table = Mapping[tuple[str, int], cluster.Task]
 """What Slurm tells, by array and index."""
 _CLOCKS_APART = datetime.timedelta(seconds=5)
 """How far the clocks of the controller and of a server may be apart."""
+_SETTLING = datetime.timedelta(seconds=60)
+"""How long after its start a controller kills tasks for others, whose ids they were given again."""
 _log = structlog.get_logger(__name__)
 
 
@@ -74,7 +76,7 @@ class Concluding:
         `known` are the arrays that the controller itself has told of: accounting may know tasks of
         one that the controller has forgotten.
         """
-        watched, now = found.watched, self._clock.monotonic()
+        watched = found.watched
         if self.from_records(found):
             return
         array, place = self._watching.array_of(watched), watched.place
@@ -87,9 +89,9 @@ class Concluding:
         if watched.is_cancelled and not (is_there or found.start or found.exit):
             await self._cancelled_unstarted(watched)
             return
-        if watched.gone_since is None:
-            watched.gone_since = now
-        gone_seconds = now - watched.gone_since
+        gone_seconds = self._gone_seconds(watched)
+        if self._is_to_say_more(watched, task):
+            return
         if is_there:
             watched.gone_since = None
         if found.exit is not None:
@@ -111,6 +113,22 @@ class Concluding:
                 await self._ended(found, cancelled, gone_seconds)
             else:
                 await self._gone(found, array)
+
+    def _gone_seconds(self, watched: Watched) -> float:
+        """How long Slurm has told of its end, or not of it."""
+        now = self._clock.monotonic()
+        if watched.gone_since is None:
+            watched.gone_since = now
+        return now - watched.gone_since
+
+    def _is_to_say_more(self, watched: Watched, task: cluster.Task | None) -> bool:
+        """Whether the controller is to say first that it was not started anew: see `_meaning`."""
+        if not _is_cancelled_elsewhere(watched, task) or watched.gone_since is None:
+            return False
+        is_unsaid = self._standing.asked_at < watched.gone_since
+        if is_unsaid:
+            self._standing.doubt()
+        return is_unsaid
 
     async def nowhere(self, found: Found) -> None:
         """Tell of an attempt that no task was made for, or of which nothing tells where."""
@@ -141,7 +159,7 @@ class Concluding:
         has_said = task is not None and task.state in states.ENDED
         if not has_said and gone_seconds < self._patience.grace_seconds:
             return
-        meaning = facts.meaning(watched, task) if task is not None and has_said else None
+        meaning = self._meaning(watched, task, end.ended_at) if task and has_said else None
         if meaning is states.Meaning.LOST and task is not None:
             self._lose(watched, facts.said(task))
         else:
@@ -149,17 +167,18 @@ class Concluding:
 
     async def _ended(self, found: Found, task: cluster.Task, gone_seconds: float) -> None:
         """Tell of an end that Slurm tells and no record does."""
-        watched = found.watched
+        watched, now = found.watched, self._clock.now()
+        meaning = self._meaning(watched, task, now)
         if found.start is None:
             # One that has been started meanwhile is looked at again.
-            if not await asyncio.to_thread(finding.bar, watched, states.meaning(task.state)):
+            if not await asyncio.to_thread(finding.bar, watched, meaning):
                 return
         elif gone_seconds < self._patience.settle_seconds:
             return
         if found.is_unreadable:
             _log.warning("engine.unreadable_exit", attempt=watched.name)
         started_at = found.start.at if found.start is not None else None
-        fact = facts.ended_by_slurm(watched, task, at=self._clock.now(), started_at=started_at)
+        fact = facts.ended_by_slurm(watched, task, meaning, at=now, started_at=started_at)
         self._tell_end(watched, fact)
 
     async def _gone(self, found: Found, array: WatchedArray) -> None:
@@ -181,6 +200,20 @@ class Concluding:
             return True
         return booted_at is not None and booted_at >= array.accepted_at - _CLOCKS_APART
 
+    def _meaning(
+        self, watched: Watched, task: cluster.Task, at: datetime.datetime
+    ) -> states.Meaning:
+        """What an end that Slurm tells is for an attempt that was over then.
+
+        A controller that was killed gives ids again that jobs on its nodes still have. These are
+        then killed by their ids, by nobody's wish, and so are the tasks that have them now.
+        """
+        restarted_at = self._standing.restarted_at
+        is_new = restarted_at is not None and -_CLOCKS_APART <= at - restarted_at <= _SETTLING
+        if is_new and _is_cancelled_elsewhere(watched, task):
+            return states.Meaning.LOST
+        return facts.meaning(watched, task)
+
     def _lose(self, watched: Watched, reason: str) -> None:
         self._tell_end(watched, port.Lost(key=watched.key, at=self._clock.now(), reason=reason))
 
@@ -188,6 +221,12 @@ class Concluding:
         watched.has_ended = True
         self._watching.leave(watched)
         self._delivery.tell(watched, fact)
+
+
+def _is_cancelled_elsewhere(watched: Watched, task: cluster.Task | None) -> bool:
+    """Whether Slurm tells of a cancel that was not ours."""
+    is_cancelled = task is not None and task.state is cluster.State.CANCELLED
+    return is_cancelled and not watched.is_cancelled
 
 
 def _cancelled_alone(found: Found, array: WatchedArray, table: Table) -> cluster.Task | None:

@@ -69,7 +69,12 @@ class SlurmEngine:
         arrays_dir = folder.absolute() / "arrays"
         self._arrays_dir = arrays_dir
         self._clock = clock
-        self._standing = standing.Standing(cluster, queued_jobs=queued_jobs, clock=clock)
+        self._standing = standing.Standing(
+            cluster,
+            queued_jobs=queued_jobs,
+            packs_below_seconds=policy.packs_below_seconds,
+            clock=clock,
+        )
         self._watching = watching.Watching(arrays_dir)
         self._delivery = delivery.Delivery[Watched](
             is_current=self._watching.is_current, on_end=self._watching.drop
@@ -84,7 +89,7 @@ class SlurmEngine:
                 script=SCRIPT,
                 prefix=self._prefix,
                 new_id=new_id,
-                environment=environment,
+                environment=dict(environment),  # that of a process is slow to look up
                 policy=policy,
             ),
             on_submitted=self._look,

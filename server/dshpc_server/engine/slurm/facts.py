@@ -103,15 +103,16 @@ def meaning(watched: Watched, task: cluster.Task) -> states.Meaning:
 def ended_by_slurm(
     watched: Watched,
     task: cluster.Task,
+    end: states.Meaning,
     *,
     at: datetime.datetime,
     started_at: datetime.datetime | None,
 ) -> port.Exited | port.NotStarted | port.Lost:
     """What Slurm says of an attempt that left no record; None for `started_at`: it never ran.
 
-    `at` is when that was seen: accounting may know when it was.
+    `end` is what that is for us, `at` when it was seen: accounting may know when it was.
     """
-    end, told, known = meaning(watched, task), said(task), task.accounted
+    told, known = said(task), task.accounted
     if known is not None and known.ended_at is not None:
         at = min(at, known.ended_at)
     if end is states.Meaning.NOT_STARTED:

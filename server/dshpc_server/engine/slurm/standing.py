@@ -26,8 +26,16 @@ _UNKNOWN_ARRAY_TASKS = 1000
 class Standing:
     """The cluster as it was last seen."""
 
-    def __init__(self, asked: cluster.Cluster, *, queued_jobs: int, clock: clock.Clock) -> None:
+    def __init__(
+        self,
+        asked: cluster.Cluster,
+        *,
+        queued_jobs: int,
+        packs_below_seconds: float,
+        clock: clock.Clock,
+    ) -> None:
         self._cluster = asked
+        self._packs_below_seconds = packs_below_seconds
         self._queued_jobs = queued_jobs
         self._clock = clock
         self._outage = outage.Outage(clock, begins="engine.no_controller", ends="engine.controller")
@@ -36,6 +44,7 @@ class Standing:
         self._nodes: Sequence[Resources] = ()
         """What each kind of node of it has for jobs."""
         self._asked_at = -math.inf
+        self._restarted_at: datetime.datetime | None = None
         self._answering = asyncio.Event()
 
     @property
@@ -51,6 +60,11 @@ class Standing:
     def booted_at(self) -> datetime.datetime | None:
         """When the controller was started; None when it has not said."""
         return self._limits.booted_at if self._limits else None
+
+    @property
+    def restarted_at(self) -> datetime.datetime | None:
+        """When it was started anew, while we knew it; None when it was not."""
+        return self._restarted_at
 
     @property
     def has_accounting(self) -> bool:
@@ -69,6 +83,7 @@ class Standing:
             nodes=self._nodes,
             longest_seconds=found.longest_seconds,
             queued_jobs=self._queued_jobs,
+            packs_below_seconds=self._packs_below_seconds,
         )
 
     def why_never(self, wanted: Resources) -> str | None:
@@ -100,10 +115,22 @@ class Standing:
         age_seconds = self._clock.monotonic() - self._asked_at
         if age_seconds < (DOUBTED_REFRESH_SECONDS if is_doubted else REFRESH_SECONDS):
             return
-        self._limits = await self._cluster.limits()
+        limits = await self._cluster.limits()
+        if self._limits is not None and limits.booted_at != self._limits.booted_at:
+            self._restarted_at = limits.booted_at
+        self._limits = limits
         self._partition = await self._cluster.partition()
         self._nodes = tuple(map(arrays.left_for_jobs, self._partition.nodes))
         self._asked_at = self._clock.monotonic()
+
+    @property
+    def asked_at(self) -> float:
+        """When it was asked last what it is, by the monotonic clock."""
+        return self._asked_at
+
+    def doubt(self) -> None:
+        """Have it asked anew: it may be another one than it was."""
+        self._asked_at = -math.inf
 
     def answers(self) -> None:
         """Take note that it has answered."""
@@ -113,8 +140,7 @@ class Standing:
     def fails(self, error: cluster.UnreachableError) -> None:
         """Take note that it has not."""
         self._answering.clear()
-        # It may have been started anew, with other limits.
-        self._asked_at = -math.inf
+        self.doubt()
         self._outage.failed(error.reason, command=error.command)
 
 

@@ -80,7 +80,8 @@ def test_what_accounting_alone_knows_is_told_with_what_the_job_used() -> None:
         accounted=used,
     )
     watched = watching.Watched(key=KEY, name="a.1", folder=pathlib.Path("/a/1"), launch=None)
-    told = facts.ended_by_slurm(watched, task, at=AT + 2 * MINUTE, started_at=AT)
+    end = facts.meaning(watched, task)
+    told = facts.ended_by_slurm(watched, task, end, at=AT + 2 * MINUTE, started_at=AT)
     assert isinstance(told, port.Exited)
     assert (told.started_at, told.at) == (AT, AT + MINUTE)
     assert told.usage == Usage(cpu_seconds=2.5, peak_memory_bytes=4096)

@@ -46,7 +46,9 @@ def answering() -> Answering:
 
 @pytest.fixture
 def known(answering: Answering) -> standing.Standing:
-    return standing.Standing(cast("Any", answering), queued_jobs=10, clock=SystemClock())
+    return standing.Standing(
+        cast("Any", answering), queued_jobs=10, packs_below_seconds=5.0, clock=SystemClock()
+    )
 
 
 async def test_of_a_cluster_that_has_not_answered_nobody_knows_what_it_cannot_run(
