@@ -6,8 +6,11 @@ Python script with as little to do, the shortest that a site would call a method
 rate at which the cluster runs one array of a script that does what such a job does (`COMMAND SCRIPT
 INPUT PARAMS`, its outputs in files) and nothing else; it is measured before and after, in the same
 run. Told are how long it takes until the batch is accepted, how many sbatch calls it takes, and the
-rates with a task for each job and with packed tasks, as a ratio to the floor - and the processor
-time that this machine needed for each job, Slurm included, which varies less from run to run.
+rates as a ratio to the floor: with the settings as they are by themselves and a method of which
+nothing is known, with one that declares that it is short, the same with no more tasks at a time
+than suit a machine that only pretends to have so many processors, and with nothing packed - and the
+processor time that this machine needed for each job, Slurm included, which varies less from run to
+run.
 """
 
 import argparse
@@ -32,6 +35,8 @@ from support import slurm_cluster
 JOBS = 5_000
 NODES = 4
 CPUS = 16
+FEWER_TASKS = 4 * (os.cpu_count() or 1)
+"""More of them at a time get into each other's way, and into the server's."""
 POLL_SECONDS = 0.1
 RESULTS_PER_MESSAGE = 100
 LIMIT_MINUTES = 10
@@ -57,14 +62,13 @@ def main() -> None:
     ):
         print(f"{jobs:,} jobs on {NODES} x {CPUS} pretended processors")
         site = Site(pathlib.Path(name), cluster.environment)
-        for method in (SHELL, PYTHON):
+        for method, cases in CASES.items():
             floors = [site.floor(method, jobs // 2)]
-            alone = site.batch(method, jobs, {"pack_below_seconds": 0})
+            runs = [site.batch(case.method, jobs, case.settings) for case in cases]
             floors.append(site.floor(method, jobs // 2))
             floor = _print_floor(method, floors)
-            _print_run("one task for each job", alone, floor)
-            if method is SHELL:
-                _print_run("packed", site.batch(PACKED, jobs, {"pack_below_seconds": 5}), floor)
+            for case, run in zip(cases, runs, strict=True):
+                _print_run(case.name, run, floor)
 
 
 def _print_floor(method: "Method", floors: Sequence["Cost"]) -> float:
@@ -99,13 +103,47 @@ class Method:
 
 
 SHELL = Method(name="shell", command="sh", script="main.sh", text="echo done\n")
-PACKED = dataclasses.replace(SHELL, name="packed", expected_seconds=0.05)
 PYTHON = Method(
     name="python",
     command="python3",
     script="main.py",
     text='import json\nprint(json.dumps("done"))\n',
 )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """A batch that is compared with the floor."""
+
+    name: str
+    method: Method
+    """Each batch has one of its own: what is known of one is not known of another."""
+    settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+
+def _like(method: Method, name: str, *, expected_seconds: float | None = None) -> Method:
+    return dataclasses.replace(
+        method, name=f"{method.name}-{name}", expected_seconds=expected_seconds
+    )
+
+
+UNPACKED = {"pack_below_seconds": 0}
+CASES: Mapping[Method, Sequence[Case]] = {
+    SHELL: [
+        Case(name="nothing declared", method=SHELL),
+        Case(name="declared to be short", method=_like(SHELL, "declared", expected_seconds=0.05)),
+        Case(
+            name=f"{FEWER_TASKS} tasks at a time",
+            method=_like(SHELL, "fewer", expected_seconds=0.05),
+            settings={"slurm_parallel": FEWER_TASKS, "pack_jobs": 1000},
+        ),
+        Case(name="nothing packed", method=_like(SHELL, "apart"), settings=UNPACKED),
+    ],
+    PYTHON: [
+        Case(name="nothing declared", method=PYTHON),
+        Case(name="nothing packed", method=_like(PYTHON, "apart"), settings=UNPACKED),
+    ],
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,8 +187,9 @@ class Site:
     def __init__(self, folder: pathlib.Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
         self._environment = self._counting(environment)
-        for method in (SHELL, PACKED, PYTHON):
-            _install(folder / "methods", method)
+        for cases in CASES.values():
+            for case in cases:
+                _install(folder / "methods", case.method)
 
     def floor(self, method: Method, tasks: int) -> Cost:
         """What one raw array of so many tasks takes."""

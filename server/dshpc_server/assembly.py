@@ -28,6 +28,7 @@ from dshpc_server.batches import (
     reports,
     retention,
     run_times,
+    trials,
     watchers,
 )
 from dshpc_server.domain import retry
@@ -81,7 +82,7 @@ class Assembly:
             encoder=self._encoder,
             is_shared=on.store.is_shared,
         )
-        self._run_times = run_times.RunTimes()
+        self._run_times = run_times.RunTimes(on_observed=self._wake_dispatcher)
         self._launcher = launching.Launcher(
             catalog=on.catalog,
             library=self._library,
@@ -95,6 +96,11 @@ class Assembly:
             report=self._reconciler.take,
             active=self._active,
             launcher=self._launcher,
+            trials=trials.Trials(
+                run_times=self._run_times,
+                is_declared=self._launcher.is_run_time_declared,
+                clock=on.clock,
+            ),
             room=self._room,
             clock=on.clock,
             on_fenced=self._on_fenced,
@@ -186,7 +192,7 @@ class Assembly:
             ),
             run_times=self._run_times,
             folder=self._launcher.folder,
-            on_room=self._on_room,
+            on_room=self._wake_dispatcher,
             on_dropped=self._on_dropped,
             clock=self._on.clock,
         )
@@ -233,7 +239,7 @@ class Assembly:
         self._watchers.publish(attempts)
         self._dispatcher.notice(attempts)
 
-    def _on_room(self) -> None:
+    def _wake_dispatcher(self) -> None:
         self._dispatcher.wake()
 
     def _on_doubt(self) -> None:

@@ -7,11 +7,11 @@ import pytest
 from dshpc_server.domain.job import JobStatus, Resources
 from dshpc_server.domain.lifecycle import TRANSITIONS, Event
 from dshpc_server.store.port import Store
-from dshpc_server.store.records import Ending, Report
+from dshpc_server.store.records import Claim, Ending, Report
 from support import store_values as v
 
 
-def _all(_: Resources) -> bool:
+def _all(_: Claim) -> bool:
     return True
 
 
@@ -52,9 +52,9 @@ class Claiming:
         v.accept(store, v.batch("b", rows=rows))
         asked = []
 
-        def fits(resources: Resources) -> bool:
-            asked.append(resources.cpus)
-            return resources.cpus <= 4
+        def fits(claim: Claim) -> bool:
+            asked.append(claim.resources.cpus)
+            return claim.resources.cpus <= 4
 
         claims = v.write(store, lambda writer: writer.claim(fits, 10)).taken
         assert [claim.key.job_id for claim in claims] == [v.sha("s")]

@@ -16,7 +16,7 @@ import sqlalchemy
 from hypothesis import stateful
 
 from dshpc_server.domain import lifecycle, lookup
-from dshpc_server.domain.job import JobStatus, Resources
+from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store.port import Writer
 from dshpc_server.store.records import Attempt, Claim, Claims, Report
@@ -188,7 +188,7 @@ def claim_the_last_first(patched: pytest.MonkeyPatch) -> None:
 
 
 def tell_nobody_of_claims(patched: pytest.MonkeyPatch) -> None:
-    def claim(self: writer.SqlWriter, fits: Callable[[Resources], bool], limit: int) -> Claims:
+    def claim(self: writer.SqlWriter, fits: Callable[[Claim], bool], limit: int) -> Claims:
         return claiming.claim(self._connection, fits, limit, self._server_id, self._now())[0]
 
     patched.setattr(writer.SqlWriter, "claim", claim)

@@ -54,6 +54,17 @@ def test_jobs_that_were_seen_to_be_short_share_tasks_and_say_so(
         site.assert_whole(first, second)
 
 
+def test_of_a_batch_the_first_jobs_show_that_the_others_are_short(
+    tmp_path: pathlib.Path, cluster: SlurmCluster
+) -> None:
+    with slurm_faults.serving(tmp_path, cluster) as site:
+        batch = site.ask(*(slurm_faults.counted(n) for n in range(5 + _JOBS)))
+        rows = site.wait_until_ended(batch)
+        assert not any(row.HasField("packing") for row in rows[:5])
+        assert _packings(rows[5:]) == {(_JOBS // _CPUS, types_pb2.PACKING_BASIS_OBSERVED)}
+        site.assert_whole(batch)
+
+
 def test_a_packed_job_is_cancelled_alone_and_the_others_of_its_task_complete(
     tmp_path: pathlib.Path, cluster: SlurmCluster
 ) -> None:

@@ -28,6 +28,7 @@ from dshpc_server.batches import (
     resolver,
     run_times,
     simulation,
+    trials,
     watchers,
 )
 from dshpc_server.domain import identity, lookup, retry
@@ -110,7 +111,7 @@ class Assembly:
             encoder=self.encoder,
             is_shared=self.store.is_shared,
         )
-        self.run_times = run_times.RunTimes()
+        self.run_times = run_times.RunTimes(on_observed=self._on_room)
         self.launcher = launching.Launcher(
             catalog=self.catalog,
             library=self.library,
@@ -142,6 +143,11 @@ class Assembly:
             report=self.reconciler.take,
             active=self.active,
             launcher=self.launcher,
+            trials=trials.Trials(
+                run_times=self.run_times,
+                is_declared=self.launcher.is_run_time_declared,
+                clock=clock.SystemClock(),
+            ),
             room=self.room,
             clock=clock.SystemClock(),
             on_fenced=self._on_fenced,

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from dshpc_server import errors
-from dshpc_server.domain.job import Resources
 from dshpc_server.store.port import Store, Writer
-from dshpc_server.store.records import Claims, Commit
+from dshpc_server.store.records import Claim, Claims, Commit
 from dshpc_server.store.sql.store import SqlStore
-from support import store_look
+from support import store_look, store_values
 
 
 def opened(path: pathlib.Path) -> SqlStore:
@@ -95,9 +94,9 @@ class _Asking:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
-    def claim(self, fits: Callable[[Resources], bool], limit: int) -> Claims:
+    def claim(self, fits: Callable[[Claim], bool], limit: int) -> Claims:
         for _ in range(limit):
-            fits(Resources(cpus=1))
+            fits(store_values.claim())
         return Claims(taken=[], next_due_seconds=None)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:

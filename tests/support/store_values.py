@@ -51,19 +51,23 @@ def spec(name: object, *, method_name: str = "count") -> JobSpec:
     )
 
 
-def left_by(server_id: str, name: object) -> ActiveAttempt:
-    """A running attempt that was taken over from a server."""
-    claim = Claim(
+def claim(name: object = "job", *, cpus: int = 1) -> Claim:
+    """The first attempt of a job, taken from the queue."""
+    return Claim(
         key=AttemptKey(job_id=sha(name), number=1),
         spec=spec(name),
-        resources=Resources(),
+        resources=Resources(cpus=cpus),
         timeout_seconds=60.0,
         created_at=NOON,
         revision=2,
         chain=1,
     )
+
+
+def left_by(server_id: str, name: object) -> ActiveAttempt:
+    """A running attempt that was taken over from a server."""
     return ActiveAttempt(
-        claim=claim,
+        claim=claim(name),
         status=JobStatus.RUNNING,
         started_at=None,
         cancel_reason=None,

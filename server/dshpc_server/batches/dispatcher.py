@@ -3,10 +3,11 @@
 Promises: an attempt is claimed (CONFIGURING, durable) before the engine hears of it; what all
 running attempts declared never exceeds the engine's capacity, but for those of a dead server that
 were running already; an engine with a queue of its own is given no more attempts than it takes,
-whatever they declared. The queue's order is kept, also by a job too large for what is free; one too
-large for the whole engine (which had more when it was accepted) is not started, and holds up
-nobody. Nothing is claimed or handed over while there is no room on disk. It wakes when something is
-queued, becomes due or ends, and polls only while the store or the disk is not available.
+whatever they declared. The queue's order is kept, also by a job too large for what is free, and by
+one that waits for its method's trial; one too large for the whole engine (which had more when it
+was accepted) is not started, and holds up nobody. Nothing is claimed or handed over while there is
+no room on disk. It wakes when something is queued, becomes due or ends, and polls only while the
+store or the disk is not available.
 
 What the store does not answer is not known: after a claim that failed it is asked what is ours
 before anything else is claimed.
@@ -17,7 +18,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from dshpc_server import clock, crashing, errors, outage
-from dshpc_server.batches import active, admission, handover, launching, taken_over
+from dshpc_server.batches import active, admission, handover, launching, taken_over, trials
 from dshpc_server.domain import job
 from dshpc_server.domain.job import AttemptKey, JobStatus, Resources
 from dshpc_server.engine import port as engine
@@ -47,6 +48,7 @@ class Dispatcher:
         report: engine.Report,
         active: active.ActiveAttempts,
         launcher: launching.Launcher,
+        trials: trials.Trials,
         room: room.Room,
         clock: clock.Clock,
         on_fenced: Callable[[str], None],
@@ -55,6 +57,7 @@ class Dispatcher:
         self._committer = committer
         self._engine = engine
         self._active = active
+        self._trials = trials
         self._room = room
         self._clock = clock
         self._on_fenced = on_fenced
@@ -192,14 +195,22 @@ class Dispatcher:
         if not all_left.most_jobs:
             self._shortage = _waits_for(all_left, _LEAST)
             return False
+        trial = self._trials.round(capacity)
         shortages: list[str] = []
 
         def work(writer: port.Writer) -> records.Claims:
             left = admission.Room(capacity, in_use, attempts)  # anew each time that this is run
+            trial.restart()
             shortages.clear()
 
-            def is_due(wanted: Resources) -> bool:
-                if left.take(wanted) or admission.refusal(wanted, capacity) is not None:
+            def is_due(claim: records.Claim) -> bool:
+                wanted = claim.resources
+                if left.take(wanted):
+                    if trial.admits(claim):
+                        return True
+                    shortages.append(trials.WHY)
+                    return False
+                if admission.refusal(wanted, capacity) is not None:
                     return True
                 shortages.append(_waits_for(left, wanted))
                 return False
@@ -212,8 +223,10 @@ class Dispatcher:
             crashing.point("claim.committed")
         self._is_in_doubt = False
         self._shortage = "".join(shortages[:1])
+        self._trials.keep(trial)
         self._handover.add(claims.taken)
         self._look_again_in(claims.next_due_seconds)
+        self._look_again_in(trial.held_seconds)
         return bool(claims.taken)
 
     async def _check(self) -> None:

@@ -38,7 +38,7 @@ class Launcher:
 
     def folder(self, key: AttemptKey) -> pathlib.Path:
         """The attempt's own directory; two levels keep the folders small."""
-        return self._attempts_dir / key.job_id[:2] / key.job_id / str(key.number)
+        return self._attempts_dir.joinpath(key.job_id[:2], key.job_id, str(key.number))
 
     async def look(self, claims: Sequence[records.Claim]) -> None:
         """Look for the inputs of these on disk; `launch` goes by it.
@@ -87,6 +87,11 @@ class Launcher:
             timeout_seconds=claim.timeout_seconds,
             run_time=self._run_times.expected(version),
         )
+
+    def is_run_time_declared(self, claim: records.Claim) -> bool:
+        """Whether its method says how long it takes, or is not known here. In any thread."""
+        version = self._catalog.version(claim.spec.method_name, claim.spec.function_hash)
+        return version is None or version.expected_seconds is not None
 
     def _find_all(
         self, hashes: Collection[str]

@@ -8,6 +8,7 @@ empty with the server: whoever goes by it must do well without.
 
 import collections
 import math
+from collections.abc import Callable
 
 from dshpc_server.domain.job import Basis, JobStatus, RunTime
 from dshpc_server.methods.method import MethodVersion
@@ -25,7 +26,10 @@ _MOST_VERSIONS = 1000
 class RunTimes:
     """Remembers how long completed runs took. For the event loop's thread alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_observed: Callable[[], None]) -> None:
+        """`on_observed` is told when there is a version more that enough was seen of."""
+        self._on_observed = on_observed
+        self._observed: frozenset[str] = frozenset()
         self._seen: collections.OrderedDict[str, collections.deque[float]] = (
             collections.OrderedDict()
         )
@@ -41,14 +45,22 @@ class RunTimes:
         runs.append((attempt.ended_at - attempt.started_at).total_seconds())
         self._seen.move_to_end(attempt.function_hash)
         if len(self._seen) > _MOST_VERSIONS:
-            self._seen.popitem(last=False)
+            self._observed -= {self._seen.popitem(last=False)[0]}
+        if len(runs) >= LEAST_RUNS and attempt.function_hash not in self._observed:
+            self._observed |= {attempt.function_hash}
+            self._on_observed()
+
+    @property
+    def observed(self) -> frozenset[str]:
+        """The versions, by function_hash, that enough was seen of. In any thread."""
+        return self._observed
 
     def expected(self, version: MethodVersion) -> RunTime | None:
         """How long a run of this version will take; None when nobody knows."""
         if version.expected_seconds is not None:
             return RunTime(seconds=version.expected_seconds, basis=Basis.DECLARED)
-        runs = self._seen.get(version.function_hash, ())
-        if len(runs) < LEAST_RUNS:
+        if version.function_hash not in self._observed:
             return None
+        runs = self._seen[version.function_hash]
         kept_within = sorted(runs)[math.ceil(_SHARE * len(runs)) - 1]
         return RunTime(seconds=kept_within, basis=Basis.OBSERVED)

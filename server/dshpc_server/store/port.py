@@ -21,10 +21,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from dshpc_server import errors
-from dshpc_server.domain.job import JobStatus, Outcome, Resources
+from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.store.records import (
     ActiveAttempt,
     Attempt,
+    Claim,
     Claims,
     Commit,
     Ending,
@@ -210,7 +211,7 @@ class Writer(Protocol):
         """
         ...
 
-    def claim(self, fits: Callable[[Resources], bool], limit: int) -> Claims:
+    def claim(self, fits: Callable[[Claim], bool], limit: int) -> Claims:
         """Take PENDING attempts that are due from the head of the queue; make them CONFIGURING.
 
         They are this server's from then on. What another server is just claiming is stepped over.

@@ -3,7 +3,9 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from dshpc_server.batches import request
+import pytest
+
+from dshpc_server.batches import request, trials
 from dshpc_server.batches.run_times import LEAST_RUNS
 from dshpc_server.domain import retry
 from dshpc_server.domain.job import AttemptKey, Basis, JobStatus, Resources
@@ -23,6 +25,9 @@ CLUSTER = engine_port.Capacity(
     queued_jobs=3,
 )
 UNKNOWN = engine_port.Capacity(cpus=10**6, memory_bytes=10**12, gpus=10**6, queued_jobs=3)
+PACKING = engine_port.Capacity(
+    cpus=2, memory_bytes=0, gpus=0, queued_jobs=100, packs_below_seconds=0.2
+)
 
 
 def keys(rows: Sequence[records.Row]) -> list[AttemptKey]:
@@ -209,3 +214,30 @@ async def test_runs_that_completed_tell_how_long_the_next_is_expected_to_take(st
     assert expected is not None
     assert expected.basis is Basis.OBSERVED
     assert expected.seconds >= 0
+
+
+async def test_the_first_of_many_show_an_engine_that_packs_how_long_the_others_take(
+    start: Start,
+) -> None:
+    parts = start(capacity=PACKING)
+    async with parts.serving():
+        wanted = keys(await parts.accept(*(job(n, n=n) for n in range(LEAST_RUNS + 3))))
+        first, others = wanted[:LEAST_RUNS], wanted[LEAST_RUNS:]
+        await parts.until(lambda _: parts.dispatcher.waiting(others[0], PENDING).why == trials.WHY)
+        assert list(parts.engine.launches) == first
+        for key in first:
+            await parts.engine.started(key)
+            await parts.engine.exited(key)
+        launches = [await parts.engine.launched(key) for key in others]
+    assert {launch.run_time and launch.run_time.basis for launch in launches} == {Basis.OBSERVED}
+
+
+async def test_others_do_not_wait_for_long_for_the_first_of_many(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "STARTING_SECONDS", 0.2)
+    parts = start(capacity=PACKING)
+    async with parts.serving():
+        wanted = keys(await parts.accept(*(job(n, n=n) for n in range(LEAST_RUNS + 3))))
+        assert (await parts.engine.launched(wanted[-1])).run_time is None
+        assert list(parts.engine.launches) == wanted

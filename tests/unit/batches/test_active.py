@@ -3,25 +3,12 @@
 import dataclasses
 
 from dshpc_server.batches import active
-from dshpc_server.domain.job import AttemptKey, Resources
-from dshpc_server.store import records
+from dshpc_server.domain.job import Resources
 from support import store_values
 
 
-def claim(name: object = "job") -> records.Claim:
-    return records.Claim(
-        key=AttemptKey(job_id=store_values.sha(name), number=1),
-        spec=store_values.spec(name),
-        resources=Resources(cpus=2),
-        timeout_seconds=60.0,
-        created_at=store_values.NOON,
-        revision=2,
-        chain=1,
-    )
-
-
 def test_the_first_reason_to_stop_an_attempt_counts_until_it_has_ended() -> None:
-    attempts, one = active.ActiveAttempts(), claim()
+    attempts, one = active.ActiveAttempts(), store_values.claim(cpus=2)
     attempts.add(one)
     assert attempts.cancel_reason(one.key) is None
     attempts.cancel(one.key, "first")
@@ -34,7 +21,11 @@ def test_the_first_reason_to_stop_an_attempt_counts_until_it_has_ended() -> None
 
 
 def test_what_all_of_them_use_is_counted_once_each_until_they_have_ended() -> None:
-    attempts, one, other = active.ActiveAttempts(), claim("one"), claim("other")
+    attempts, one, other = (
+        active.ActiveAttempts(),
+        store_values.claim("one", cpus=2),
+        store_values.claim("other", cpus=2),
+    )
     other = dataclasses.replace(other, resources=Resources(cpus=1, memory_bytes=7, gpus=1))
     for each in (one, other, one):
         attempts.add(each)
@@ -50,21 +41,21 @@ def test_what_all_of_them_use_is_counted_once_each_until_they_have_ended() -> No
 
 
 def test_an_empty_reason_is_a_reason() -> None:
-    attempts, one = active.ActiveAttempts(), claim()
+    attempts, one = active.ActiveAttempts(), store_values.claim(cpus=2)
     attempts.add(one)
     attempts.cancel(one.key, "")
     assert attempts.cancel_reason(one.key) == ""
 
 
 def test_what_has_ended_already_is_not_remembered() -> None:
-    attempts, one = active.ActiveAttempts(), claim()
+    attempts, one = active.ActiveAttempts(), store_values.claim(cpus=2)
     attempts.cancel(one.key, "late")
     attempts.add(one)
     assert attempts.cancel_reason(one.key) is None
 
 
 def test_what_the_store_calls_ours_is_to_be_stopped_before_it_is_here() -> None:
-    attempts, one = active.ActiveAttempts(), claim()
+    attempts, one = active.ActiveAttempts(), store_values.claim(cpus=2)
     attempts.cancel_own(one.key, "at another server")
     attempts.cancel_own(one.key, "again")
     attempts.add(one)

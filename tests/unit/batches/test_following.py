@@ -9,7 +9,7 @@ import pytest
 
 from dshpc_server import errors
 from dshpc_server.batches import active, following, watchers
-from dshpc_server.domain.job import AttemptKey, JobStatus, Resources
+from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.store import port, records
 from support import batches_values as values
 from support import store_values
@@ -20,18 +20,6 @@ Tell = Callable[[Collection[str] | None], None]
 
 def sha(*names: str) -> list[str]:
     return [store_values.sha(name) for name in names]
-
-
-def claim(name: str) -> records.Claim:
-    return records.Claim(
-        key=AttemptKey(job_id=store_values.sha(name), number=1),
-        spec=store_values.spec(name),
-        resources=Resources(),
-        timeout_seconds=60.0,
-        created_at=store_values.NOON,
-        revision=2,
-        chain=1,
-    )
 
 
 class World:
@@ -135,7 +123,7 @@ async def test_what_comes_during_a_reading_is_read_together_after_it(world: Worl
 async def test_when_anything_may_have_changed_all_that_somebody_waits_for_is_read(
     world: World,
 ) -> None:
-    world.active.add(claim("ours"))
+    world.active.add(store_values.claim("ours"))
     with world.watchers.watch(sha("a", "b")):
         world.following.note(None)
         world.following.note(sha("c"))
@@ -171,7 +159,7 @@ async def test_what_could_not_be_read_is_read_later(world: World) -> None:
 
 
 async def test_ours_that_was_cancelled_at_another_server_is_stopped_once(world: World) -> None:
-    one, coming = claim("a"), claim("b")
+    one, coming = store_values.claim("a"), store_values.claim("b")
     world.active.add(one)
     world.found = [
         records.ActiveAttempt(
@@ -192,7 +180,7 @@ async def test_ours_that_was_cancelled_at_another_server_is_stopped_once(world: 
 
 
 async def test_ours_that_ends_while_the_store_is_asked_is_not_remembered(world: World) -> None:
-    one, other = claim("a"), claim("b")
+    one, other = store_values.claim("a"), store_values.claim("b")
     world.active.add(one)
     world.active.add(other)
     world.found = [

@@ -25,7 +25,7 @@ def ran(
 
 
 def observed(*all_seconds: float) -> float | None:
-    seen = run_times.RunTimes()
+    seen = run_times.RunTimes(on_observed=lambda: None)
     for seconds in all_seconds:
         seen.note(ran(seconds))
     expected = seen.expected(VERSION)
@@ -36,7 +36,7 @@ def observed(*all_seconds: float) -> float | None:
 
 
 def test_what_is_declared_counts_before_what_was_seen() -> None:
-    seen = run_times.RunTimes()
+    seen = run_times.RunTimes(on_observed=lambda: None)
     assert seen.expected(VERSION) is None
     for _ in range(run_times.LAST_RUNS):
         seen.note(ran(60.0))
@@ -69,18 +69,29 @@ def test_only_the_last_runs_count() -> None:
 
 @pytest.mark.parametrize("status", sorted(set(JobStatus) - {JobStatus.COMPLETED}))
 def test_only_runs_that_completed_count(status: JobStatus) -> None:
-    seen = run_times.RunTimes()
+    seen = run_times.RunTimes(on_observed=lambda: None)
     for _ in range(run_times.LEAST_RUNS):
         seen.note(ran(1.0, status))
         seen.note(dataclasses.replace(ran(1.0), started_at=None))
     assert seen.expected(VERSION) is None
 
 
+def test_it_is_told_once_that_enough_was_seen_of_a_version() -> None:
+    told: list[frozenset[str]] = []
+    seen = run_times.RunTimes(on_observed=lambda: told.append(seen.observed))
+    for _ in range(run_times.LEAST_RUNS - 1):
+        seen.note(ran(1.0))
+    assert seen.observed == frozenset()
+    for _ in range(10):
+        seen.note(ran(1.0))
+    assert told == [{VERSION.function_hash}]
+
+
 def test_versions_are_told_apart_and_the_one_that_ran_longest_ago_is_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(run_times, "_MOST_VERSIONS", 3)
-    seen = run_times.RunTimes()
+    seen = run_times.RunTimes(on_observed=lambda: None)
     functions = ["a", "b", "c", "a", "d"]  # b is the one
     for function in functions:
         for _ in range(run_times.LEAST_RUNS):
@@ -97,3 +108,4 @@ def test_versions_are_told_apart_and_the_one_that_ran_longest_ago_is_forgotten(
         "c": 100.0,
         "d": 101.0,
     }
+    assert seen.observed == {store_values.sha(function) for function in ("a", "c", "d")}

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy
 
-from dshpc_server.domain.job import JobStatus, Resources
+from dshpc_server.domain.job import JobStatus
 from dshpc_server.store.records import Attempt, Claim, Claims
 from dshpc_server.store.sql import bulk, columns, database_clock, joins, servers, tables
 
@@ -30,7 +30,6 @@ _HOLD = servers.held(_NEXT_DUE.scalar_subquery())
 # What is needed to launch it, as it is once it is claimed.
 _CLAIMED = tuple(each + 1 if each is _attempts.revision else each for each in columns.CLAIM)
 _CLAIM_ENDS = len(columns.CLAIM)
-_RESOURCES = slice(len(columns.SPEC), len(columns.SPEC) + len(columns.RESOURCES))
 _COLUMNS = (*_CLAIMED, _attempts.replaced, *_ORDER)
 # The queue in its order. PENDING is written out, not a parameter: only so is its partial index
 # used. Another server's claims are stepped over, not waited for; SQLite, where the writer is
@@ -47,7 +46,7 @@ _CHANGING = ("status", "revision", "owner")
 
 def claim(
     connection: sqlalchemy.Connection,
-    fits: Callable[[Resources], bool],
+    fits: Callable[[Claim], bool],
     limit: int,
     server_id: str,
     now: int,
@@ -57,10 +56,11 @@ def claim(
     taken: list[Claim] = []
     changes: list[Attempt] = []
     for row in _waiting(connection, limit, now):
-        if not fits(columns.resources(row[_RESOURCES])):
+        candidate = columns.claim(row[:_CLAIM_ENDS])
+        if not fits(candidate):
             break
-        taken.append(columns.claim(row[:_CLAIM_ENDS]))
-        changes.append(_claimed(taken[-1], columns.STATUSES.get(row[_CLAIM_ENDS])))
+        taken.append(candidate)
+        changes.append(_claimed(candidate, columns.STATUSES.get(row[_CLAIM_ENDS])))
     values = [_values(each, server_id) for each in taken]
     bulk.update(connection, tables.attempts, _CHANGING, values)
     next_due_seconds = None if due_at is None else (due_at - now) / _SECOND

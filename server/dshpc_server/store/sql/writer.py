@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 import sqlalchemy
 
 from dshpc_server import clock
-from dshpc_server.domain.job import Resources
 from dshpc_server.store.records import (
     ActiveAttempt,
     Attempt,
+    Claim,
     Claims,
     Ending,
     FileRecord,
@@ -50,7 +50,7 @@ class SqlWriter:
         self.changes += new
         return rows
 
-    def claim(self, fits: Callable[[Resources], bool], limit: int) -> Claims:
+    def claim(self, fits: Callable[[Claim], bool], limit: int) -> Claims:
         """See the port."""
         claims, changes = claiming.claim(
             self._connection, fits, limit, self._server_id, self._now()
