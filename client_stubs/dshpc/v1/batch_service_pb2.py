@@ -22,20 +22,51 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from dshpc.v1 import job_service_pb2 as dshpc_dot_v1_dot_job__service__pb2
 from dshpc.v1 import types_pb2 as dshpc_dot_v1_dot_types__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64shpc/v1/batch_service.proto\x12\x08\x64shpc.v1\x1a\x14\x64shpc/v1/types.proto\"\xe0\x01\n\x17ListBatchResultsRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12%\n\x08statuses\x18\x04 \x03(\x0e\x32\x13.dshpc.v1.JobStatus\x12#\n\x08outcomes\x18\x05 \x03(\x0e\x32\x11.dshpc.v1.Outcome\x12$\n\x17max_inline_output_bytes\x18\x06 \x01(\x05H\x00\x88\x01\x01\x42\x1a\n\x18_max_inline_output_bytes\"^\n\x18ListBatchResultsResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.dshpc.v1.MultiJobResult\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2i\n\x0c\x42\x61tchService\x12Y\n\x10ListBatchResults\x12!.dshpc.v1.ListBatchResultsRequest\x1a\".dshpc.v1.ListBatchResultsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64shpc/v1/batch_service.proto\x12\x08\x64shpc.v1\x1a\x1a\x64shpc/v1/job_service.proto\x1a\x14\x64shpc/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x02\n\x05\x42\x61tch\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12#\n\x05state\x18\x03 \x01(\x0e\x32\x14.dshpc.v1.BatchState\x12+\n\nstatistics\x18\x04 \x01(\x0b\x32\x17.dshpc.v1.JobStatistics\x12\x10\n\x08priority\x18\x05 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cresume_token\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\"f\n\x0fGetBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\'\n\x04wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x18\n\x10if_changed_since\x18\x03 \x01(\t\"2\n\x10GetBatchResponse\x12\x1e\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x0f.dshpc.v1.Batch\";\n\x12ListBatchesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x13ListBatchesResponse\x12 \n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x0f.dshpc.v1.Batch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xe0\x01\n\x17ListBatchResultsRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12%\n\x08statuses\x18\x04 \x03(\x0e\x32\x13.dshpc.v1.JobStatus\x12#\n\x08outcomes\x18\x05 \x03(\x0e\x32\x11.dshpc.v1.Outcome\x12$\n\x17max_inline_output_bytes\x18\x06 \x01(\x05H\x00\x88\x01\x01\x42\x1a\n\x18_max_inline_output_bytes\"^\n\x18ListBatchResultsResponse\x12)\n\x07results\x18\x01 \x03(\x0b\x32\x18.dshpc.v1.MultiJobResult\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa6\x01\n\x11WatchBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\'\n\x06stream\x18\x03 \x01(\x0b\x32\x17.dshpc.v1.StreamOptions\x12$\n\x17max_inline_output_bytes\x18\x04 \x01(\x05H\x00\x88\x01\x01\x42\x1a\n\x18_max_inline_output_bytes\"\xee\x02\n\x12WatchBatchResponse\x12\x14\n\x0cresume_token\x18\x01 \x01(\t\x12.\n\nevent_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x0b\x32\x17.dshpc.v1.BatchAcceptedH\x00\x12*\n\x06result\x18\x04 \x01(\x0b\x32\x18.dshpc.v1.MultiJobResultH\x00\x12,\n\x07results\x18\x05 \x01(\x0b\x32\x19.dshpc.v1.MultiJobResultsH\x00\x12+\n\x08progress\x18\x06 \x01(\x0b\x32\x17.dshpc.v1.JobStatisticsH\x00\x12&\n\x08\x62ookmark\x18\x07 \x01(\x0b\x32\x12.dshpc.v1.BookmarkH\x00\x12-\n\nstatistics\x18\x08 \x01(\x0b\x32\x17.dshpc.v1.JobStatisticsH\x00\x42\x07\n\x05\x65vent\"G\n\x12\x43\x61ncelBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07indexes\x18\x03 \x03(\x05\"{\n\x13\x43\x61ncelBatchResponse\x12\x1e\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x0f.dshpc.v1.Batch\x12\x18\n\x10\x63\x61ncel_requested\x18\x02 \x01(\x05\x12\x10\n\x08\x64\x65tached\x18\x03 \x01(\x05\x12\x18\n\x10\x61lready_terminal\x18\x04 \x01(\x05\"8\n\x12UpdateBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x10\n\x08priority\x18\x02 \x01(\x05\"5\n\x13UpdateBatchResponse\x12\x1e\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x0f.dshpc.v1.Batch\"9\n\x11RetryBatchRequest\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"4\n\x12RetryBatchResponse\x12\x1e\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x0f.dshpc.v1.Batch*x\n\nBatchState\x12\x1b\n\x17\x42\x41TCH_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x42\x41TCH_STATE_RUNNING\x10\x01\x12\x1a\n\x16\x42\x41TCH_STATE_CANCELLING\x10\x02\x12\x18\n\x14\x42\x41TCH_STATE_FINISHED\x10\x03\x32\xa4\x04\n\x0c\x42\x61tchService\x12\x41\n\x08GetBatch\x12\x19.dshpc.v1.GetBatchRequest\x1a\x1a.dshpc.v1.GetBatchResponse\x12J\n\x0bListBatches\x12\x1c.dshpc.v1.ListBatchesRequest\x1a\x1d.dshpc.v1.ListBatchesResponse\x12Y\n\x10ListBatchResults\x12!.dshpc.v1.ListBatchResultsRequest\x1a\".dshpc.v1.ListBatchResultsResponse\x12I\n\nWatchBatch\x12\x1b.dshpc.v1.WatchBatchRequest\x1a\x1c.dshpc.v1.WatchBatchResponse0\x01\x12J\n\x0b\x43\x61ncelBatch\x12\x1c.dshpc.v1.CancelBatchRequest\x1a\x1d.dshpc.v1.CancelBatchResponse\x12J\n\x0bUpdateBatch\x12\x1c.dshpc.v1.UpdateBatchRequest\x1a\x1d.dshpc.v1.UpdateBatchResponse\x12G\n\nRetryBatch\x12\x1b.dshpc.v1.RetryBatchRequest\x1a\x1c.dshpc.v1.RetryBatchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'dshpc.v1.batch_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTBATCHRESULTSREQUEST']._serialized_start=65
-  _globals['_LISTBATCHRESULTSREQUEST']._serialized_end=289
-  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_start=291
-  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_end=385
-  _globals['_BATCHSERVICE']._serialized_start=387
-  _globals['_BATCHSERVICE']._serialized_end=492
+  _globals['_BATCHSTATE']._serialized_start=2024
+  _globals['_BATCHSTATE']._serialized_end=2144
+  _globals['_BATCH']._serialized_start=158
+  _globals['_BATCH']._serialized_end=438
+  _globals['_GETBATCHREQUEST']._serialized_start=440
+  _globals['_GETBATCHREQUEST']._serialized_end=542
+  _globals['_GETBATCHRESPONSE']._serialized_start=544
+  _globals['_GETBATCHRESPONSE']._serialized_end=594
+  _globals['_LISTBATCHESREQUEST']._serialized_start=596
+  _globals['_LISTBATCHESREQUEST']._serialized_end=655
+  _globals['_LISTBATCHESRESPONSE']._serialized_start=657
+  _globals['_LISTBATCHESRESPONSE']._serialized_end=737
+  _globals['_LISTBATCHRESULTSREQUEST']._serialized_start=740
+  _globals['_LISTBATCHRESULTSREQUEST']._serialized_end=964
+  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_start=966
+  _globals['_LISTBATCHRESULTSRESPONSE']._serialized_end=1060
+  _globals['_WATCHBATCHREQUEST']._serialized_start=1063
+  _globals['_WATCHBATCHREQUEST']._serialized_end=1229
+  _globals['_WATCHBATCHRESPONSE']._serialized_start=1232
+  _globals['_WATCHBATCHRESPONSE']._serialized_end=1598
+  _globals['_CANCELBATCHREQUEST']._serialized_start=1600
+  _globals['_CANCELBATCHREQUEST']._serialized_end=1671
+  _globals['_CANCELBATCHRESPONSE']._serialized_start=1673
+  _globals['_CANCELBATCHRESPONSE']._serialized_end=1796
+  _globals['_UPDATEBATCHREQUEST']._serialized_start=1798
+  _globals['_UPDATEBATCHREQUEST']._serialized_end=1854
+  _globals['_UPDATEBATCHRESPONSE']._serialized_start=1856
+  _globals['_UPDATEBATCHRESPONSE']._serialized_end=1909
+  _globals['_RETRYBATCHREQUEST']._serialized_start=1911
+  _globals['_RETRYBATCHREQUEST']._serialized_end=1968
+  _globals['_RETRYBATCHRESPONSE']._serialized_start=1970
+  _globals['_RETRYBATCHRESPONSE']._serialized_end=2022
+  _globals['_BATCHSERVICE']._serialized_start=2147
+  _globals['_BATCHSERVICE']._serialized_end=2695
 # @@protoc_insertion_point(module_scope)

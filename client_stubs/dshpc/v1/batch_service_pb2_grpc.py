@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class BatchServiceStub(object):
-    """Reads what was answered, or is still to come, for a batch.
+    """Reads what was answered, or is still to come, for a batch, and changes what
+    becomes of it.
     """
 
     def __init__(self, channel):
@@ -35,16 +36,62 @@ class BatchServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.GetBatch = channel.unary_unary(
+                '/dshpc.v1.BatchService/GetBatch',
+                request_serializer=dshpc_dot_v1_dot_batch__service__pb2.GetBatchRequest.SerializeToString,
+                response_deserializer=dshpc_dot_v1_dot_batch__service__pb2.GetBatchResponse.FromString,
+                _registered_method=True)
+        self.ListBatches = channel.unary_unary(
+                '/dshpc.v1.BatchService/ListBatches',
+                request_serializer=dshpc_dot_v1_dot_batch__service__pb2.ListBatchesRequest.SerializeToString,
+                response_deserializer=dshpc_dot_v1_dot_batch__service__pb2.ListBatchesResponse.FromString,
+                _registered_method=True)
         self.ListBatchResults = channel.unary_unary(
                 '/dshpc.v1.BatchService/ListBatchResults',
                 request_serializer=dshpc_dot_v1_dot_batch__service__pb2.ListBatchResultsRequest.SerializeToString,
                 response_deserializer=dshpc_dot_v1_dot_batch__service__pb2.ListBatchResultsResponse.FromString,
                 _registered_method=True)
+        self.WatchBatch = channel.unary_stream(
+                '/dshpc.v1.BatchService/WatchBatch',
+                request_serializer=dshpc_dot_v1_dot_batch__service__pb2.WatchBatchRequest.SerializeToString,
+                response_deserializer=dshpc_dot_v1_dot_batch__service__pb2.WatchBatchResponse.FromString,
+                _registered_method=True)
+        self.CancelBatch = channel.unary_unary(
+                '/dshpc.v1.BatchService/CancelBatch',
+                request_serializer=dshpc_dot_v1_dot_batch__service__pb2.CancelBatchRequest.SerializeToString,
+                response_deserializer=dshpc_dot_v1_dot_batch__service__pb2.CancelBatchResponse.FromString,
+                _registered_method=True)
+        self.UpdateBatch = channel.unary_unary(
+                '/dshpc.v1.BatchService/UpdateBatch',
+                request_serializer=dshpc_dot_v1_dot_batch__service__pb2.UpdateBatchRequest.SerializeToString,
+                response_deserializer=dshpc_dot_v1_dot_batch__service__pb2.UpdateBatchResponse.FromString,
+                _registered_method=True)
+        self.RetryBatch = channel.unary_unary(
+                '/dshpc.v1.BatchService/RetryBatch',
+                request_serializer=dshpc_dot_v1_dot_batch__service__pb2.RetryBatchRequest.SerializeToString,
+                response_deserializer=dshpc_dot_v1_dot_batch__service__pb2.RetryBatchResponse.FromString,
+                _registered_method=True)
 
 
 class BatchServiceServicer(object):
-    """Reads what was answered, or is still to come, for a batch.
+    """Reads what was answered, or is still to come, for a batch, and changes what
+    becomes of it.
     """
+
+    def GetBatch(self, request, context):
+        """One batch, at once or when it has changed. Never submits. NOT_FOUND for an
+        unknown batch_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBatches(self, request, context):
+        """The batches, the newest first. Never submits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def ListBatchResults(self, request, context):
         """The rows of a batch in index order. Never submits. A row that matched
@@ -55,13 +102,81 @@ class BatchServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchBatch(self, request, context):
+        """The events of StreamSimulateJobs for a batch that exists: with a
+        `resume_token` those behind it, else of all rows. A token that is too old is no
+        error: rows come as they stand now. Never submits.
+
+        Errors: NOT_FOUND for an unknown batch_id, INVALID_ARGUMENT for a token of
+        another batch.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelBatch(self, request, context):
+        """Withdraws the batch's interest in all of its rows, or in some. A run that
+        another batch waits for goes on; else it is stopped, with every process it
+        started. Asking twice is harmless. NOT_FOUND for an unknown batch_id,
+        INVALID_ARGUMENT for an index that it has not.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateBatch(self, request, context):
+        """Changes the batch's priority, for what has not been started yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryBatch(self, request, context):
+        """Submits a new batch of those rows that have ended and are not COMPLETED: with
+        the same inputs, parameters and version of the method. FAILED_PRECONDITION
+        when there is none.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BatchServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'GetBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBatch,
+                    request_deserializer=dshpc_dot_v1_dot_batch__service__pb2.GetBatchRequest.FromString,
+                    response_serializer=dshpc_dot_v1_dot_batch__service__pb2.GetBatchResponse.SerializeToString,
+            ),
+            'ListBatches': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBatches,
+                    request_deserializer=dshpc_dot_v1_dot_batch__service__pb2.ListBatchesRequest.FromString,
+                    response_serializer=dshpc_dot_v1_dot_batch__service__pb2.ListBatchesResponse.SerializeToString,
+            ),
             'ListBatchResults': grpc.unary_unary_rpc_method_handler(
                     servicer.ListBatchResults,
                     request_deserializer=dshpc_dot_v1_dot_batch__service__pb2.ListBatchResultsRequest.FromString,
                     response_serializer=dshpc_dot_v1_dot_batch__service__pb2.ListBatchResultsResponse.SerializeToString,
+            ),
+            'WatchBatch': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchBatch,
+                    request_deserializer=dshpc_dot_v1_dot_batch__service__pb2.WatchBatchRequest.FromString,
+                    response_serializer=dshpc_dot_v1_dot_batch__service__pb2.WatchBatchResponse.SerializeToString,
+            ),
+            'CancelBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelBatch,
+                    request_deserializer=dshpc_dot_v1_dot_batch__service__pb2.CancelBatchRequest.FromString,
+                    response_serializer=dshpc_dot_v1_dot_batch__service__pb2.CancelBatchResponse.SerializeToString,
+            ),
+            'UpdateBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateBatch,
+                    request_deserializer=dshpc_dot_v1_dot_batch__service__pb2.UpdateBatchRequest.FromString,
+                    response_serializer=dshpc_dot_v1_dot_batch__service__pb2.UpdateBatchResponse.SerializeToString,
+            ),
+            'RetryBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryBatch,
+                    request_deserializer=dshpc_dot_v1_dot_batch__service__pb2.RetryBatchRequest.FromString,
+                    response_serializer=dshpc_dot_v1_dot_batch__service__pb2.RetryBatchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -72,8 +187,63 @@ def add_BatchServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BatchService(object):
-    """Reads what was answered, or is still to come, for a batch.
+    """Reads what was answered, or is still to come, for a batch, and changes what
+    becomes of it.
     """
+
+    @staticmethod
+    def GetBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dshpc.v1.BatchService/GetBatch',
+            dshpc_dot_v1_dot_batch__service__pb2.GetBatchRequest.SerializeToString,
+            dshpc_dot_v1_dot_batch__service__pb2.GetBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBatches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dshpc.v1.BatchService/ListBatches',
+            dshpc_dot_v1_dot_batch__service__pb2.ListBatchesRequest.SerializeToString,
+            dshpc_dot_v1_dot_batch__service__pb2.ListBatchesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ListBatchResults(request,
@@ -92,6 +262,114 @@ class BatchService(object):
             '/dshpc.v1.BatchService/ListBatchResults',
             dshpc_dot_v1_dot_batch__service__pb2.ListBatchResultsRequest.SerializeToString,
             dshpc_dot_v1_dot_batch__service__pb2.ListBatchResultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/dshpc.v1.BatchService/WatchBatch',
+            dshpc_dot_v1_dot_batch__service__pb2.WatchBatchRequest.SerializeToString,
+            dshpc_dot_v1_dot_batch__service__pb2.WatchBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dshpc.v1.BatchService/CancelBatch',
+            dshpc_dot_v1_dot_batch__service__pb2.CancelBatchRequest.SerializeToString,
+            dshpc_dot_v1_dot_batch__service__pb2.CancelBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dshpc.v1.BatchService/UpdateBatch',
+            dshpc_dot_v1_dot_batch__service__pb2.UpdateBatchRequest.SerializeToString,
+            dshpc_dot_v1_dot_batch__service__pb2.UpdateBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dshpc.v1.BatchService/RetryBatch',
+            dshpc_dot_v1_dot_batch__service__pb2.RetryBatchRequest.SerializeToString,
+            dshpc_dot_v1_dot_batch__service__pb2.RetryBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -170,6 +170,7 @@ class StreamSimulateJobsResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     EVENT_TIME_FIELD_NUMBER: _builtins.int
     ACCEPTED_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
@@ -177,6 +178,10 @@ class StreamSimulateJobsResponse(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     BOOKMARK_FIELD_NUMBER: _builtins.int
     STATISTICS_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """Where to go on with WatchBatch when the stream was cut behind this message.
+    Grants no rights.
+    """
     @_builtins.property
     def event_time(self) -> _timestamp_pb2.Timestamp:
         """When the service sent the event."""
@@ -208,6 +213,7 @@ class StreamSimulateJobsResponse(_message.Message):
     def __init__(
         self,
         *,
+        resume_token: _builtins.str = ...,
         event_time: _timestamp_pb2.Timestamp | None = ...,
         accepted: Global___BatchAccepted | None = ...,
         result: _types_pb2.MultiJobResult | None = ...,
@@ -218,7 +224,7 @@ class StreamSimulateJobsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "bookmark", b"bookmark", "event", b"event", "event_time", b"event_time", "progress", b"progress", "result", b"result", "results", b"results", "statistics", b"statistics"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "bookmark", b"bookmark", "event", b"event", "event_time", b"event_time", "progress", b"progress", "result", b"result", "results", b"results", "statistics", b"statistics"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "bookmark", b"bookmark", "event", b"event", "event_time", b"event_time", "progress", b"progress", "result", b"result", "results", b"results", "resume_token", b"resume_token", "statistics", b"statistics"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "result", "results", "progress", "bookmark", "statistics"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
@@ -234,19 +240,23 @@ class BatchAccepted(_message.Message):
 
     BATCH_ID_FIELD_NUMBER: _builtins.int
     TOTAL_JOBS_FIELD_NUMBER: _builtins.int
+    DUPLICATE_REQUEST_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """Names the batch for ListBatchResults."""
     total_jobs: _builtins.int
     """Rows in the batch."""
+    duplicate_request: _builtins.bool
+    """The batch is that of an earlier request with the same `request_id`."""
     def __init__(
         self,
         *,
         batch_id: _builtins.str = ...,
         total_jobs: _builtins.int = ...,
+        duplicate_request: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "total_jobs", b"total_jobs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "duplicate_request", b"duplicate_request", "total_jobs", b"total_jobs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

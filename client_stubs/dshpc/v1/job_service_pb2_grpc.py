@@ -87,8 +87,8 @@ class JobServiceServicer(object):
     def StreamSimulateJobs(self, request, context):
         """The same as a stream of events: `accepted` first, each result when its job
         has ended (those already completed at once), `statistics` last. A stream
-        that ended without `statistics` is incomplete. Losing the call never
-        cancels jobs.
+        that ended without `statistics` is incomplete, whatever its status: go on with
+        WatchBatch. Losing the call cancels no jobs unless `cancel_on_disconnect`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

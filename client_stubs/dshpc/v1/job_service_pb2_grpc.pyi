@@ -45,8 +45,8 @@ class JobServiceStub:
     StreamSimulateJobs: _grpc.UnaryStreamMultiCallable[_job_service_pb2.StreamSimulateJobsRequest, _job_service_pb2.StreamSimulateJobsResponse]
     """The same as a stream of events: `accepted` first, each result when its job
     has ended (those already completed at once), `statistics` last. A stream
-    that ended without `statistics` is incomplete. Losing the call never
-    cancels jobs.
+    that ended without `statistics` is incomplete, whatever its status: go on with
+    WatchBatch. Losing the call cancels no jobs unless `cancel_on_disconnect`.
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]
     """Reads one job, at once or when its status has changed. Never submits.
@@ -87,8 +87,8 @@ class JobServiceAsyncStub(JobServiceStub):
     StreamSimulateJobs: _aio.UnaryStreamMultiCallable[_job_service_pb2.StreamSimulateJobsRequest, _job_service_pb2.StreamSimulateJobsResponse]  # type: ignore[assignment]
     """The same as a stream of events: `accepted` first, each result when its job
     has ended (those already completed at once), `statistics` last. A stream
-    that ended without `statistics` is incomplete. Losing the call never
-    cancels jobs.
+    that ended without `statistics` is incomplete, whatever its status: go on with
+    WatchBatch. Losing the call cancels no jobs unless `cancel_on_disconnect`.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]  # type: ignore[assignment]
     """Reads one job, at once or when its status has changed. Never submits.
@@ -138,8 +138,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_job_service_pb2.StreamSimulateJobsResponse], _abc.AsyncIterator[_job_service_pb2.StreamSimulateJobsResponse]]:
         """The same as a stream of events: `accepted` first, each result when its job
         has ended (those already completed at once), `statistics` last. A stream
-        that ended without `statistics` is incomplete. Losing the call never
-        cancels jobs.
+        that ended without `statistics` is incomplete, whatever its status: go on with
+        WatchBatch. Losing the call cancels no jobs unless `cancel_on_disconnect`.
         """
 
     @_abc_1.abstractmethod

@@ -278,6 +278,64 @@ RESUBMIT_POLICY_NEVER: ResubmitPolicy.ValueType  # 3
 """It is not run again; the earlier failure is the answer."""
 Global___ResubmitPolicy: _TypeAlias = ResubmitPolicy  # noqa: Y015
 
+class _Condition:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConditionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Condition.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONDITION_UNSPECIFIED: _Condition.ValueType  # 0
+    """SUCCEEDED."""
+    CONDITION_SUCCEEDED: _Condition.ValueType  # 1
+    """It is COMPLETED."""
+    CONDITION_FAILED: _Condition.ValueType  # 2
+    """It ended in one of the failed statuses. CANCELLED and SKIPPED are none."""
+    CONDITION_FINISHED: _Condition.ValueType  # 3
+    """It has ended, in whatever way; also when there was no job to run."""
+
+class Condition(_Condition, metaclass=_ConditionEnumTypeWrapper):
+    """How a job has to have ended for a dependency to be met. One that can no longer
+    be met makes the row SKIPPED.
+    """
+
+CONDITION_UNSPECIFIED: Condition.ValueType  # 0
+"""SUCCEEDED."""
+CONDITION_SUCCEEDED: Condition.ValueType  # 1
+"""It is COMPLETED."""
+CONDITION_FAILED: Condition.ValueType  # 2
+"""It ended in one of the failed statuses. CANCELLED and SKIPPED are none."""
+CONDITION_FINISHED: Condition.ValueType  # 3
+"""It has ended, in whatever way; also when there was no job to run."""
+Global___Condition: _TypeAlias = Condition  # noqa: Y015
+
+class _SweepMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SweepModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SweepMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SWEEP_MODE_UNSPECIFIED: _SweepMode.ValueType  # 0
+    """GRID."""
+    SWEEP_MODE_GRID: _SweepMode.ValueType  # 1
+    """Every value of each axis with every value of the others."""
+    SWEEP_MODE_ZIP: _SweepMode.ValueType  # 2
+    """The first values of all axes together, then the second ones, and so on; axes
+    have as many values each.
+    """
+
+class SweepMode(_SweepMode, metaclass=_SweepModeEnumTypeWrapper):
+    """How the axes of a sweep are combined."""
+
+SWEEP_MODE_UNSPECIFIED: SweepMode.ValueType  # 0
+"""GRID."""
+SWEEP_MODE_GRID: SweepMode.ValueType  # 1
+"""Every value of each axis with every value of the others."""
+SWEEP_MODE_ZIP: SweepMode.ValueType  # 2
+"""The first values of all axes together, then the second ones, and so on; axes
+have as many values each.
+"""
+Global___SweepMode: _TypeAlias = SweepMode  # noqa: Y015
+
 class _PackingBasis:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -334,10 +392,13 @@ class JobConfig(_message.Message):
     PARAMETERS_FIELD_NUMBER: _builtins.int
     CONFIG_ID_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
+    DEPENDS_ON_FIELD_NUMBER: _builtins.int
     FUNCTION_HASH_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     CACHE_POLICY_FIELD_NUMBER: _builtins.int
+    SWEEP_FIELD_NUMBER: _builtins.int
     file_hash: _builtins.str
     """Hash of the input file; short for `inputs: {"input": {file_hash: …}}`.
     Empty for a method without inputs.
@@ -354,6 +415,10 @@ class JobConfig(_message.Message):
     """Pins a version of the method that was loaded before. Empty: the newest; all
     rows of a request see the same one.
     """
+    priority: _builtins.int
+    """Higher runs sooner: -100 to 100. Not part of the job's identity. Absent: as
+    the batch says. A run that several wait for has the highest of theirs.
+    """
     cache_policy: Global___CachePolicy.ValueType
     """Whether an earlier result may be the answer. Unspecified: as the batch says."""
     @_builtins.property
@@ -369,6 +434,12 @@ class JobConfig(_message.Message):
         """
 
     @_builtins.property
+    def depends_on(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dependency]:
+        """What has to have ended, and how, before this config is looked up. Until
+        then its row is BLOCKED. An input by `job_output` is a dependency by itself.
+        """
+
+    @_builtins.property
     def resources(self) -> Global___Resources:
         """What the job needs while it runs. Not part of the job's identity: a run
         that exists is not repeated because other resources are asked for.
@@ -380,6 +451,10 @@ class JobConfig(_message.Message):
         method's, else the server's.
         """
 
+    @_builtins.property
+    def sweep(self) -> Global___Sweep:
+        """Makes many rows of this config, one for each combination of values."""
+
     def __init__(
         self,
         *,
@@ -388,16 +463,21 @@ class JobConfig(_message.Message):
         parameters: _struct_pb2.Struct | None = ...,
         config_id: _builtins.str = ...,
         inputs: _abc.Mapping[_builtins.str, Global___InputRef] | None = ...,
+        depends_on: _abc.Iterable[Global___Dependency] | None = ...,
         function_hash: _builtins.str = ...,
         resources: Global___Resources | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        priority: _builtins.int | None = ...,
         cache_policy: Global___CachePolicy.ValueType = ...,
+        sweep: Global___Sweep | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "resources", b"resources", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "parameters", b"parameters", "priority", b"priority", "resources", b"resources", "sweep", b"sweep", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_policy", b"cache_policy", "config_id", b"config_id", "file_hash", b"file_hash", "function_hash", b"function_hash", "inputs", b"inputs", "method_name", b"method_name", "parameters", b"parameters", "resources", b"resources", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "cache_policy", b"cache_policy", "config_id", b"config_id", "depends_on", b"depends_on", "file_hash", b"file_hash", "function_hash", b"function_hash", "inputs", b"inputs", "method_name", b"method_name", "parameters", b"parameters", "priority", b"priority", "resources", b"resources", "sweep", b"sweep", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
 
 Global___JobConfig: _TypeAlias = JobConfig  # noqa: Y015
 
@@ -408,22 +488,207 @@ class InputRef(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FILE_HASH_FIELD_NUMBER: _builtins.int
+    JOB_OUTPUT_FIELD_NUMBER: _builtins.int
     file_hash: _builtins.str
     """Hash of a stored file or of an earlier job's output."""
+    @_builtins.property
+    def job_output(self) -> Global___JobOutputRef:
+        """The output of another job, once that has completed."""
+
     def __init__(
         self,
         *,
         file_hash: _builtins.str = ...,
+        job_output: Global___JobOutputRef | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["file_hash", b"file_hash", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["file_hash", b"file_hash", "job_output", b"job_output", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_hash", b"file_hash", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_hash", b"file_hash", "job_output", b"job_output", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["file_hash"]  # noqa: Y015
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["file_hash", "job_output"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
 Global___InputRef: _TypeAlias = InputRef  # noqa: Y015
+
+@_typing.final
+class JobOutputRef(_message.Message):
+    """The output of another job. The row that uses it is looked up by the output's
+    content: an upstream job that is run again with the same output finds what
+    comes after it completed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFIG_ID_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    PER_SWEEP_INDEX_FIELD_NUMBER: _builtins.int
+    config_id: _builtins.str
+    """The `config_id` of another config of the same request."""
+    job_id: _builtins.str
+    """Any job that is known."""
+    per_sweep_index: _builtins.bool
+    """The upstream config is a sweep, too, of as many rows: each row uses the output
+    of the upstream row with its own `sweep_index`. Needed when it is one of
+    more than one row.
+    """
+    def __init__(
+        self,
+        *,
+        config_id: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        per_sweep_index: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config_id", b"config_id", "job", b"job", "job_id", b"job_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config_id", b"config_id", "job", b"job", "job_id", b"job_id", "per_sweep_index", b"per_sweep_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_job: _TypeAlias = _typing.Literal["config_id", "job_id"]  # noqa: Y015
+    _WhichOneofArgType_job: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_job) -> _WhichOneofReturnType_job | None: ...
+
+Global___JobOutputRef: _TypeAlias = JobOutputRef  # noqa: Y015
+
+@_typing.final
+class Dependency(_message.Message):
+    """Something that has to have ended before a config is looked up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFIG_ID_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    CONDITION_FIELD_NUMBER: _builtins.int
+    PER_SWEEP_INDEX_FIELD_NUMBER: _builtins.int
+    config_id: _builtins.str
+    """The `config_id` of another config of the same request; when that is a
+    sweep, all of its rows.
+    """
+    job_id: _builtins.str
+    """Any job that is known: its newest attempt."""
+    condition: Global___Condition.ValueType
+    """How it has to have ended. Default: SUCCEEDED."""
+    per_sweep_index: _builtins.bool
+    """Both configs are sweeps of as many rows: each row waits only for the upstream
+    row with its own `sweep_index`.
+    """
+    def __init__(
+        self,
+        *,
+        config_id: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        condition: Global___Condition.ValueType = ...,
+        per_sweep_index: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config_id", b"config_id", "job_id", b"job_id", "upstream", b"upstream"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "config_id", b"config_id", "job_id", b"job_id", "per_sweep_index", b"per_sweep_index", "upstream", b"upstream"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_upstream: _TypeAlias = _typing.Literal["config_id", "job_id"]  # noqa: Y015
+    _WhichOneofArgType_upstream: _TypeAlias = _typing.Literal["upstream", b"upstream"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_upstream) -> _WhichOneofReturnType_upstream | None: ...
+
+Global___Dependency: _TypeAlias = Dependency  # noqa: Y015
+
+@_typing.final
+class Sweep(_message.Message):
+    """Many rows of one config: each gets a value of every axis. Rows come in the
+    order of the axes, the last one fastest, and have the config's `config_id`;
+    `sweep_index` tells them apart. Values that are equal collapse to one run.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AXES_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    mode: Global___SweepMode.ValueType
+    """How the axes are combined. Default: GRID."""
+    @_builtins.property
+    def axes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SweepAxis]:
+        """At least one, at most 1,000."""
+
+    def __init__(
+        self,
+        *,
+        axes: _abc.Iterable[Global___SweepAxis] | None = ...,
+        mode: Global___SweepMode.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["axes", b"axes", "mode", b"mode"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sweep: _TypeAlias = Sweep  # noqa: Y015
+
+@_typing.final
+class SweepAxis(_message.Message):
+    """One thing that varies in a sweep."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARAMETER_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    parameter: _builtins.str
+    """The name of a parameter, or `file_hash` for the input file. Each once."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Value]:
+        """Its values; strings for `file_hash`. Not together with `range`."""
+
+    @_builtins.property
+    def range(self) -> Global___SweepRange:
+        """Its values as a range of numbers."""
+
+    def __init__(
+        self,
+        *,
+        parameter: _builtins.str = ...,
+        values: _abc.Iterable[_struct_pb2.Value] | None = ...,
+        range: Global___SweepRange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parameter", b"parameter", "range", b"range", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SweepAxis: _TypeAlias = SweepAxis  # noqa: Y015
+
+@_typing.final
+class SweepRange(_message.Message):
+    """Numbers at even distances, both ends among them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    LOG_SCALE_FIELD_NUMBER: _builtins.int
+    start: _builtins.float
+    """The first."""
+    stop: _builtins.float
+    """The last. May be less than `start`."""
+    count: _builtins.int
+    """How many, at least 1; of one, `start` is it."""
+    log_scale: _builtins.bool
+    """Even distances of the logarithms: each number is a constant multiple of the one
+    before. `start` and `stop` are not 0 and have the same sign.
+    """
+    def __init__(
+        self,
+        *,
+        start: _builtins.float = ...,
+        stop: _builtins.float = ...,
+        count: _builtins.int = ...,
+        log_scale: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "log_scale", b"log_scale", "start", b"start", "stop", b"stop"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SweepRange: _TypeAlias = SweepRange  # noqa: Y015
 
 @_typing.final
 class Resources(_message.Message):
@@ -463,25 +728,42 @@ class BatchOptions(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
     CACHE_POLICY_FIELD_NUMBER: _builtins.int
     RESUBMIT_POLICY_FIELD_NUMBER: _builtins.int
+    MAX_FAILURES_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    CANCEL_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     MAX_INLINE_OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
     MAX_RESPONSE_BYTES_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """A UUID that names this request: asked again with the same one, the same
+    batch is answered, and nothing is submitted twice. FAILED_PRECONDITION when
+    the rest of the request differs.
+    """
     display_name: _builtins.str
     """A name for people, shown where batches are listed. At most 256 bytes."""
+    priority: _builtins.int
+    """For rows that do not say: -100 to 100, higher runs sooner."""
     cache_policy: Global___CachePolicy.ValueType
     """Whether earlier results may be answers, for rows that do not say. Default:
     USE.
     """
     resubmit_policy: Global___ResubmitPolicy.ValueType
     """What happens to jobs that failed before. Default: ALWAYS."""
+    max_failures: _builtins.int
+    """Cancel the rest of the batch once so many of its jobs have failed. 0: never."""
     validate_only: _builtins.bool
     """Answer what would happen (outcome, job_id, errors) and change nothing: there
     is no batch, `batch_id` is empty, and nothing is waited for. Rows that would
     be submitted count as in progress. There are no pages of what was only
     validated: ask for very many rows by stream.
+    """
+    cancel_on_disconnect: _builtins.bool
+    """Cancel the batch when this call is lost before its end and nobody has come
+    back to it (WatchBatch, GetBatch with `wait`) within 30 s.
     """
     max_inline_output_bytes: _builtins.int
     """Longest output that is answered inline, in bytes. Default: the server's
@@ -495,16 +777,20 @@ class BatchOptions(_message.Message):
     def __init__(
         self,
         *,
+        request_id: _builtins.str = ...,
         display_name: _builtins.str = ...,
+        priority: _builtins.int = ...,
         cache_policy: Global___CachePolicy.ValueType = ...,
         resubmit_policy: Global___ResubmitPolicy.ValueType = ...,
+        max_failures: _builtins.int = ...,
         validate_only: _builtins.bool = ...,
+        cancel_on_disconnect: _builtins.bool = ...,
         max_inline_output_bytes: _builtins.int | None = ...,
         max_response_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_inline_output_bytes", b"_max_inline_output_bytes", "max_inline_output_bytes", b"max_inline_output_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_inline_output_bytes", b"_max_inline_output_bytes", "cache_policy", b"cache_policy", "display_name", b"display_name", "max_inline_output_bytes", b"max_inline_output_bytes", "max_response_bytes", b"max_response_bytes", "resubmit_policy", b"resubmit_policy", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_inline_output_bytes", b"_max_inline_output_bytes", "cache_policy", b"cache_policy", "cancel_on_disconnect", b"cancel_on_disconnect", "display_name", b"display_name", "max_failures", b"max_failures", "max_inline_output_bytes", b"max_inline_output_bytes", "max_response_bytes", b"max_response_bytes", "priority", b"priority", "request_id", b"request_id", "resubmit_policy", b"resubmit_policy", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_inline_output_bytes: _TypeAlias = _typing.Literal["max_inline_output_bytes"]  # noqa: Y015
     _WhichOneofArgType__max_inline_output_bytes: _TypeAlias = _typing.Literal["_max_inline_output_bytes", b"_max_inline_output_bytes"]  # noqa: Y015
@@ -617,8 +903,12 @@ class MultiJobResult(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     DUPLICATE_OF_INDEX_FIELD_NUMBER: _builtins.int
     PACKING_FIELD_NUMBER: _builtins.int
+    SWEEP_INDEX_FIELD_NUMBER: _builtins.int
+    CONFIG_INDEX_FIELD_NUMBER: _builtins.int
     index: _builtins.int
-    """Position of the config in the request, from 0."""
+    """Position of the row in the batch, from 0: that of the config in the request,
+    with sweeps written out.
+    """
     config_id: _builtins.str
     """Echo of the config's `config_id`."""
     job_id: _builtins.str
@@ -666,6 +956,12 @@ class MultiJobResult(_message.Message):
     duplicate_of_index: _builtins.int
     """Index of the first row of this request with the same job_id, on every
     later one whose inputs are stored.
+    """
+    sweep_index: _builtins.int
+    """Position within the config's sweep, from 0."""
+    config_index: _builtins.int
+    """Position of the config in the request, from 0; other than `index` only behind
+    a sweep or in one.
     """
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
@@ -724,10 +1020,12 @@ class MultiJobResult(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         duplicate_of_index: _builtins.int | None = ...,
         packing: Global___Packing | None = ...,
+        sweep_index: _builtins.int | None = ...,
+        config_index: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_duplicate_of_index", b"_duplicate_of_index", "_exit_code", b"_exit_code", "_output", b"_output", "_signal", b"_signal", "create_time", b"create_time", "duplicate_of_index", b"duplicate_of_index", "end_time", b"end_time", "error", b"error", "exit_code", b"exit_code", "output", b"output", "packing", b"packing", "parameters", b"parameters", "signal", b"signal", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duplicate_of_index", b"_duplicate_of_index", "_exit_code", b"_exit_code", "_output", b"_output", "_signal", b"_signal", "_sweep_index", b"_sweep_index", "create_time", b"create_time", "duplicate_of_index", b"duplicate_of_index", "end_time", b"end_time", "error", b"error", "exit_code", b"exit_code", "output", b"output", "packing", b"packing", "parameters", b"parameters", "signal", b"signal", "start_time", b"start_time", "sweep_index", b"sweep_index"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duplicate_of_index", b"_duplicate_of_index", "_exit_code", b"_exit_code", "_output", b"_output", "_signal", b"_signal", "attempt", b"attempt", "config_id", b"config_id", "create_time", b"create_time", "duplicate_of_index", b"duplicate_of_index", "end_time", b"end_time", "error", b"error", "exit_code", b"exit_code", "file_hash", b"file_hash", "function_hash", b"function_hash", "index", b"index", "job_id", b"job_id", "message", b"message", "method_name", b"method_name", "new_status", b"new_status", "old_status", b"old_status", "outcome", b"outcome", "output", b"output", "output_hash", b"output_hash", "output_size_bytes", b"output_size_bytes", "output_truncated", b"output_truncated", "packing", b"packing", "parameters", b"parameters", "signal", b"signal", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duplicate_of_index", b"_duplicate_of_index", "_exit_code", b"_exit_code", "_output", b"_output", "_signal", b"_signal", "_sweep_index", b"_sweep_index", "attempt", b"attempt", "config_id", b"config_id", "config_index", b"config_index", "create_time", b"create_time", "duplicate_of_index", b"duplicate_of_index", "end_time", b"end_time", "error", b"error", "exit_code", b"exit_code", "file_hash", b"file_hash", "function_hash", b"function_hash", "index", b"index", "job_id", b"job_id", "message", b"message", "method_name", b"method_name", "new_status", b"new_status", "old_status", b"old_status", "outcome", b"outcome", "output", b"output", "output_hash", b"output_hash", "output_size_bytes", b"output_size_bytes", "output_truncated", b"output_truncated", "packing", b"packing", "parameters", b"parameters", "signal", b"signal", "start_time", b"start_time", "sweep_index", b"sweep_index"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__duplicate_of_index: _TypeAlias = _typing.Literal["duplicate_of_index"]  # noqa: Y015
     _WhichOneofArgType__duplicate_of_index: _TypeAlias = _typing.Literal["_duplicate_of_index", b"_duplicate_of_index"]  # noqa: Y015
@@ -737,6 +1035,8 @@ class MultiJobResult(_message.Message):
     _WhichOneofArgType__output: _TypeAlias = _typing.Literal["_output", b"_output"]  # noqa: Y015
     _WhichOneofReturnType__signal: _TypeAlias = _typing.Literal["signal"]  # noqa: Y015
     _WhichOneofArgType__signal: _TypeAlias = _typing.Literal["_signal", b"_signal"]  # noqa: Y015
+    _WhichOneofReturnType__sweep_index: _TypeAlias = _typing.Literal["sweep_index"]  # noqa: Y015
+    _WhichOneofArgType__sweep_index: _TypeAlias = _typing.Literal["_sweep_index", b"_sweep_index"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__duplicate_of_index) -> _WhichOneofReturnType__duplicate_of_index | None: ...
     @_typing.overload
@@ -745,6 +1045,8 @@ class MultiJobResult(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output) -> _WhichOneofReturnType__output | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__signal) -> _WhichOneofReturnType__signal | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sweep_index) -> _WhichOneofReturnType__sweep_index | None: ...
 
 Global___MultiJobResult: _TypeAlias = MultiJobResult  # noqa: Y015
 

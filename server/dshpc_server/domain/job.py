@@ -66,6 +66,7 @@ FAILED = frozenset(
     }
 )
 TERMINAL = frozenset(JobStatus) - IN_PROGRESS
+LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from dshpc_server import errors
 from dshpc_server.batches import request, simulation
 from dshpc_server.domain import identity, lookup
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
-from dshpc_server.transport import known, limits, moments, options, parameters, wire
+from dshpc_server.transport import known, limits, moments, options, parameters, unserved, wire
 
 _MAX_ECHO_CHARACTERS = 256
 """Of names and hashes that are refused for their length; the others are shorter."""
@@ -47,6 +47,9 @@ class RequestReader:
         """Read the rows. Meant for a worker thread: it takes a while for many rows."""
         known.refuse_unknown("options", asked.options)
         known.refuse_unknown("wait", asked.wait)
+        unserved.refuse_options(asked.options)
+        for index, config in enumerate(asked.jobs):
+            unserved.refuse_config(index, config)
         if not asked.jobs:
             raise _invalid("jobs", "at least one job is needed")
         if len(asked.jobs) > self._limits.max_jobs_per_request:

@@ -24,7 +24,9 @@ metadata = sqlalchemy.MetaData(
 )
 
 # Rows of these outcomes name no job; REJECTED ones say why in `rejection`.
-_WITHOUT_JOB = (Outcome.REJECTED, Outcome.NOT_FOUND)
+_WITHOUT_JOB = (Outcome.REJECTED, Outcome.NOT_FOUND, Outcome.PENDING, Outcome.WITHHELD)
+# Rows of these wait for an attempt, or did; the others were answered when they were looked up.
+WAITING = (Outcome.SUBMITTED, Outcome.RESUBMITTED, Outcome.FOUND_IN_PROGRESS)
 # An earlier attempt that a row replaced or kept; a row that waits for what replaces one tells it
 # as well.
 _WITH_OLD_STATUS = (Outcome.RESUBMITTED, Outcome.FAILURE_KEPT)
@@ -123,6 +125,10 @@ attempts = sqlalchemy.Table(
     Column("timeout_seconds", Double, nullable=False),
     # How the failed attempt before it ended, that it was submitted to make good.
     Column("replaced", Text),
+    # The highest of those who wait for it.
+    Column("priority", Integer, nullable=False, server_default="0"),
+    # Its turn among those of its priority; see `domain.queue`.
+    Column("turn", BigInteger, nullable=False, server_default="0"),
     # 1: for those who asked for it alone, no answer to later look-ups.
     Column("is_bypass", Integer, nullable=False, server_default="0"),
     # The number of the first of the attempts that follow on each other by retries.
@@ -132,8 +138,8 @@ attempts = sqlalchemy.Table(
     # The server that claimed it.
     Column("owner", Text),
     Column("created_at", BigInteger, nullable=False),
-    # When the batch that submitted the chain was accepted; the queue goes by (queued_at,
-    # queue_index, job_id), and a retry has the place of the attempt it retries.
+    # When the batch that submitted the chain was accepted; of one priority the queue goes by
+    # (turn, queued_at, queue_index, job_id), and a retry has the place of the attempt it retries.
     Column("queued_at", BigInteger, nullable=False),
     # The row's index in that batch.
     Column("queue_index", Integer, nullable=False),
@@ -141,6 +147,8 @@ attempts = sqlalchemy.Table(
     Column("due_at", BigInteger, nullable=False, server_default="0"),
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
+    # When it was last changed, by the store's clock: never earlier than what changed before.
+    Column("changed_at", BigInteger, nullable=False, server_default="0"),
     Column("exit_code", Integer),
     Column("signal", Integer),
     # Why it ended as it did, for people.
@@ -218,9 +226,11 @@ sqlalchemy.Index(
     sqlite_where=sqlalchemy.text("ended_at IS NULL"),
     postgresql_where=sqlalchemy.text("ended_at IS NULL"),
 )
-# The queue, in its order.
+# The queue: by priority, and of each in its order.
 sqlalchemy.Index(
     "ix_attempts_queue",
+    attempts.c.priority,
+    attempts.c.turn,
     attempts.c.queued_at,
     attempts.c.queue_index,
     attempts.c.job_id,
@@ -275,7 +285,38 @@ batches = sqlalchemy.Table(
     Column("display_name", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("row_count", Integer, nullable=False),
+    # Of rows that have none of their own.
+    Column("priority", Integer, nullable=False, server_default="0"),
+    # Once so many jobs have failed the rest is cancelled; 0 = never.
+    Column("max_failures", Integer, nullable=False, server_default="0"),
+    # Why it was cancelled as a whole; NULL when it was not.
+    Column("cancel_reason", Text),
+    # The client's name for the request, and a checksum of what else it asked.
+    Column("request_id", Text),
+    Column("request_hash", Text),
+    # When its last row ended, and how many rows were what by then, as JSON; NULL until that was
+    # seen.
+    Column("ended_at", BigInteger),
+    Column("tally", Text),
+    sqlalchemy.CheckConstraint(
+        f"priority BETWEEN {job.LOWEST_PRIORITY} AND {job.HIGHEST_PRIORITY}",
+        name="priority_within_bounds",
+    ),
+    sqlalchemy.CheckConstraint("max_failures >= 0", name="max_failures_from_0"),
+    sqlalchemy.CheckConstraint(
+        "(request_id IS NULL) = (request_hash IS NULL)", name="request_hash_when_named"
+    ),
+    sqlalchemy.CheckConstraint("(ended_at IS NULL) = (tally IS NULL)", name="tally_when_ended"),
 )
+sqlalchemy.Index(
+    "uq_batches_request",
+    batches.c.request_id,
+    unique=True,
+    sqlite_where=sqlalchemy.text("request_id IS NOT NULL"),
+    postgresql_where=sqlalchemy.text("request_id IS NOT NULL"),
+)
+# Listed, the newest first.
+sqlalchemy.Index("ix_batches_listed", batches.c.created_at, batches.c.batch_id)
 
 batch_rows = sqlalchemy.Table(
     "batch_rows",
@@ -288,6 +329,14 @@ batch_rows = sqlalchemy.Table(
     Column("old_status", Text),
     # Why an earlier failure is the answer.
     Column("kept", Text),
+    # Its own priority; NULL when it has the batch's.
+    Column("priority", Integer),
+    # How and when the row ended by itself, whatever becomes of its attempt: CANCELLED when it was
+    # withdrawn and the run goes on for others, and what was WITHHELD. Else NULL.
+    Column("ended_as", Text),
+    Column("ended_at", BigInteger),
+    # When the row itself was last changed; see attempts.changed_at.
+    Column("changed_at", BigInteger, nullable=False, server_default="0"),
     # The chain of attempts that answers the row, for good; NULL when the row names no job.
     Column("job_id", Text),
     Column("attempt", Integer),
@@ -295,12 +344,28 @@ batch_rows = sqlalchemy.Table(
     Column("head", LargeBinary, nullable=False),
     # Why the row names no job, encoded; opaque here.
     Column("rejection", LargeBinary),
+    # What an end of the row itself is answered with, encoded; opaque here.
+    Column("ending", LargeBinary),
+    # The config of a row that names no job, encoded; opaque here.
+    Column("config", LargeBinary),
     sqlalchemy.CheckConstraint(
         "(job_id IS NOT NULL AND attempt IS NOT NULL AND rejection IS NULL AND "
         + _one_of("outcome", (outcome for outcome in Outcome if outcome not in _WITHOUT_JOB))
         + ") OR (job_id IS NULL AND attempt IS NULL AND ((rejection IS NULL AND"
-        " outcome = 'NOT_FOUND') OR (rejection IS NOT NULL AND outcome = 'REJECTED')))",
+        " (outcome = 'NOT_FOUND' OR outcome = 'PENDING' OR outcome = 'WITHHELD'))"
+        " OR (rejection IS NOT NULL AND outcome = 'REJECTED')))",
         name="attempt_or_none",
+    ),
+    sqlalchemy.CheckConstraint(
+        "(ended_as IS NULL AND ended_at IS NULL AND ending IS NULL AND outcome <> 'WITHHELD')"
+        " OR (ended_as IS NOT NULL AND ended_at IS NOT NULL AND ending IS NOT NULL AND"
+        " ((outcome = 'WITHHELD' AND (ended_as = 'CANCELLED' OR ended_as = 'SKIPPED'))"
+        f" OR (ended_as = 'CANCELLED' AND {_one_of('outcome', WAITING)})))",
+        name="ended_by_itself_or_not",
+    ),
+    sqlalchemy.CheckConstraint(
+        f"priority BETWEEN {job.LOWEST_PRIORITY} AND {job.HIGHEST_PRIORITY}",
+        name="priority_within_bounds",
     ),
     sqlalchemy.CheckConstraint(
         f"(old_status IS NULL AND NOT {_one_of('outcome', _WITH_OLD_STATUS)})"
@@ -314,6 +379,15 @@ batch_rows = sqlalchemy.Table(
         name="kept_when_a_failure_is_kept",
     ),
     sqlalchemy.ForeignKeyConstraint(["job_id", "attempt"], ["attempts.job_id", "attempts.number"]),
+)
+# Who waits for a run.
+_WAITS = f"ended_as IS NULL AND {_one_of('outcome', WAITING)}"
+sqlalchemy.Index(
+    "ix_batch_rows_waiting",
+    batch_rows.c.job_id,
+    batch_rows.c.attempt,
+    sqlite_where=sqlalchemy.text(_WAITS),
+    postgresql_where=sqlalchemy.text(_WAITS),
 )
 
 files = sqlalchemy.Table(

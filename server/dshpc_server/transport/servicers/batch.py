@@ -8,7 +8,7 @@ from dshpc_server import errors
 from dshpc_server.batches import inlining, results
 from dshpc_server.domain.rejection import Violation
 from dshpc_server.store import committer
-from dshpc_server.transport import answers, edge, limits, options, pages, words
+from dshpc_server.transport import answers, edge, limits, options, pages, unserved, words
 
 W = TypeVar("W")
 
@@ -19,6 +19,46 @@ class BatchServicer:
     def __init__(self, *, committer: committer.Committer, inlining: inlining.Inlining) -> None:
         self._committer = committer
         self._inlining = inlining
+
+    async def get_batch(self, asked: batch_service_pb2.GetBatchRequest, call: edge.Call) -> bytes:
+        """Not served yet."""
+        del asked, call
+        raise unserved.refusal("batch_id")
+
+    async def list_batches(
+        self, asked: batch_service_pb2.ListBatchesRequest, call: edge.Call
+    ) -> bytes:
+        """Not served yet."""
+        del asked, call
+        raise unserved.refusal("page_token")
+
+    async def watch_batch(
+        self, asked: batch_service_pb2.WatchBatchRequest, call: edge.Call
+    ) -> None:
+        """Not served yet."""
+        del asked, call
+        raise unserved.refusal("batch_id")
+
+    async def cancel_batch(
+        self, asked: batch_service_pb2.CancelBatchRequest, call: edge.Call
+    ) -> bytes:
+        """Not served yet."""
+        del asked, call
+        raise unserved.refusal("batch_id")
+
+    async def update_batch(
+        self, asked: batch_service_pb2.UpdateBatchRequest, call: edge.Call
+    ) -> bytes:
+        """Not served yet."""
+        del asked, call
+        raise unserved.refusal("batch_id")
+
+    async def retry_batch(
+        self, asked: batch_service_pb2.RetryBatchRequest, call: edge.Call
+    ) -> bytes:
+        """Not served yet."""
+        del asked, call
+        raise unserved.refusal("batch_id")
 
     async def list_batch_results(
         self, asked: batch_service_pb2.ListBatchResultsRequest, call: edge.Call
