@@ -3,6 +3,8 @@
 Ends are told from the records of wrappers meanwhile.
 """
 
+import signal
+
 import pytest
 
 from dshpc_server.engine import port
@@ -184,3 +186,24 @@ async def test_what_a_controller_kills_soon_after_it_was_started_anew_was_cancel
         causes = [end.cause for end in ends if isinstance(end, port.Exited)]
         assert causes == [port.Cause.CANCELLED, port.Cause.CANCELLED]
     assert slurm_waiting.runs(running, waiting) == [1, 0]
+
+
+@pytest.mark.parametrize("fake", [{"up_seconds": 3600.0}], indirect=True)
+@pytest.mark.parametrize(("ago_seconds", "is_lost"), [(0.0, True), (600.0, False)])
+async def test_a_job_that_is_killed_soon_after_the_controller_was_started_anew_is_lost(
+    make_engine: MakeEngine,
+    fake: fake_slurm.FakeSlurm,
+    launches: engine_launches.Launches,
+    ago_seconds: float,
+    is_lost: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    killed, engine = launches.script(STAY + "kill -9 $$"), make_engine()
+    async with started(engine, killed) as told:
+        fake.restart(ago_seconds=ago_seconds)
+        let_go(killed)
+        end = await told.end_of(killed.key)
+    if is_lost:
+        assert isinstance(end, port.Lost)
+    else:
+        assert isinstance(end, port.Exited)
+        assert (end.signal, end.cause) == (signal.SIGKILL, port.Cause.NONE)

@@ -67,7 +67,7 @@ class Concluding:
             self._delivery.tell(watched, facts.started(watched, found.start))
         if found.exit is None or facts.needs_slurms_word(found.exit, watched):
             return False
-        self._tell_end(watched, facts.ended(watched, found.exit, None))
+        self._recorded(watched, found.exit, None)
         return True
 
     async def missing(self, found: Found, table: Table, known: Collection[str]) -> None:
@@ -136,7 +136,7 @@ class Concluding:
         if self.from_records(found):
             return
         if found.exit is not None:
-            self._tell_end(watched, facts.ended(watched, found.exit, None))
+            self._recorded(watched, found.exit, None)
             return
         never = await asyncio.to_thread(finding.bar, watched, None)
         self._lose(
@@ -162,6 +162,16 @@ class Concluding:
         meaning = self._meaning(watched, task, end.ended_at) if task and has_said else None
         if meaning is states.Meaning.LOST and task is not None:
             self._lose(watched, facts.said(task))
+        else:
+            self._recorded(watched, end, meaning)
+
+    def _recorded(
+        self, watched: Watched, end: records.ExitRecord, meaning: states.Meaning | None
+    ) -> None:
+        """Tell what is on record of an end; `meaning` is what Slurm says of it."""
+        if facts.may_be_killed_for_another(end, watched) and self._is_settling(end.ended_at):
+            # The wrapper lived for the moment that it takes to write that down.
+            self._lose(watched, "killed when a restarted controller had given its id again")
         else:
             self._tell_end(watched, facts.ended(watched, end, meaning))
 
@@ -208,11 +218,14 @@ class Concluding:
         A controller that was killed gives ids again that jobs on its nodes still have. These are
         then killed by their ids, by nobody's wish, and so are the tasks that have them now.
         """
-        restarted_at = self._standing.restarted_at
-        is_new = restarted_at is not None and -_CLOCKS_APART <= at - restarted_at <= _SETTLING
-        if is_new and _is_cancelled_elsewhere(watched, task):
+        if self._is_settling(at) and _is_cancelled_elsewhere(watched, task):
             return states.Meaning.LOST
         return facts.meaning(watched, task)
+
+    def _is_settling(self, at: datetime.datetime) -> bool:
+        """Whether the controller had been started anew just then, while we knew it."""
+        restarted_at = self._standing.restarted_at
+        return restarted_at is not None and -_CLOCKS_APART <= at - restarted_at <= _SETTLING
 
     def _lose(self, watched: Watched, reason: str) -> None:
         self._tell_end(watched, port.Lost(key=watched.key, at=self._clock.now(), reason=reason))

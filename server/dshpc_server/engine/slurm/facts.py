@@ -20,6 +20,7 @@ _CAUSES = {
     "OVER_MEMORY": port.Cause.OVER_MEMORY,
     "CANCELLED": port.Cause.CANCELLED,
 }
+_NO_CAUSE = "NONE"
 _TERMINATED = "TERMINATED"
 _NOT_STARTED = "NOT_STARTED"
 _MILLISECONDS = 1000
@@ -28,6 +29,12 @@ _MILLISECONDS = 1000
 def needs_slurms_word(exit_record: records.ExitRecord, watched: Watched) -> bool:
     """Whether the record alone does not say why the attempt ended."""
     return exit_record.cause == _TERMINATED and not watched.is_cancelled
+
+
+def may_be_killed_for_another(exit_record: records.ExitRecord, watched: Watched) -> bool:
+    """Whether it may be that Slurm killed the job for one that had its id before, or has it now."""
+    is_killed = exit_record.signal == signal.SIGKILL and exit_record.cause == _NO_CAUSE
+    return is_killed and not watched.is_cancelled
 
 
 def start_of(exit_record: records.ExitRecord) -> records.StartRecord | None:

@@ -19,6 +19,7 @@ from dshpc_server.engine import delivery, port
 from dshpc_server.engine.slurm import (
     cluster,
     concluding,
+    facts,
     finding,
     standing,
     states,
@@ -177,9 +178,22 @@ class Looking:
         # What was read is told while the next is read: somebody may be waiting for each of them.
         for first in range(0, len(ended), _READ_AT_ONCE):
             part = ended[first : first + _READ_AT_ONCE]
-            self._conclude(await asyncio.to_thread(finding.each, part))
+            found = await asyncio.to_thread(finding.each, part)
+            if any(map(_may_be_killed_for_another, found)):
+                await self._ask_whether_restarted()
+            self._conclude(found)
         running = list(self._running(table)) if table is not None else []
         self._conclude(await asyncio.to_thread(finding.begun, arrays, running))
+
+    async def _ask_whether_restarted(self) -> None:
+        """Have the controller say first when it was started, unless it just has."""
+        if self._clock.monotonic() - self._standing.asked_at < self._pace.first_seconds:
+            return
+        self._standing.doubt()
+        try:
+            await self._standing.refresh(is_doubted=True)
+        except cluster.UnreachableError as error:
+            self._fail(error)
 
     def _conclude(self, found: Sequence[finding.Found]) -> None:
         for each in found:
@@ -252,3 +266,8 @@ class Looking:
         for (name, _), task in table.items():
             if name in unknown and task.reason != states.REFUSED_REASON:
                 await self._submitting.accepted(unknown.pop(name), task.job_id.partition("_")[0])
+
+
+def _may_be_killed_for_another(found: finding.Found) -> bool:
+    end = found.exit
+    return end is not None and facts.may_be_killed_for_another(end, found.watched)
