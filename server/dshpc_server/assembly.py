@@ -74,7 +74,10 @@ class Assembly:
         self._active = active.ActiveAttempts()
         self._watchers = watchers.Watchers()
         self._committer = committer.Committer(
-            on.store, on_changes=self._publish, on_doubt=self._on_doubt
+            on.store,
+            on_changes=self._publish,
+            on_rows=self._watchers.publish_rows,
+            on_doubt=self._on_doubt,
         )
         self._library = content.Library(
             content=self._kept,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from contract import (
     store_suite_accepting,
+    store_suite_batches,
     store_suite_cancelling,
     store_suite_chains,
     store_suite_deleting,
@@ -126,6 +127,11 @@ class StoreSuite(
     store_suite_cancelling.Cancelling,
     store_suite_questions.Questions,
     store_suite_listing.ListingJobs,
+    store_suite_batches.Stamping,
+    store_suite_batches.StatesOfRows,
+    store_suite_batches.EndedByThemselves,
+    store_suite_batches.Tallies,
+    store_suite_batches.ListingBatches,
     store_suite_outputs.Files,
     store_suite_outputs.Outputs,
     store_suite_deleting.Deleting,

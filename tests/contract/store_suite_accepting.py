@@ -27,6 +27,7 @@ class Accepting:
             ended_at=None,
             result=None,
             chain=1,
+            changed_at=row.changed_at,
         )
         assert v.newest(store, "job") == row.attempt
 

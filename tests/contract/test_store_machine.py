@@ -29,6 +29,7 @@ from dshpc_server.store.sql import (
     joins,
     outputs,
     recording,
+    stamps,
     standings,
     tables,
     transactions,
@@ -135,6 +136,7 @@ def take_reports_for_another_attempt(patched: pytest.MonkeyPatch) -> None:
         reports: Sequence[Report],
         server_id: str,
         now: Callable[[], int],
+        stamp: stamps.Stamp,
     ) -> Sequence[Attempt]:
         runs = recording._active_runs(connection, {report.key.job_id for report in reports})
         return real(
@@ -147,6 +149,7 @@ def take_reports_for_another_attempt(patched: pytest.MonkeyPatch) -> None:
             ],
             server_id,
             now,
+            stamp,
         )
 
     real = recording.record
@@ -176,8 +179,9 @@ def let_an_end_be_changed(patched: pytest.MonkeyPatch) -> None:
 
 
 def claim_without_moving(patched: pytest.MonkeyPatch) -> None:
-    def values(claim: Claim, _: str) -> tuple[object, ...]:
-        return "PENDING", claim.revision - 1, None, claim.key.job_id, claim.key.number
+    def values(attempt: Attempt, _: str) -> tuple[object, ...]:
+        key, changed_at = attempt.key, attempt.changed_at
+        return "PENDING", attempt.revision - 1, None, changed_at, key.job_id, key.number
 
     patched.setattr(claiming, "_values", values)
 
@@ -189,7 +193,9 @@ def claim_the_last_first(patched: pytest.MonkeyPatch) -> None:
 
 def tell_nobody_of_claims(patched: pytest.MonkeyPatch) -> None:
     def claim(self: writer.SqlWriter, fits: Callable[[Claim], bool], limit: int) -> Claims:
-        return claiming.claim(self._connection, fits, limit, self._server_id, self._now())[0]
+        return claiming.claim(
+            self._connection, fits, limit, self._server_id, self._now(), self._stamp
+        )[0]
 
     patched.setattr(writer.SqlWriter, "claim", claim)
 

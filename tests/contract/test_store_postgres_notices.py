@@ -13,9 +13,11 @@ import structlog
 from dshpc_server import clock
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store.port import Writer
+from dshpc_server.store.records import ChangedRows
 from dshpc_server.store.sql import notices
 from dshpc_server.store.sql import postgres as postgres_database
 from dshpc_server.store.sql.store import SqlStore
+from dshpc_server.store.sql.writer import SqlWriter
 from support import postgres
 from support import store_values as v
 from support.postgres import Postgres
@@ -166,10 +168,13 @@ def test_it_ends_while_it_connects_and_while_it_waits_to_connect_again() -> None
         words = postgres_database.connection_words(
             sqlalchemy.make_url(f"postgresql://me@127.0.0.1:{port}/x")
         )
-        with notices.listening(words, str, Told(), CLOCK):
+        with notices.listening(words, str, Told(), notices.ignore, CLOCK):
             connected, _ = silent.accept()
         connected.close()
-    with structlog.testing.capture_logs() as logs, notices.listening(words, str, Told(), CLOCK):
+    with (
+        structlog.testing.capture_logs() as logs,
+        notices.listening(words, str, Told(), notices.ignore, CLOCK),
+    ):
         assert postgres.until(lambda: bool(logs))
     assert [log["event"] for log in logs] == ["store.notices.lost"]
     assert "store-listener" not in [thread.name for thread in threading.enumerate()]
@@ -192,6 +197,23 @@ def test_one_that_fails_at_what_it_is_told_is_told_again(
         assert told.next() is None
 
 
+def test_batches_whose_rows_changed_are_told_apart_from_jobs(
+    stores: tuple[SqlStore, SqlStore],
+) -> None:
+    def change(writer: Writer) -> None:
+        assert isinstance(writer, SqlWriter)
+        writer.changed_rows.append(ChangedRows(batch_id="b", indexes=[0]))
+        writer.accept(v.batch("b", "x"))
+
+    first, second = stores
+    told, told_batches = Told(), Told()
+    with second.follow(told, told_batches):
+        assert told.next() is None
+        first.write([change])
+        assert told.next() == {v.sha("x")}
+        assert told_batches.next() == {"b"}
+
+
 @pytest.mark.parametrize(
     ("payloads", "expected"),
     [
@@ -206,7 +228,7 @@ def test_one_that_fails_at_what_it_is_told_is_told_again(
     ],
 )
 def test_what_notices_tell(payloads: list[str], expected: list[Collection[str] | None]) -> None:
-    assert notices._told(payloads, "me") == expected
+    assert notices._told(notices._of_others(payloads, "me")) == expected
 
 
 def test_no_notice_is_too_long_for_the_database() -> None:
@@ -216,7 +238,7 @@ def test_no_notice_is_too_long_for_the_database() -> None:
         payloads = notices._payloads(server_id, job_ids)
         assert all(len(payload) < 8000 for payload in payloads)
         expected = None if count > notices.MANY_JOBS else set(job_ids)
-        assert notices._told(payloads, "") == [expected]
+        assert notices._told(notices._of_others(payloads, "")) == [expected]
 
 
 def _terminate_listener(server: Postgres, database: str) -> bool:

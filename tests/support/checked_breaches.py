@@ -195,6 +195,46 @@ BREAKING: list[tuple[str, str, set[str]]] = [
     (
         "statistics_add_up",
         "UPDATE batch_rows SET outcome = 'WITHHELD' WHERE batch_id = 'found' AND row_index = 0",
+        {"ck_batch_rows_attempt_or_none", "ck_batch_rows_ended_by_itself_or_not"},
+    ),
+    (
+        "batch_tally_is_right",
+        "UPDATE batches SET ended_at = 1, tally = '{\"rows\":[]}' WHERE batch_id = 'found'",
+        set(),
+    ),
+    (
+        "batch_tally_is_right",
+        "UPDATE batches SET ended_at = 1, tally = 'all done' WHERE batch_id = 'found'",
+        set(),
+    ),
+    (
+        "ck_batches_tally_when_ended",
+        "UPDATE batches SET ended_at = 1 WHERE batch_id = 'found'",
+        set(),
+    ),
+    (
+        "ck_batches_priority_within_bounds",
+        "UPDATE batches SET priority = 101 WHERE batch_id = 'found'",
+        set(),
+    ),
+    (
+        "ck_batches_max_failures_from_0",
+        "UPDATE batches SET max_failures = -1 WHERE batch_id = 'found'",
+        set(),
+    ),
+    (
+        "ck_batches_request_hash_when_named",
+        "UPDATE batches SET request_id = 'x' WHERE batch_id = 'found'",
+        set(),
+    ),
+    (
+        "ck_batch_rows_priority_within_bounds",
+        "UPDATE batch_rows SET priority = -101 WHERE batch_id = 'found'",
+        set(),
+    ),
+    (
+        "ck_batch_rows_ended_by_itself_or_not",
+        "UPDATE batch_rows SET ended_at = 1 WHERE batch_id = 'found'",
         set(),
     ),
     (

@@ -1,7 +1,7 @@
 """A store without a database: it runs works one after the other and shows how they were grouped.
 
-A work gets no writer worth the name; what it returns is its answer, and attempts among its answers
-count as changes.
+A work gets no writer worth the name; what it returns is its answer, and attempts and changed rows
+among its answers count as changes.
 """
 
 import dataclasses
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from dshpc_server.store.port import Store, Writer
-from dshpc_server.store.records import Attempt, Commit
+from dshpc_server.store.records import Attempt, ChangedRows, Commit
 
 
 @dataclasses.dataclass
@@ -28,7 +28,8 @@ class ScriptedStore:
         if self.failures:
             raise self.failures.pop(0)
         changes = [answer for answer in answers if isinstance(answer, Attempt)]
-        return Commit(answers=answers, changes=changes)
+        rows = [answer for answer in answers if isinstance(answer, ChangedRows)]
+        return Commit(answers=answers, changes=changes, rows=rows)
 
     def close(self) -> None:
         """Nothing was opened."""

@@ -13,7 +13,7 @@ import sqlalchemy
 
 from dshpc_server.domain import retry
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.records import ActiveAttempt, Attempt, Claim, Report
+from dshpc_server.store.records import ActiveAttempt, Attempt, Report
 from dshpc_server.store.sql import (
     bulk,
     claiming,
@@ -23,7 +23,9 @@ from dshpc_server.store.sql import (
     outputs,
     reader,
     recording,
+    rows,
     servers,
+    stamps,
     standings,
     tables,
     writer,
@@ -76,12 +78,13 @@ def record_for_another_attempt(patched: pytest.MonkeyPatch) -> None:
         reports: Sequence[Report],
         server_id: str,
         now: Callable[[], int],
+        stamp: stamps.Stamp,
     ) -> Sequence[Attempt]:
         newest = reader.newest_attempts(connection, {report.key.job_id for report in reports})
         moved = [
             dataclasses.replace(report, key=newest[report.key.job_id].key) for report in reports
         ]
-        return real(connection, moved, server_id, now)
+        return real(connection, moved, server_id, now, stamp)
 
     real = recording.record
     patched.setattr(recording, "record", record)
@@ -93,7 +96,7 @@ def show_a_retry_beside_what_it_retries(patched: pytest.MonkeyPatch) -> None:
         (tables.attempts.c.job_id == tables.batch_rows.c.job_id)
         & (tables.attempts.c.chain == tables.batch_rows.c.attempt),
     ).outerjoin(tables.jobs, tables.jobs.c.job_id == tables.attempts.c.job_id)
-    patched.setattr(reader, "_ROWS", sqlalchemy.select(*columns.ROW).select_from(every))
+    patched.setattr(rows, "_WHOLE", sqlalchemy.select(*columns.ROW).select_from(every))
 
 
 def tie_rows_to_what_was_retried(patched: pytest.MonkeyPatch) -> None:
@@ -102,7 +105,7 @@ def tie_rows_to_what_was_retried(patched: pytest.MonkeyPatch) -> None:
         (tables.attempts.c.job_id == tables.batch_rows.c.job_id)
         & (tables.attempts.c.number == tables.batch_rows.c.attempt),
     ).outerjoin(tables.jobs, tables.jobs.c.job_id == tables.attempts.c.job_id)
-    patched.setattr(reader, "_ROWS", sqlalchemy.select(*columns.ROW).select_from(first))
+    patched.setattr(rows, "_WHOLE", sqlalchemy.select(*columns.ROW).select_from(first))
 
 
 def retry_for_ever(patched: pytest.MonkeyPatch) -> None:
@@ -125,8 +128,8 @@ def claim_without_a_record(patched: pytest.MonkeyPatch) -> None:
 
 
 def claim_for_nobody(patched: pytest.MonkeyPatch) -> None:
-    def values(claim: Claim, _: str) -> tuple[object, ...]:
-        return real(claim, "nobody")
+    def values(attempt: Attempt, _: str) -> tuple[object, ...]:
+        return real(attempt, "nobody")
 
     real = claiming._values
     patched.setattr(claiming, "_values", values)

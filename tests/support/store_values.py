@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from dshpc_server.domain import job, lookup
@@ -13,10 +13,13 @@ from dshpc_server.store.port import Store, Writer
 from dshpc_server.store.records import (
     ActiveAttempt,
     Attempt,
+    BatchRecord,
+    BatchTally,
     Candidate,
     Claim,
     Ending,
     FileRecord,
+    ListPosition,
     NewBatch,
     NewRow,
     Report,
@@ -256,6 +259,28 @@ def status(store: Store, name: object) -> JobStatus:
 
 def rows_of(store: Store, batch_id: str, *statuses: JobStatus) -> list[Row]:
     return list(store.find_rows(batch_id, first_index=0, limit=99, statuses=statuses))
+
+
+def position(batch: BatchRecord) -> ListPosition:
+    """Where a listing of batches stands that has come to this one."""
+    return ListPosition(at=batch.created_at, name=batch.batch_id)
+
+
+def tally(store: Store, batch_id: str) -> BatchTally:
+    """How many rows of a batch are what."""
+    return store.find_tallies([batch_id])[batch_id]
+
+
+def unstamped(rows: Sequence[Row]) -> list[Row]:
+    """Rows without when they and their attempts were changed."""
+    return [
+        dataclasses.replace(
+            row,
+            changed_at=0,
+            attempt=row.attempt and dataclasses.replace(row.attempt, changed_at=0),
+        )
+        for row in rows
+    ]
 
 
 def shown(store: Store, batch_id: str) -> tuple[int, JobStatus]:

@@ -1,9 +1,10 @@
 """How answers are encoded: the port that `app` fills with the transport's encoder.
 
 A row's answer is a join of bytes, never a rebuilt message: a *head* that never changes (echo of
-the config), a *decision* (what the look-up found) and the *attempt* (how the run stands). The
-encoding is such that joined parts make a whole and of two values for one field the last one
-counts; see `docs/decisions/0006-joined-answers.md`. Everything here is opaque to batches and store.
+the config), a *decision* (what the look-up found) and the *attempt* (how the run stands), or, of a
+row that ended by itself, its *ending*. The encoding is such that joined parts make a whole and of
+two values for one field the last one counts; see `docs/decisions/0006-joined-answers.md`.
+Everything here is opaque to batches and store.
 """
 
 import dataclasses
@@ -81,6 +82,20 @@ class ResultEncoder(Protocol):
         """An attempt that has; this is what the store keeps as the attempt's result."""
         ...
 
+    def row_ending(
+        self,
+        status: JobStatus,
+        reason: str,
+        ended_at: datetime.datetime,
+        attempt: records.Attempt | None,
+    ) -> bytes:
+        """How a row ended by itself; this is what the store keeps as the row's `ending`.
+
+        An attempt that it was tied to is told as it stands now: what becomes of it later does not
+        show.
+        """
+        ...
+
     def output(self, result: bytes) -> bytes | None:
         """The whole output back from what `ended` encoded; None when it is not in there."""
         ...
@@ -108,11 +123,13 @@ def encoded_row(
     """Return a row's whole answer; `change` is applied to the result of its attempt.
 
     The decision of a row that found its answer stands last, so that its message is the one that
-    counts; in every other row the attempt has the last word.
+    counts; in every other row the attempt has the last word, or the row's own ending.
     """
     if row.rejection is not None:
         return row.head + row.rejection
     decision = encoder.decision(row.outcome, row.old_status, row.kept)
+    if row.ending is not None:
+        return row.head + decision + row.ending
     if row.attempt is None:
         return row.head + decision
     attempt = row.attempt.result or encoder.in_progress(row.attempt)

@@ -77,7 +77,11 @@ class Following:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(self.note, job_ids)
 
-        self._notices.enter_context(self._store.follow(tell))
+        def tell_batches(batch_ids: Collection[str]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self.note_batches, batch_ids)
+
+        self._notices.enter_context(self._store.follow(tell, tell_batches))
         return self
 
     async def __aexit__(
@@ -96,6 +100,12 @@ class Following:
             self._told.update(job_ids)
         self._has_news.set()
 
+    def note_batches(self, batch_ids: Collection[str]) -> None:
+        """Have whoever follows these batches read their rows."""
+        self._watchers.publish_rows(
+            [records.ChangedRows(batch_id=batch_id, indexes=()) for batch_id in batch_ids]
+        )
+
     async def run(self) -> None:
         """Read what is told, until cancelled."""
         while True:
@@ -113,6 +123,7 @@ class Following:
         for some in _pieces(self._wanted(job_ids)):
             self._publish(await self._committer.read(functools.partial(_attempts, job_ids=some)))
         if job_ids is None:
+            self.note_batches(self._watchers.watched_batches)
             await self._attempts.check()
         else:
             await self._stop_cancelled()

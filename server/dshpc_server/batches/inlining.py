@@ -46,8 +46,7 @@ class Inlining:
             change = functools.partial(self._encoder.with_output, max_bytes=max_bytes, read=read)
 
         def encode(row: records.Row) -> bytes:
-            attempt = row.attempt
-            completed = attempt is not None and attempt.status is JobStatus.COMPLETED
+            completed = row.status is JobStatus.COMPLETED
             encoded = encoding.encoded_row(row, self._encoder, change if completed else None)
             if validates and row.rejection is None:
                 encoded += self._encoder.validation(row.outcome)

@@ -157,12 +157,16 @@ def _has_its_hash(job: StoredJob) -> bool:
 ADD_UP = Rule(
     name="statistics_add_up", broken="its rows cannot be counted by outcome and by status"
 )
+TALLY = Rule(
+    name="batch_tally_is_right",
+    broken="how many of its rows ended in which way is not what was kept of that",
+)
 
 
 class Batches:
     """The statistics of every batch, over all its rows."""
 
-    rules: Mapping[str, Rule] = looks.by_name(ADD_UP)
+    rules: Mapping[str, Rule] = looks.by_name(ADD_UP, TALLY)
 
     def __init__(self, store: Inspection) -> None:
         self._store = store
@@ -174,9 +178,10 @@ class Batches:
     def examine(self, names: Sequence[str]) -> Sequence[looks.Found]:
         """See `looks.Look`."""
         return [
-            (batch.batch_id, Finding(rule=ADD_UP, which=(("batch", batch.batch_id),)))
+            (batch.batch_id, Finding(rule=rule, which=(("batch", batch.batch_id),)))
             for batch in self._store.batches(names)
-            if not _adds_up(batch)
+            for rule, holds in ((ADD_UP, _adds_up(batch)), (TALLY, _has_its_tally(batch)))
+            if not holds
         ]
 
 
@@ -189,6 +194,13 @@ def _adds_up(batch: StoredBatch) -> bool:
     except ValueError:  # a word that there is none of, or two that do not go together
         return False
     return _holds(tally.snapshot(), sum(count for *_, count in batch.rows))
+
+
+def _has_its_tally(batch: StoredBatch) -> bool:
+    """Whether what is kept of a batch that ended is how its rows are: those can change no more."""
+    return batch.kept_rows is None or sorted(batch.kept_rows, key=str) == sorted(
+        batch.rows, key=str
+    )
 
 
 def _holds(counted: statistics.Statistics, rows: int) -> bool:

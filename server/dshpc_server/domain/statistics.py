@@ -62,14 +62,20 @@ class Tally:
         self._outcomes: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
         self._statuses: dict[JobStatus, int] = dict.fromkeys(JobStatus, 0)
 
-    def add(self, outcome: Outcome, status: JobStatus | None) -> None:
-        """Count one more row, with the status of its job now; None when it names no job."""
-        self._count(outcome, status, 1)
+    def add(self, outcome: Outcome, status: JobStatus | None, rows: int = 1) -> None:
+        """Count more rows, with their status now; None when they have none."""
+        self._count(outcome, status, rows)
 
     def add_many(self, rows: Iterable[tuple[Outcome, JobStatus | None]]) -> None:
         """Count many rows; cheaper than one by one, since few pairs differ."""
         for (outcome, status), rows_alike in collections.Counter(rows).items():
             self._count(outcome, status, rows_alike)
+
+    def remove(self, outcome: Outcome, status: JobStatus | None) -> None:
+        """Count a row no more. Raises ValueError when there is none like that."""
+        if not self._outcomes[outcome] or (status is not None and not self._statuses[status]):
+            raise ValueError(f"no row is {outcome} and {status}")
+        self._count(outcome, status, -1)
 
     def move(self, old: JobStatus, new: JobStatus) -> None:
         """One row's job went from `old` to `new`. Raises ValueError when no row is in `old`."""

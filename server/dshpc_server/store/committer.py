@@ -18,10 +18,11 @@ from typing import Any, Self, TypeVar
 
 from dshpc_server import errors
 from dshpc_server.store.port import Reader, Store, Writer
-from dshpc_server.store.records import Attempt
+from dshpc_server.store.records import Attempt, ChangedRows
 
 T = TypeVar("T")
 OnChanges = Callable[[Sequence[Attempt]], None]
+OnRows = Callable[[Sequence[ChangedRows]], None]
 
 # Enough that a long question does not hold up a short one.
 READER_THREADS = 2
@@ -40,6 +41,10 @@ def _ignore() -> None:
     """Nobody wants to know."""
 
 
+def _ignore_rows(_: Sequence[ChangedRows]) -> None:
+    """Nobody wants to know."""
+
+
 class Committer:
     """Gives the store its work, from one event loop; an async context manager.
 
@@ -48,14 +53,21 @@ class Committer:
     """
 
     def __init__(
-        self, store: Store, *, on_changes: OnChanges, on_doubt: Callable[[], None] = _ignore
+        self,
+        store: Store,
+        *,
+        on_changes: OnChanges,
+        on_rows: OnRows = _ignore_rows,
+        on_doubt: Callable[[], None] = _ignore,
     ) -> None:
         """`on_changes` runs on the event loop, once per commit that made or moved attempts.
 
-        So does `on_doubt`, once per commit that failed and may have been made.
+        So do `on_rows`, once per commit that changed rows themselves, and `on_doubt`, once per
+        commit that failed and may have been made.
         """
         self._store = store
         self._on_changes = on_changes
+        self._on_rows = on_rows
         self._on_doubt = on_doubt
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._reading: set[asyncio.Future[Any]] = set()
@@ -128,16 +140,21 @@ class Committer:
     def _commit(self, group: Sequence[_Waiting]) -> None:
         answers: Sequence[Any]
         changes: Sequence[Attempt] = ()
+        rows: Sequence[ChangedRows] = ()
         try:
             commit = self._store.write([each.work for each in group])
         except Exception as error:  # noqa: BLE001 (whatever went wrong, the callers are to know)
             answers = [error] * len(group)
         else:
-            answers, changes = commit.answers, commit.changes
-        self._loop.call_soon_threadsafe(self._tell, group, answers, changes)
+            answers, changes, rows = commit.answers, commit.changes, commit.rows
+        self._loop.call_soon_threadsafe(self._tell, group, answers, changes, rows)
 
     def _tell(
-        self, group: Sequence[_Waiting], answers: Sequence[Any], changes: Sequence[Attempt]
+        self,
+        group: Sequence[_Waiting],
+        answers: Sequence[Any],
+        changes: Sequence[Attempt],
+        rows: Sequence[ChangedRows],
     ) -> None:
         """Run on the event loop: first the changes, then the answers, whatever comes of those."""
         try:
@@ -145,7 +162,9 @@ class Committer:
                 self._on_doubt()
             if changes:
                 self._on_changes(changes)
-        finally:  # what on_changes raises goes to the loop's exception handler
+            if rows:
+                self._on_rows(rows)
+        finally:  # what these raise goes to the loop's exception handler
             for each, answer in zip(group, answers, strict=True):
                 _resolve(each.answer, answer)
 

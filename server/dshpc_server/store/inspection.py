@@ -69,6 +69,8 @@ class StoredBatch:
     row_count: int
     rows: Sequence[tuple[str, str | None, int]]
     """Outcome, status, how many."""
+    kept_rows: Sequence[tuple[str, str | None, int]] | None = None
+    """The same, as it was when its last row had ended; None where that is not kept."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,6 +25,8 @@ from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.store.records import (
     ActiveAttempt,
     Attempt,
+    BatchRecord,
+    BatchTally,
     Claim,
     Claims,
     Commit,
@@ -35,6 +37,7 @@ from dshpc_server.store.records import (
     NewBatch,
     Report,
     Row,
+    RowState,
     ServerRecord,
 )
 
@@ -137,6 +140,18 @@ class Reader(Protocol):
         """Whether this batch was accepted."""
         ...
 
+    def find_batch(self, batch_id: str) -> BatchRecord | None:
+        """One batch, without its rows."""
+        ...
+
+    def find_batches(self, *, after: ListPosition | None, limit: int) -> Sequence[BatchRecord]:
+        """At most `limit` batches by (created_at, batch_id), the newest first; see `find_jobs`."""
+        ...
+
+    def find_tallies(self, batch_ids: Collection[str]) -> Mapping[str, BatchTally]:
+        """How many rows of these batches are what, counted now; unknown ones are left out."""
+        ...
+
     def find_rows(
         self,
         batch_id: str,
@@ -148,8 +163,22 @@ class Reader(Protocol):
     ) -> Sequence[Row]:
         """At most `limit` rows from `first_index` on, by index. Empty filters let all pass.
 
-        A row without a job has no status, so a filter on statuses leaves it out.
+        The status is `Row.status`; a filter on statuses leaves out a row that has none.
         """
+        ...
+
+    def find_rows_by_index(self, batch_id: str, indexes: Collection[int]) -> Sequence[Row]:
+        """Those of these rows that there are, by index."""
+        ...
+
+    def find_row_states(self, batch_id: str, *, first_index: int, limit: int) -> Sequence[RowState]:
+        """How at most `limit` rows from `first_index` on stand, by index."""
+        ...
+
+    def find_row_states_by_index(
+        self, batch_id: str, indexes: Collection[int]
+    ) -> Sequence[RowState]:
+        """How those of these rows stand that there are, by index."""
         ...
 
     def find_active(self) -> Sequence[ActiveAttempt]:
@@ -190,7 +219,12 @@ class Reader(Protocol):
 
 
 class Writer(Protocol):
-    """Changes, inside the one transaction of `Store.write`."""
+    """Changes, inside the one transaction of `Store.write`.
+
+    Every attempt and every row that a transaction makes or changes has its *stamp*, `changed_at`:
+    microseconds since 1970 by the store's clock, later than those of all transactions of this
+    server before. An attempt changes when its status does.
+    """
 
     def accept(self, batch: NewBatch) -> Sequence[Row]:
         """Look every row up, decide it (`domain.lookup`), and store batch, rows and new attempts.
@@ -266,6 +300,13 @@ class Writer(Protocol):
         """
         ...
 
+    def keep_tally(self, batch_id: str, tally: BatchTally) -> None:
+        """Keep how a batch ended, so that it is counted no more; what was kept before stays.
+
+        Raises ValueError for one that is not final.
+        """
+        ...
+
     def put_file(self, record: FileRecord) -> FileRecord:
         """Remember a file's labels; for a known hash keep the old ones and touch last_used_at.
 
@@ -338,12 +379,15 @@ class Store(Reader, Deployed, Protocol):
         ...
 
     def follow(
-        self, tell: Callable[[Collection[str] | None], None]
+        self,
+        tell: Callable[[Collection[str] | None], None],
+        tell_batches: Callable[[Collection[str]], None],
     ) -> contextlib.AbstractContextManager[None]:
         """Have what *other* servers change told, until the exit, from a thread of the store's.
 
         `tell` gets the ids of jobs whose attempts changed or are to be stopped, after the commit;
-        or None: anything may have changed, as after a connection was lost. Nothing is missed.
+        or None: anything may have changed, as after a connection was lost. `tell_batches` gets the
+        ids of batches whose rows changed themselves. Nothing is missed.
         """
         ...
 

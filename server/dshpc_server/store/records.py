@@ -5,10 +5,10 @@ What is encoded is opaque to the store: it keeps the bytes and gives them back.
 
 import dataclasses
 import datetime
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from dshpc_server.domain import lookup
+from dshpc_server.domain import job, lookup
 from dshpc_server.domain.job import (
     AttemptKey,
     JobSpec,
@@ -47,6 +47,8 @@ class Attempt:
     for one that a request submitted."""
     is_retried: bool = False
     """Ended, and retried: the next attempt of the chain stands for it."""
+    changed_at: int = 0
+    """The stamp of its last change: microseconds since 1970 by the store's clock."""
 
     @property
     def retries(self) -> int:
@@ -111,8 +113,106 @@ class Row:
     kept: lookup.Kept | None
     """Why an earlier failure is the answer; given if and only if the outcome is FAILURE_KEPT."""
     attempt: Attempt | None
-    """None if and only if the row names no job: REJECTED or NOT_FOUND."""
+    """None if and only if the row names no job: REJECTED, NOT_FOUND, PENDING or WITHHELD."""
     rejection: bytes | None
+    ended_as: JobStatus | None = None
+    """How the row ended by itself, whatever becomes of its attempt: CANCELLED when it was
+    withdrawn, CANCELLED or SKIPPED when it is WITHHELD; else None."""
+    ending: bytes | None = None
+    """What such an end is answered with, encoded; opaque to the store."""
+    changed_at: int = 0
+    """The stamp of the last change of the row itself; see `Attempt.changed_at`."""
+
+    @property
+    def status(self) -> JobStatus | None:
+        """Where the row stands; None for one that is REJECTED or NOT_FOUND."""
+        if self.ended_as is not None:
+            return self.ended_as
+        if self.attempt is not None:
+            return self.attempt.status
+        return JobStatus.BLOCKED if self.outcome is Outcome.PENDING else None
+
+    @property
+    def state(self) -> "RowState":
+        """The little that is known of it by whoever follows its batch."""
+        attempt = self.attempt
+        is_moved = attempt is not None and self.ended_as is None
+        return RowState(
+            index=self.index,
+            outcome=self.outcome,
+            status=self.status,
+            chain=None if attempt is None else (attempt.key.job_id, attempt.chain),
+            revision=0 if attempt is None else attempt.revision,
+            changed_at=max(self.changed_at, attempt.changed_at if attempt and is_moved else 0),
+        )
+
+
+Chain = tuple[str, int]
+"""A job and the number of the first attempt of a chain."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RowState:
+    """How one row of a stored batch stands, without anything that is long."""
+
+    index: int
+    outcome: Outcome
+    status: JobStatus | None
+    """See `Row.status`."""
+    chain: Chain | None
+    """What the row is tied to; None when it names no job."""
+    revision: int
+    """That of the attempt that the row shows; 0 when it names no job."""
+    changed_at: int
+    """The stamp of its last change: of its attempt, or of the row itself."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it can change no more."""
+        return self.status is None or self.status in job.TERMINAL
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ChangedRows:
+    """Rows of one batch that were changed themselves, whatever became of their attempts."""
+
+    batch_id: str
+    indexes: Sequence[int]
+    """Empty: whichever."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class BatchRecord:
+    """A stored batch, without its rows."""
+
+    batch_id: str
+    display_name: str
+    created_at: datetime.datetime
+    row_count: int
+    priority: int
+    cancel_reason: str | None
+    """Why it was cancelled as a whole; None when it was not."""
+    tally: "BatchTally | None"
+    """Kept once its last row had ended; None until somebody has seen that."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class BatchTally:
+    """How many rows of a batch are alike, at one moment."""
+
+    rows: Mapping[tuple[Outcome, JobStatus | None], int]
+    """How many, by outcome and `Row.status`."""
+    ended_rows: int
+    """How many can change no more."""
+    changed_at: int
+    """The latest stamp of a row; see `RowState.changed_at`."""
+    ended_at: datetime.datetime
+    """When the last of those ended that have: not before the batch was accepted."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no row can change any more."""
+        return self.ended_rows == sum(self.rows.values())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -281,3 +381,5 @@ class Commit(Generic[T]):
     """One for each work, in order: what it returned, or the exception it raised."""
     changes: Sequence[Attempt]
     """Every attempt that was made or moved, as it was after each change, in order."""
+    rows: Sequence[ChangedRows] = ()
+    """The rows of batches that were changed themselves, other than by being accepted."""

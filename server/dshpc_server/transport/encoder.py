@@ -4,6 +4,7 @@ Fills the port `batches.encoding.ResultEncoder`. Every part is a MultiJobResult 
 fields; which of two values for one field counts is settled by the order of joining.
 """
 
+import datetime
 from collections.abc import Callable
 
 from google.protobuf import any_pb2, message
@@ -149,6 +150,25 @@ class MultiJobResultEncoder:
         if attempt.packing is not None:
             result.packing.CopyFrom(packings.message(attempt.packing))
         return result.SerializeToString()
+
+    def row_ending(
+        self,
+        status: JobStatus,
+        reason: str,
+        ended_at: datetime.datetime,
+        attempt: records.Attempt | None,
+    ) -> bytes:
+        """How a row ended by itself, with the attempt that it was tied to."""
+        result = types_pb2.MultiJobResult(
+            new_status=words.STATUS_VALUE[status],
+            message=f"Row ended as {status}: {reason}",
+            error=status_pb2.Status(
+                code=FAILURE_CODES[status], message=reason, details=[_error_info(str(status))]
+            ),
+            end_time=moments.timestamp(ended_at),
+        )
+        # Of two values the last one counts.
+        return (b"" if attempt is None else self.in_progress(attempt)) + result.SerializeToString()
 
     def output(self, result: bytes) -> bytes | None:
         """The whole output back from an encoded result."""

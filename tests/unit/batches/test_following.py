@@ -16,6 +16,7 @@ from support import store_values
 
 DEADLINE_SECONDS = 30.0
 Tell = Callable[[Collection[str] | None], None]
+TellBatches = Callable[[Collection[str]], None]
 
 
 def sha(*names: str) -> list[str]:
@@ -27,6 +28,7 @@ class World:
 
     def __init__(self) -> None:
         self.tell: Tell = lambda _: None
+        self.tell_batches: TellBatches = lambda _: None
         self.is_followed = False
         self.asked: list[list[str]] = []
         """Which jobs were read, question after question."""
@@ -50,8 +52,8 @@ class World:
         )
 
     @contextlib.contextmanager
-    def follow(self, tell: Tell) -> Iterator[None]:
-        self.tell, self.is_followed = tell, True
+    def follow(self, tell: Tell, tell_batches: TellBatches) -> Iterator[None]:
+        self.tell, self.tell_batches, self.is_followed = tell, tell_batches, True
         yield
         self.is_followed = False
 
@@ -104,6 +106,19 @@ async def test_what_is_told_from_a_thread_is_read_and_published(world: World) ->
         await world.until(lambda: len(world.published) == 2)
     # b is nobody's here, but it may have come into the queue.
     assert world.asked == [sorted(sha("a", "b"))]
+
+
+async def test_who_watches_a_batch_hears_that_its_rows_changed(world: World) -> None:
+    with world.watchers.watch_batch("b") as watch, world.watchers.watch_batch("c") as other:
+        await asyncio.to_thread(world.tell_batches, {"b", "unknown"})
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            assert await watch.wait(None)
+        assert watch.take_rows().is_any
+        assert not other.take_rows().is_any
+        world.following.note(None)
+        await world.until(lambda: world.did)
+        assert watch.take_rows().is_any
+        assert other.take_rows().is_any
 
 
 async def test_what_comes_during_a_reading_is_read_together_after_it(world: World) -> None:

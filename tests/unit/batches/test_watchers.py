@@ -6,9 +6,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from dshpc_server.batches.watchers import Watchers
+from dshpc_server.batches.watchers import RowsChanged, Watchers
 from dshpc_server.domain.job import JobStatus
-from dshpc_server.store.records import Attempt
+from dshpc_server.store.records import Attempt, ChangedRows
 from support import batches_values as values
 from support import store_values
 
@@ -135,3 +135,54 @@ def test_who_is_watched_is_known() -> None:
         assert watchers.watched() == set(ids("a", "b"))
         assert watchers.watched(ids("b", "c")) == set(ids("b"))
     assert watchers.watched(ids("a", "b")) == set()
+
+
+def test_who_watches_a_batch_is_told_of_its_rows_until_it_has_asked() -> None:
+    watchers = Watchers()
+    with watchers.watch_batch("b") as watch, watchers.watch_batch("other") as other:
+        watchers.publish_rows(
+            [
+                ChangedRows(batch_id="b", indexes=[3, 5]),
+                ChangedRows(batch_id="b", indexes=[5, 7]),
+                ChangedRows(batch_id="nobody's", indexes=[1]),
+            ]
+        )
+        told = watch.take_rows()
+        assert (set(told.indexes), told.is_any) == ({3, 5, 7}, False)
+        watchers.publish_rows([ChangedRows(batch_id="b", indexes=())])
+        assert watch.take_rows() == RowsChanged(indexes=set(), is_any=True)
+        assert watch.take_rows() == other.take_rows() == RowsChanged(indexes=set())
+        assert watchers.watched_batches == {"b", "other"}
+    assert watchers.watched_batches == set()
+
+
+async def test_rows_that_changed_end_a_wait() -> None:
+    watchers = Watchers()
+    with watchers.watch_batch("b") as watch:
+        assert not await watch.wait(0)
+        watchers.publish_rows([ChangedRows(batch_id="b", indexes=[0])])
+        assert await watch.wait(DEADLINE_SECONDS)
+        assert watch.take() == []
+        assert not await watch.wait(0)
+
+
+def test_who_watches_a_batch_gets_no_results() -> None:
+    ended = values.attempt("a", JobStatus.COMPLETED, revision=3, result=b"long" * 1_000)
+    watchers = Watchers()
+    with watchers.watch_batch("b", ids("a")) as watch, watchers.watch(ids("a")) as whole:
+        watchers.publish([ended])
+        (light,) = watch.take()
+        assert (light.key, light.status, light.result) == (ended.key, ended.status, None)
+        assert whole.take() == [ended]
+
+
+def test_jobs_are_added_to_a_watch_and_leave_with_it() -> None:
+    watchers = Watchers()
+    with watchers.watch_batch("b", ids("a")) as watch:
+        watchers.publish([change("b", 1)])
+        assert watch.add(ids("a", "b"))
+        assert not watch.add(ids("b"))
+        watchers.publish([change("b", 2)])
+        assert watch.take() == [change("b", 2)]
+        assert watchers.watched_jobs == 2
+    assert watchers.watched_jobs == 0

@@ -12,7 +12,7 @@ from dshpc_server import errors
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.store.committer import Committer
 from dshpc_server.store.port import Writer
-from dshpc_server.store.records import Attempt
+from dshpc_server.store.records import Attempt, ChangedRows
 from support import store_values as v
 from support.store_scripted import ScriptedStore
 
@@ -172,6 +172,16 @@ async def test_a_commit_without_changes_tells_nothing(store: ScriptedStore) -> N
     async with Committer(store.as_store(), on_changes=told.append) as committer:
         await committer.write(lambda _: "nothing changed")
     assert told == []
+
+
+async def test_rows_that_changed_are_told_before_the_answer(store: ScriptedStore) -> None:
+    told: list[ChangedRows] = []
+    rows = ChangedRows(batch_id="b", indexes=[1, 2])
+    async with Committer(store.as_store(), on_changes=ignore, on_rows=told.extend) as committer:
+        assert await committer.write(lambda _: rows) == rows
+        assert told == [rows]
+        await committer.write(lambda _: "nothing changed")
+    assert told == [rows]
 
 
 async def test_a_listener_that_raises_is_reported_and_no_answer_is_lost(

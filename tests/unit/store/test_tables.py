@@ -18,6 +18,11 @@ from support import store_values as v
 
 LOST = v.sha("lost")
 STOPPED = "status = 'CANCELLED' WHERE ended_at > 0"
+ORDERED = {
+    "ORDER BY attempts.created_at DESC": "ix_attempts_listed",
+    "ORDER BY batches.created_at DESC": "ix_batches_listed",
+    "ORDER BY files.last_used_at": "ix_files_used",
+}
 NOT_ENDED = "ended_at = NULL, result = NULL, status = 'RUNNING'"
 
 
@@ -132,12 +137,10 @@ def test_everything_asked_often_goes_by_an_index(filled: SqlStore) -> None:
         elif "PENDING" in statement:
             assert any("ix_attempts_queue" in step for step in steps), steps
             assert not any("ORDER BY" in step for step in steps), steps
-        if "ORDER BY attempts.created_at DESC" in statement:
-            assert any("ix_attempts_listed" in step for step in steps), steps
-            assert not any("ORDER BY" in step for step in steps), steps
-        if "ORDER BY files.last_used_at" in statement:
-            assert any("ix_files_used" in step for step in steps), steps
-            assert not any("ORDER BY" in step for step in steps), steps
+        for order, index in ORDERED.items():
+            if order in statement:
+                assert any(index in step for step in steps), steps
+                assert not any("ORDER BY" in step for step in steps), steps
         if "ended_at IS NULL" in statement:
             assert any("uq_attempts_active" in step for step in steps), steps
         if "output_hash <>" in statement:
@@ -158,6 +161,12 @@ def _ask_everything(filled: SqlStore) -> None:
     filled.find_files(after=position, limit=10)
     filled.has_batch("b")
     filled.find_rows("b", first_index=0, limit=10)
+    filled.find_rows_by_index("b", [0, 2])
+    filled.find_row_states("b", first_index=1, limit=10)
+    filled.find_row_states_by_index("b", [0, 2])
+    filled.find_batches(after=records.ListPosition(at=v.NOON, name="b"), limit=10)
+    filled.find_tallies(["b", "before"])
+    v.write(filled, lambda writer: writer.keep_tally("before", v.tally(filled, "before")))
     filled.find_active()
     filled.find_all_attempts(jobs)
     filled.find_unused_files(before=v.NOON, limit=10)

@@ -275,3 +275,44 @@ def test_status_outcome_and_echo_survive_in_every_pair(outcome: Outcome, status:
     assert (result.index, result.config_id, result.parameters["bins"]) == (3, "mine", 10)
     assert result.message
     assert result.HasField("error") == (status in job.TERMINAL - {JobStatus.COMPLETED})
+
+
+@pytest.mark.parametrize("status", [JobStatus.CANCELLED, JobStatus.SKIPPED])
+def test_a_row_that_was_withheld_says_why(status: JobStatus) -> None:
+    ending = ENCODER.row_ending(status, "enough", store_values.later(9), None)
+    withheld = dataclasses.replace(row(Outcome.WITHHELD, None), ended_as=status, ending=ending)
+    assert read(withheld) == expected(
+        outcome=OUTCOME("OUTCOME_WITHHELD"),
+        new_status=STATUS(f"JOB_STATUS_{status}"),
+        message=f"Row ended as {status}: enough",
+        error=failure(encoder_module.FAILURE_CODES[status], "enough", str(status)),
+        end_time=moment(9),
+    )
+
+
+def test_what_becomes_of_a_run_does_not_show_in_a_row_that_was_withdrawn() -> None:
+    running = values.attempt(status=JobStatus.RUNNING, started_at=store_values.later(3))
+    ending = ENCODER.row_ending(JobStatus.CANCELLED, "enough", store_values.later(9), running)
+    told = set()
+    completed = values.attempt(
+        status=JobStatus.COMPLETED, revision=4, result=ENCODER.ended(values.ended())
+    )
+    for attempt in (running, completed):
+        withdrawn = dataclasses.replace(
+            row(Outcome.SUBMITTED, attempt), ended_as=JobStatus.CANCELLED, ending=ending
+        )
+        told.add(read(withdrawn).SerializeToString(deterministic=True))
+    (alike,) = told
+    assert types_pb2.MultiJobResult.FromString(alike) == expected(
+        outcome=OUTCOME("OUTCOME_SUBMITTED"),
+        **of_attempt("CANCELLED", start_time=moment(3)),
+        message="Row ended as CANCELLED: enough",
+        error=failure(code_pb2.CANCELLED, "enough", "CANCELLED"),
+        end_time=moment(9),
+    )
+
+
+def failure(code: int, message: str, reason: str) -> status_pb2.Status:
+    made = status_pb2.Status(code=code, message=message)
+    made.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason, domain="dshpc"))
+    return made

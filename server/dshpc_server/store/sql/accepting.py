@@ -18,12 +18,15 @@ from dshpc_server.store.sql.standings import JobStanding, Standings
 
 
 def accept(
-    connection: sqlalchemy.Connection, batch: NewBatch
+    connection: sqlalchemy.Connection, batch: NewBatch, changed_at: int
 ) -> tuple[Sequence[Row], Sequence[Attempt]]:
-    """Store a batch; return its rows and the attempts that are new. See `store.port.Writer`."""
+    """Store a batch; return its rows and the attempts that are new. See `store.port.Writer`.
+
+    `changed_at` is the stamp of the transaction.
+    """
     files.use(connection, batch.file_hashes, batch.created_at)
     _insert_batch(connection, batch)
-    decided = Decided(batch, _find_or_insert_jobs(connection, batch))
+    decided = Decided(batch, _find_or_insert_jobs(connection, batch), changed_at)
     moved = [_moved_values(job_id, found) for job_id, found in decided.moved.items()]
     bulk.update(connection, tables.jobs, _MOVED_JOB, moved)
     created = columns.moment(batch.created_at)
@@ -59,6 +62,7 @@ _NEW_ATTEMPT = (
     "created_at",
     "queued_at",
     "queue_index",
+    "changed_at",
 )
 _NEW_ROW = (
     "batch_id",
@@ -70,6 +74,7 @@ _NEW_ROW = (
     "attempt",
     "head",
     "rejection",
+    "changed_at",
 )
 
 
@@ -133,6 +138,7 @@ def _attempt_values(new: NewAttempt, created: int) -> tuple[object, ...]:
         created,
         created,
         new.index,
+        attempt.changed_at,
     )
 
 
@@ -148,4 +154,5 @@ def _row_values(batch_id: str, row: Row) -> tuple[object, ...]:
         None if row.attempt is None else row.attempt.chain,
         row.head,
         row.rejection,
+        row.changed_at,
     )

@@ -9,7 +9,7 @@ import sqlalchemy
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store.records import Attempt, Ending, Report
-from dshpc_server.store.sql import bulk, exclusion, joins, reader, recording, tables
+from dshpc_server.store.sql import bulk, exclusion, joins, reader, recording, stamps, tables
 
 _attempts = tables.attempts.c
 _WAITING = (JobStatus.PENDING, JobStatus.BLOCKED)
@@ -28,6 +28,8 @@ def cancel(
     at: datetime.datetime,
     server_id: str,
     now: Callable[[], int],
+    *,
+    stamp: stamps.Stamp,
 ) -> tuple[Sequence[Attempt], Sequence[Attempt]]:
     """Have attempts stopped; return the newest ones, and those that changed. See the port."""
     exclusion.hold_jobs(connection, set(job_ids))
@@ -39,7 +41,7 @@ def cancel(
         for attempt in newest.values()
         if attempt.status in _WAITING
     ]
-    changes = recording.record(connection, reports, server_id, now)
+    changes = recording.record(connection, reports, server_id, now, stamp)
     newest |= {attempt.key.job_id: attempt for attempt in changes}
     return [newest[job_id] for job_id in job_ids if job_id in newest], changes
 

@@ -11,7 +11,7 @@ import sqlalchemy
 
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.store.records import Attempt, Claim, Claims
-from dshpc_server.store.sql import bulk, columns, database_clock, joins, servers, tables
+from dshpc_server.store.sql import bulk, columns, database_clock, joins, servers, stamps, tables
 
 # Attempts looked at together; most claims take fewer.
 _LOOK_AHEAD = 200
@@ -41,7 +41,7 @@ _QUEUE = (
     .order_by(*_ORDER)
     .with_for_update(of=tables.attempts, skip_locked=True, key_share=True)
 )
-_CHANGING = ("status", "revision", "owner")
+_CHANGING = ("status", "revision", "owner", "changed_at")
 
 
 def claim(
@@ -50,6 +50,7 @@ def claim(
     limit: int,
     server_id: str,
     now: int,
+    stamp: stamps.Stamp,
 ) -> tuple[Claims, Sequence[Attempt]]:
     """Take attempts from the head of the queue; tell how they are now. See `store.port.Writer`."""
     (due_at,) = servers.hold(connection, server_id, _HOLD, now=now)
@@ -60,8 +61,9 @@ def claim(
         if not fits(candidate):
             break
         taken.append(candidate)
-        changes.append(_claimed(candidate, columns.STATUSES.get(row[_CLAIM_ENDS])))
-    values = [_values(each, server_id) for each in taken]
+        replaced = columns.STATUSES.get(row[_CLAIM_ENDS])
+        changes.append(_claimed(candidate, replaced, stamp()))
+    values = [_values(each, server_id) for each in changes]
     bulk.update(connection, tables.attempts, _CHANGING, values)
     next_due_seconds = None if due_at is None else (due_at - now) / _SECOND
     return Claims(taken=taken, next_due_seconds=next_due_seconds), changes
@@ -80,13 +82,13 @@ def _waiting(connection: sqlalchemy.Connection, limit: int, now: int) -> Iterato
         statement = _QUEUE.where(sqlalchemy.tuple_(*_ORDER) > last)
 
 
-def _values(claim: Claim, server_id: str) -> tuple[object, ...]:
+def _values(attempt: Attempt, server_id: str) -> tuple[object, ...]:
     """Return the columns of _CHANGING, then the key."""
-    key = claim.key
-    return _TARGET.value, claim.revision, server_id, key.job_id, key.number
+    key, changed_at = attempt.key, attempt.changed_at
+    return _TARGET.value, attempt.revision, server_id, changed_at, key.job_id, key.number
 
 
-def _claimed(claim: Claim, replaced: JobStatus | None) -> Attempt:
+def _claimed(claim: Claim, replaced: JobStatus | None, changed_at: int) -> Attempt:
     return Attempt(
         key=claim.key,
         status=_TARGET,
@@ -98,4 +100,5 @@ def _claimed(claim: Claim, replaced: JobStatus | None) -> Attempt:
         ended_at=None,
         result=None,
         chain=claim.chain,
+        changed_at=changed_at,
     )

@@ -20,7 +20,7 @@ _MICROSECOND = datetime.timedelta(microseconds=1)
 STATUSES = {status.value: status for status in JobStatus}
 OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 # None stands for itself.
-_STATUSES_OR_NONE: dict[str | None, JobStatus | None] = {
+STATUSES_OR_NONE: dict[str | None, JobStatus | None] = {
     None: None,
     **{status.value: status for status in JobStatus},
 }
@@ -45,6 +45,7 @@ ATTEMPT = (
     _attempts.created_at,
     _attempts.started_at,
     _attempts.ended_at,
+    _attempts.changed_at,
     _attempts.result,
 )
 SPEC = (
@@ -92,6 +93,9 @@ ROW = (
     _rows.old_status,
     _rows.kept,
     _rows.rejection,
+    _rows.ended_as,
+    _rows.ending,
+    _rows.changed_at,
     *ATTEMPT,
 )
 _encode_json = json.JSONEncoder(separators=(",", ":")).encode
@@ -125,19 +129,20 @@ def at_or_none(moment: int | None) -> datetime.datetime | None:
 def attempt(row: Sequence[Any]) -> Attempt:
     """Build an attempt from the columns of ATTEMPT."""
     job_id, number, status, revision, function_hash, replaced, *others = row
-    chain, is_retried, created, started, ended, result = others
+    chain, is_retried, created, started, ended, changed_at, result = others
     return Attempt(
         key=AttemptKey(job_id=job_id, number=number),
         status=STATUSES[status],
         revision=revision,
         function_hash=function_hash,
-        replaced=_STATUSES_OR_NONE[replaced],
+        replaced=STATUSES_OR_NONE[replaced],
         created_at=at(created),
         started_at=at_or_none(started),
         ended_at=at_or_none(ended),
         result=result,
         chain=chain,
         is_retried=is_retried == 1,
+        changed_at=changed_at,
     )
 
 
@@ -197,15 +202,19 @@ def active(row: Sequence[Any]) -> ActiveAttempt:
 
 def batch_row(row: Sequence[Any]) -> Row:
     """Build a row of a batch from the columns of ROW."""
-    index, head, outcome, old_status, kept, rejection, *of_attempt = row
+    index, head, outcome, old_status, kept, rejection, *others = row
+    ended_as, ending, changed_at, *of_attempt = others
     return Row(
         index=index,
         head=head,
         outcome=OUTCOMES[outcome],
-        old_status=_STATUSES_OR_NONE[old_status],
+        old_status=STATUSES_OR_NONE[old_status],
         kept=_KEPT_OR_NONE[kept],
         attempt=None if of_attempt[0] is None else attempt(of_attempt),
         rejection=rejection,
+        ended_as=STATUSES_OR_NONE[ended_as],
+        ending=ending,
+        changed_at=changed_at,
     )
 
 

@@ -52,6 +52,7 @@ class Database(Protocol):
         self,
         server_id: Callable[[], str],
         tell: Callable[[Collection[str] | None], None],
+        tell_batches: Callable[[Collection[str]], None],
         clock: clock.Clock,
     ) -> contextlib.AbstractContextManager[None]:
         """Have told what other servers than this one announce; see `notices.listening`."""

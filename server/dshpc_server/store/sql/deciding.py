@@ -29,8 +29,10 @@ class NewAttempt:
 class Decided:
     """The decisions about one batch; each row sees what those before it did."""
 
-    def __init__(self, batch: NewBatch, standings: Standings) -> None:
+    def __init__(self, batch: NewBatch, standings: Standings, changed_at: int = 0) -> None:
+        """`changed_at` is the stamp of what is to be stored."""
         self._created_at = batch.created_at
+        self._changed_at = changed_at
         self._standings = standings
         self.new: list[NewAttempt] = []
         self.moved: dict[str, JobStanding] = {}
@@ -41,23 +43,23 @@ class Decided:
 
     def _row(self, row: NewRow) -> Row:
         if row.candidate is None:
-            return _row(row, _REJECTED, None)
+            return self._decided(row, _REJECTED, None)
         job_id, policy = row.candidate.spec.job_id, row.candidate.policy
         found = self._standings.of(job_id)
         decision = lookup.decide(found.standing, policy)
         if not decision.submits:
             is_found = decision.outcome is not Outcome.NOT_FOUND
-            return _row(row, decision, found.answering if is_found else None)
+            return self._decided(row, decision, found.answering if is_found else None)
         self._standings.keep(job_id, found)
         before = found.newest
         if before is not None and before.status in job.IN_PROGRESS:
             if policy.cache is not CachePolicy.BYPASS:
                 self._join(found, before, policy.cache)
             waiting = Decision(outcome=Outcome.FOUND_IN_PROGRESS, old_status=before.replaced)
-            return _row(row, waiting, before)
+            return self._decided(row, waiting, before)
         if row.rejection is not None:
-            return _row(row, _REJECTED, None)
-        return _row(row, decision, self._submit(row.index, row.candidate, found, decision))
+            return self._decided(row, _REJECTED, None)
+        return self._decided(row, decision, self._submit(row.index, row.candidate, found, decision))
 
     def _join(self, found: JobStanding, running: Attempt, cache: CachePolicy) -> None:
         """Let an attempt in progress count for everybody: it is waited for as any other."""
@@ -109,20 +111,21 @@ class Decided:
             ended_at=None,
             result=None,
             chain=number,
+            changed_at=self._changed_at,
+        )
+
+    def _decided(self, row: NewRow, decision: Decision, attempt: Attempt | None) -> Row:
+        return Row(
+            index=row.index,
+            head=row.head,
+            outcome=decision.outcome,
+            old_status=decision.old_status,
+            kept=decision.kept,
+            attempt=attempt,
+            rejection=row.rejection if decision is _REJECTED else None,
+            changed_at=self._changed_at,
         )
 
 
 def _has_answer(standing: lookup.Standing | None) -> bool:
     return standing is not None and standing.status is JobStatus.COMPLETED and standing.has_output
-
-
-def _row(row: NewRow, decision: Decision, attempt: Attempt | None) -> Row:
-    return Row(
-        index=row.index,
-        head=row.head,
-        outcome=decision.outcome,
-        old_status=decision.old_status,
-        kept=decision.kept,
-        attempt=attempt,
-        rejection=row.rejection if decision is _REJECTED else None,
-    )

@@ -16,7 +16,7 @@ from dshpc_server.store.inspection import (
     StoredResult,
     UnreadableError,
 )
-from dshpc_server.store.sql import bulk, invariants_schema, joins, store, tables
+from dshpc_server.store.sql import batches, bulk, invariants_schema, joins, rows, store, tables
 
 _jobs = tables.jobs.c
 _attempts = tables.attempts.c
@@ -35,16 +35,16 @@ _RESULTS = sqlalchemy.select(
     _attempts.output_size_bytes,
     _attempts.output_is_inline,
 ).where(_attempts.job_id.in_(joins.KEYS), _attempts.result.is_not(None))
-_BATCHES = sqlalchemy.select(_batches.batch_id, _batches.row_count).where(
+_BATCHES = sqlalchemy.select(_batches.batch_id, _batches.row_count, _batches.tally).where(
     _batches.batch_id.in_(joins.KEYS)
 )
 _ALIKE = (
     sqlalchemy.select(
-        _rows.batch_id, _rows.outcome, _attempts.status, sqlalchemy.func.count().label("rows")
+        _rows.batch_id, _rows.outcome, rows.STATUS, sqlalchemy.func.count().label("rows")
     )
-    .select_from(joins.OF_ROW)
+    .select_from(joins.ROW_WITH_ATTEMPT)
     .where(_rows.batch_id.in_(joins.KEYS))
-    .group_by(_rows.batch_id, _rows.outcome, _attempts.status)
+    .group_by(_rows.batch_id, _rows.outcome, rows.STATUS)
 )
 _FILES = sqlalchemy.select(_files.file_hash, _files.size_bytes, _files.is_deleting).where(
     _files.file_hash.in_(joins.KEYS)
@@ -121,11 +121,16 @@ class SqlPages(store.SqlStore):
     def batches(self, batch_ids: Collection[str]) -> Sequence[StoredBatch]:
         """See the port."""
         alike: dict[str, list[tuple[str, str | None, int]]] = {}
-        for batch_id, outcome, status, rows in self._of(_ALIKE, batch_ids):
-            alike.setdefault(batch_id, []).append((outcome, status, rows))
+        for batch_id, outcome, status, count in self._of(_ALIKE, batch_ids):
+            alike.setdefault(batch_id, []).append((outcome, status, count))
         return [
-            StoredBatch(batch_id=batch_id, row_count=row_count, rows=alike.get(batch_id, ()))
-            for batch_id, row_count in self._of(_BATCHES, batch_ids)
+            StoredBatch(
+                batch_id=batch_id,
+                row_count=row_count,
+                rows=alike.get(batch_id, ()),
+                kept_rows=None if tally is None else batches.kept_rows(tally),
+            )
+            for batch_id, row_count, tally in self._of(_BATCHES, batch_ids)
         ]
 
     def file_hashes(self, after: str, limit: int) -> Sequence[str]:

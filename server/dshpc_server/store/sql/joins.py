@@ -20,14 +20,16 @@ ANSWERING = tables.jobs.join(
 )
 ATTEMPT_OF_JOB = tables.attempts.join(tables.jobs, _jobs.job_id == _attempts.job_id)
 # A row shows that attempt of its chain which was not retried.
-OF_ROW = tables.batch_rows.outerjoin(
+ROW_WITH_ATTEMPT = tables.batch_rows.outerjoin(
     tables.attempts,
     (_attempts.job_id == _rows.job_id)
     & (_attempts.chain == _rows.attempt)
     & sqlalchemy.text("attempts.is_retried = 0"),
-).outerjoin(tables.jobs, _jobs.job_id == _attempts.job_id)
+)
+OF_ROW = ROW_WITH_ATTEMPT.outerjoin(tables.jobs, _jobs.job_id == _attempts.job_id)
 
 KEYS: sqlalchemy.BindParameter[Sequence[str]] = sqlalchemy.bindparam("keys", expanding=True)
+INDEXES: sqlalchemy.BindParameter[Sequence[int]] = sqlalchemy.bindparam("indexes", expanding=True)
 # Written out, not as parameters: only so are the partial indexes on them used.
 NOT_ENDED = sqlalchemy.text("attempts.ended_at IS NULL")
 WITH_OUTPUT = sqlalchemy.text("attempts.status = 'COMPLETED' AND attempts.output_hash <> ''")

@@ -1,4 +1,4 @@
-"""Notices between servers: which jobs a commit has changed, told to all who listen.
+"""Notices between servers: which jobs and batches a commit has changed, told to all who listen.
 
 Promise: a notice is part of the transaction that it tells of: it comes after the commit, or never.
 Who follows misses nothing: whenever notices may have been lost it is told that anything may have
@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the driver is there only where PostgreSQL is used
     from psycopg.pq.abc import PGconn
 
 Tell = Callable[[Collection[str] | None], None]
+TellBatches = Callable[[Collection[str]], None]
 
 CHANNEL = "dshpc_changes"
 # A notice is under 8,000 bytes; an id of a job takes 65 of them.
@@ -30,6 +31,8 @@ JOBS_PER_NOTICE = 100
 # Who hears of more than these asks for everything anyway.
 MANY_JOBS = 2_000
 _MANY = "many"
+# Before ids of batches; no id of a job has a space in it.
+_BATCHES = "batches "
 # How long each next sign of life may take.
 _ANSWER_SECONDS = 5.0
 # A line that was silent for so long is tried.
@@ -46,12 +49,27 @@ def announce(connection: sqlalchemy.Connection, server_id: str, job_ids: Collect
     connection.exec_driver_sql(notify, (_payloads(server_id, job_ids),))
 
 
-def _payloads(server_id: str, job_ids: Collection[str]) -> list[str]:
-    if len(job_ids) > MANY_JOBS:
+def announce_batches(
+    connection: sqlalchemy.Connection, server_id: str, batch_ids: Collection[str]
+) -> None:
+    """Tell likewise that rows of these batches changed by themselves."""
+    if not batch_ids or connection.dialect.name == "sqlite":
+        return
+    notify = f"SELECT pg_notify('{CHANNEL}', told) FROM unnest(%s::text[]) AS told"  # noqa: S608 (own name)
+    connection.exec_driver_sql(notify, (_payloads(server_id, batch_ids, _BATCHES),))
+
+
+def ignore(batch_ids: Collection[str]) -> None:
+    """Be told of batches, and do nothing."""
+    del batch_ids
+
+
+def _payloads(server_id: str, ids: Collection[str], kind: str = "") -> list[str]:
+    if len(ids) > MANY_JOBS:
         return [f"{server_id} {_MANY}"]
-    ordered = sorted(job_ids)
+    ordered = sorted(ids)
     return [
-        f"{server_id} {','.join(ordered[start : start + JOBS_PER_NOTICE])}"
+        f"{server_id} {kind}{','.join(ordered[start : start + JOBS_PER_NOTICE])}"
         for start in range(0, len(ordered), JOBS_PER_NOTICE)
     ]
 
@@ -61,14 +79,16 @@ def listening(
     connection_words: Mapping[str, str],
     server_id: Callable[[], str],
     tell: Tell,
+    tell_batches: TellBatches,
     clock: clock.Clock,
 ) -> Iterator[None]:
     """Tell what others announce, from a thread that ends with the context.
 
     `tell` gets ids of jobs, or None: anything may have changed, as after every (re)connection. What
     `server_id` has announced itself is left out. A lost connection is made anew, without end.
+    `tell_batches` gets ids of batches.
     """
-    listener = _Listener(connection_words, server_id, tell, clock)
+    listener = _Listener(connection_words, server_id, tell, tell_batches, clock)
     thread = threading.Thread(target=listener.run, name="store-listener")
     thread.start()
     try:
@@ -90,11 +110,13 @@ class _Listener:
         connection_words: Mapping[str, str],
         server_id: Callable[[], str],
         tell: Tell,
+        tell_batches: TellBatches,
         clock: clock.Clock,
     ) -> None:
         self._words = connection_words
         self._server_id = server_id
         self._tell = tell
+        self._tell_batches = tell_batches
         self._outage = outage.Outage(clock, begins="store.notices.lost", ends="store.notices.back")
         self._ending, self._end = socket.socketpair()
 
@@ -147,8 +169,14 @@ class _Listener:
             payloads = []
             while (notice := line.notifies()) is not None:
                 payloads.append(notice.extra.decode())
-            for job_ids in _told(payloads, self._server_id()):
-                self._tell(job_ids)
+            self._tell_all(_of_others(payloads, self._server_id()))
+
+    def _tell_all(self, told: Sequence[str]) -> None:
+        batches = [what for what in told if what.startswith(_BATCHES)]
+        for job_ids in _told([what for what in told if not what.startswith(_BATCHES)]):
+            self._tell(job_ids)
+        if batches:
+            self._tell_batches({each for what in batches for each in _ids(what, _BATCHES)})
 
     def _ask(self, line: "PGconn", statement: str) -> None:
         """Have a statement done, in time."""
@@ -183,14 +211,21 @@ class _Listener:
         return bool(ready)
 
 
-def _told(payloads: Sequence[str], own_id: str) -> Sequence[Collection[str] | None]:
-    """Return what others tell by these notices; one None says more than all of them."""
+def _of_others(payloads: Sequence[str], own_id: str) -> list[str]:
+    """Return what is in these notices of other servers."""
+    parted = [payload.partition(" ") for payload in payloads]
+    return [what for server_id, _, what in parted if server_id != own_id]
+
+
+def _told(notices: Sequence[str]) -> Sequence[Collection[str] | None]:
+    """Return the jobs that these tell of; one None says more than all of them."""
     told: set[str] = set()
-    for payload in payloads:
-        server_id, _, what = payload.partition(" ")
-        if server_id == own_id:
-            continue
+    for what in notices:
         if what == _MANY or not what:
             return [None]
-        told.update(what.split(","))
+        told.update(_ids(what))
     return [told] if told else []
+
+
+def _ids(what: str, kind: str = "") -> list[str]:
+    return what.removeprefix(kind).split(",")

@@ -98,10 +98,11 @@ class PostgresDatabase:
         self,
         server_id: Callable[[], str],
         tell: Callable[[Collection[str] | None], None],
+        tell_batches: Callable[[Collection[str]], None],
         clock: clock.Clock,
     ) -> contextlib.AbstractContextManager[None]:
         """Tell what other servers announce."""
-        return notices.listening(connection_words(self._url), server_id, tell, clock)
+        return notices.listening(connection_words(self._url), server_id, tell, tell_batches, clock)
 
     def close(self) -> None:
         """Close every connection."""

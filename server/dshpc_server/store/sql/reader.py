@@ -15,16 +15,20 @@ from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.store.records import (
     ActiveAttempt,
     Attempt,
+    BatchRecord,
+    BatchTally,
     FileRecord,
     JobRecord,
     ListPosition,
     NewBatch,
     Row,
+    RowState,
     ServerRecord,
 )
 from dshpc_server.store.sql import (
     accepting,
     availability,
+    batches,
     bulk,
     columns,
     database_clock,
@@ -32,13 +36,13 @@ from dshpc_server.store.sql import (
     jobs,
     joins,
     outputs,
+    rows,
     servers,
     tables,
 )
 
 _jobs = tables.jobs.c
 _attempts = tables.attempts.c
-_rows = tables.batch_rows.c
 _NEWEST_ATTEMPTS = (
     sqlalchemy.select(*columns.ATTEMPT)
     .select_from(joins.NEWEST)
@@ -57,7 +61,6 @@ _ALL_ATTEMPTS = (
     .where(_attempts.job_id.in_(joins.KEYS))
     .order_by(_attempts.job_id, _attempts.number)
 )
-_ROWS = sqlalchemy.select(*columns.ROW).select_from(joins.OF_ROW)
 
 
 def newest_attempts(
@@ -73,8 +76,8 @@ def newest_attempts(
 
 def active_attempts(connection: sqlalchemy.Connection, server_id: str) -> list[ActiveAttempt]:
     """Return what this server owns and has not ended, the oldest first."""
-    rows = connection.execute(_ACTIVE, {"server": server_id}).all()
-    return [columns.active(row) for row in rows]
+    found = connection.execute(_ACTIVE, {"server": server_id}).all()
+    return [columns.active(row) for row in found]
 
 
 class SqlReader:
@@ -129,10 +132,22 @@ class SqlReader:
 
     def has_batch(self, batch_id: str) -> bool:
         """See the port."""
-        batches = tables.batches.c
-        statement = sqlalchemy.select(batches.batch_id).where(batches.batch_id == batch_id)
+        return self.find_batch(batch_id) is not None
+
+    def find_batch(self, batch_id: str) -> BatchRecord | None:
+        """See the port."""
         with self._asking() as connection:
-            return connection.execute(statement).one_or_none() is not None
+            return batches.find(connection, batch_id)
+
+    def find_batches(self, *, after: ListPosition | None, limit: int) -> Sequence[BatchRecord]:
+        """See the port."""
+        with self._asking() as connection:
+            return batches.listed(connection, after, limit)
+
+    def find_tallies(self, batch_ids: Collection[str]) -> Mapping[str, BatchTally]:
+        """See the port."""
+        with self._asking() as connection:
+            return batches.tallies(connection, batch_ids)
 
     def find_rows(
         self,
@@ -144,17 +159,25 @@ class SqlReader:
         outcomes: Collection[Outcome] = (),
     ) -> Sequence[Row]:
         """See the port."""
-        statement = (
-            _ROWS.where(_rows.batch_id == batch_id, _rows.row_index >= first_index)
-            .order_by(_rows.row_index)
-            .limit(limit)
-        )
-        if statuses:
-            statement = statement.where(_attempts.status.in_(sorted(statuses)))
-        if outcomes:
-            statement = statement.where(_rows.outcome.in_(sorted(outcomes)))
         with self._asking() as connection:
-            return [columns.batch_row(row) for row in connection.execute(statement).all()]
+            return rows.listed(connection, batch_id, first_index, limit, statuses, outcomes)
+
+    def find_rows_by_index(self, batch_id: str, indexes: Collection[int]) -> Sequence[Row]:
+        """See the port."""
+        with self._asking() as connection:
+            return rows.by_index(connection, batch_id, indexes)
+
+    def find_row_states(self, batch_id: str, *, first_index: int, limit: int) -> Sequence[RowState]:
+        """See the port."""
+        with self._asking() as connection:
+            return rows.states(connection, batch_id, first_index, limit)
+
+    def find_row_states_by_index(
+        self, batch_id: str, indexes: Collection[int]
+    ) -> Sequence[RowState]:
+        """See the port."""
+        with self._asking() as connection:
+            return rows.states_by_index(connection, batch_id, indexes)
 
     def find_active(self) -> Sequence[ActiveAttempt]:
         """See the port."""

@@ -21,6 +21,7 @@ from dshpc_server.store.sql import (
     files,
     joins,
     retrying,
+    stamps,
     tables,
     usage,
 )
@@ -52,10 +53,12 @@ def record(
     reports: Sequence[Report],
     server_id: str,
     now: Callable[[], int],
+    stamp: stamps.Stamp,
 ) -> Sequence[Attempt]:
     """Apply reports in order; return the attempts that changed. See `store.port.Writer`.
 
-    `now` is the present by the store's clock; it is asked only for retries.
+    `now` is the present by the store's clock; it is asked only for retries. `stamp` is that of the
+    transaction.
     """
     # Before any job is held: whoever deletes content holds that first, too.
     if any(report.ending and report.ending.kept_output for report in reports):
@@ -66,7 +69,7 @@ def record(
         run = runs.get(report.key.job_id)
         # An attempt that is not the active one has ended, and what has ended never changes.
         if run is not None and run.attempt.key == report.key and run.is_of(server_id):
-            changes += run.apply(report, now)
+            changes += run.apply(report, now, stamp)
     changed = [run for run in runs.values() if run.changed]
     bulk.update(connection, tables.attempts, _CHANGING, [run.values() for run in changed])
     retrying.retry(connection, [run.retry for run in changed if run.retry is not None])
@@ -94,6 +97,7 @@ _CHANGING = (
     "result",
     "stderr_tail",
     "is_retried",
+    "changed_at",
 )
 
 
@@ -141,7 +145,9 @@ class _Run:
         if ending and at and ending.kept_output:
             yield ending.kept_output, ending.output_size_bytes, at
 
-    def apply(self, report: Report, now: Callable[[], int]) -> Sequence[Attempt]:
+    def apply(
+        self, report: Report, now: Callable[[], int], stamp: stamps.Stamp
+    ) -> Sequence[Attempt]:
         """Move the attempt as the table says; return what changed, and what is new by that."""
         target = lifecycle.target(self.attempt.status, report.event)
         # Only `claiming` claims: what is claimed has an owner.
@@ -152,7 +158,7 @@ class _Run:
             raise ValueError(f"{report.event} makes {report.key} {target}: ending is misplaced")
         if report.retry_after_seconds is not None and target not in job.FAILED:
             raise ValueError(f"{report.event} makes {report.key} {target}: nothing to retry")
-        self.attempt = _moved(self.attempt, target, report)
+        self.attempt = _moved(self.attempt, target, report, stamp())
         self.ending = report.ending
         self.engine_job_id = report.engine_job_id or self.engine_job_id
         self.node = report.node or self.node
@@ -185,12 +191,13 @@ class _Run:
             attempt.result,
             ending.stderr_tail,
             int(attempt.is_retried),
+            attempt.changed_at,
             attempt.key.job_id,
             attempt.key.number,
         )
 
 
-def _moved(attempt: Attempt, target: JobStatus, report: Report) -> Attempt:
+def _moved(attempt: Attempt, target: JobStatus, report: Report, changed_at: int) -> Attempt:
     # Spelt out: `dataclasses.replace` takes three times as long.
     return Attempt(
         key=attempt.key,
@@ -203,6 +210,7 @@ def _moved(attempt: Attempt, target: JobStatus, report: Report) -> Attempt:
         ended_at=report.at if report.ending is not None else None,
         result=report.ending.result if report.ending is not None else None,
         chain=attempt.chain,
+        changed_at=changed_at,
     )
 
 

@@ -36,6 +36,7 @@ _NEW = {
     "revision": _attempts.revision + 1,
     "created_at": sqlalchemy.bindparam("created", type_=sqlalchemy.BigInteger),
     "due_at": sqlalchemy.bindparam("due", type_=sqlalchemy.BigInteger),
+    "changed_at": sqlalchemy.bindparam("changed", type_=sqlalchemy.BigInteger),
     **{column.name: column for column in _KEPT},
 }
 _INSERT = sqlalchemy.insert(tables.attempts).from_select(
@@ -80,6 +81,7 @@ def following(ended: Attempt, after_seconds: float, now: int) -> Retry:
         ended_at=None,
         result=None,
         chain=ended.chain,
+        changed_at=ended.changed_at,
     )
     return Retry(attempt=attempt, due_at=now + servers.microseconds(after_seconds))
 
@@ -94,6 +96,7 @@ def retry(connection: sqlalchemy.Connection, retries: Sequence[Retry]) -> None:
             "before": each.attempt.key.number - 1,
             "created": columns.moment(each.attempt.created_at),
             "due": each.due_at,
+            "changed": each.attempt.changed_at,
         }
         for each in retries
     ]

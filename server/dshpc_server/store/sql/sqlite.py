@@ -75,6 +75,7 @@ class SqliteDatabase:
         self,
         server_id: Callable[[], str],  # noqa: ARG002 (there is nobody else)
         tell: Callable[[Collection[str] | None], None],  # noqa: ARG002 (the same)
+        tell_batches: Callable[[Collection[str]], None],  # noqa: ARG002 (the same)
         clock: clock.Clock,  # noqa: ARG002 (the same)
     ) -> contextlib.AbstractContextManager[None]:
         """Tell nothing: there is nobody else."""

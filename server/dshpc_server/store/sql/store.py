@@ -19,6 +19,7 @@ from dshpc_server.store.sql import (
     notices,
     reader,
     servers,
+    stamps,
     transactions,
     writer,
 )
@@ -47,6 +48,7 @@ class SqlStore(reader.SqlReader):
         self._held = held
         self._scope = scope
         self._lease_seconds = lease_seconds
+        self._stamps = stamps.Stamps(clock)
 
     @classmethod
     def open(
@@ -145,10 +147,12 @@ class SqlStore(reader.SqlReader):
         return deployment.lies_in(self._engine.url, folder)
 
     def follow(
-        self, tell: Callable[[Collection[str] | None], None]
+        self,
+        tell: Callable[[Collection[str] | None], None],
+        tell_batches: Callable[[Collection[str]], None] = notices.ignore,
     ) -> contextlib.AbstractContextManager[None]:
         """See the port."""
-        return self._database.follow(lambda: self._server_id, tell, self._clock)
+        return self._database.follow(lambda: self._server_id, tell, tell_batches, self._clock)
 
     def write(self, works: Sequence[Callable[[Writer], T]]) -> Commit[T]:
         """See the port."""
@@ -171,12 +175,19 @@ class SqlStore(reader.SqlReader):
             servers.join(connection, server_id, self._scope, self._now(connection), lease)
         self._server_id = server_id
 
-    def _writing(self, connection: sqlalchemy.Connection) -> writer.SqlWriter:
-        return writer.SqlWriter(connection, self._clock, self._server_id)
+    def _writing(self, connection: sqlalchemy.Connection) -> Callable[[], writer.SqlWriter]:
+        stamp = stamps.Stamp(connection, self._stamps)
+        return lambda: writer.SqlWriter(connection, self._clock, self._server_id, stamp)
 
-    def _announce(self, connection: sqlalchemy.Connection, job_ids: Collection[str]) -> None:
+    def _announce(
+        self,
+        connection: sqlalchemy.Connection,
+        job_ids: Collection[str],
+        batch_ids: Collection[str],
+    ) -> None:
         if self.is_shared:
             notices.announce(connection, self._server_id, job_ids)
+            notices.announce_batches(connection, self._server_id, batch_ids)
 
     def _now(self, connection: sqlalchemy.Connection) -> int:
         return database_clock.now(connection, self._clock)

@@ -13,7 +13,7 @@ import structlog
 
 from dshpc_server import crashing, errors
 from dshpc_server.store.port import Writer
-from dshpc_server.store.records import Attempt, Commit
+from dshpc_server.store.records import Attempt, ChangedRows, Commit
 from dshpc_server.store.sql import availability, database, trouble
 from dshpc_server.store.sql.writer import SqlWriter
 
@@ -30,11 +30,15 @@ class GroupCommit(Generic[T]):
     def __init__(
         self,
         engine: sqlalchemy.Engine,
-        writing: Callable[[sqlalchemy.Connection], SqlWriter],
-        announce: Callable[[sqlalchemy.Connection, Collection[str]], None],
+        writing: Callable[[sqlalchemy.Connection], Callable[[], SqlWriter]],
+        announce: Callable[[sqlalchemy.Connection, Collection[str], Collection[str]], None],
         availability: availability.Availability,
     ) -> None:
-        """`announce` is handed the jobs that a transaction has changed, before its end."""
+        """`writing` begins what writes in a transaction: each call of that is for one work.
+
+        `announce` is handed the jobs that a transaction has changed, and the batches of which it
+        has changed rows, before its end.
+        """
         self._engine = engine
         self._writing = writing
         self._announce = announce
@@ -60,24 +64,29 @@ class GroupCommit(Generic[T]):
     def _committed(self, works: Sequence[Callable[[Writer], T]]) -> Commit[T]:
         answers: list[T | Exception] = []
         changes: list[Attempt] = []
+        rows: list[ChangedRows] = []
         touched: set[str] = set()
         with self._engine.begin() as connection:
+            begin = self._writing(connection)
             for work in works:
-                writing = self._writing(connection)
+                writing = begin()
                 answer = _attempt(connection, writing, work)
                 answers.append(answer)
                 if not isinstance(answer, Exception):
                     changes += writing.changes
+                    rows += writing.changed_rows
                     touched |= writing.touched
-            self._announce(connection, touched.union(each.key.job_id for each in changes))
+            touched.update(each.key.job_id for each in changes)
+            self._announce(connection, touched, {each.batch_id for each in rows})
             crashing.point("store.before_commit")
         crashing.point("store.committed")
-        return Commit(answers=answers, changes=changes)
+        return Commit(answers=answers, changes=changes, rows=rows)
 
     def _one_by_one(self, works: Sequence[Callable[[Writer], T]]) -> Commit[T]:
         """Commit every work on its own; where that cannot be done, its answer says so."""
         answers: list[T | Exception] = []
         changes: list[Attempt] = []
+        rows: list[ChangedRows] = []
         for number, work in enumerate(works):
             try:
                 with self._availability.writing():
@@ -90,7 +99,8 @@ class GroupCommit(Generic[T]):
             else:
                 answers += commit.answers
                 changes += commit.changes
-        return Commit(answers=answers, changes=changes)
+                rows += commit.rows
+        return Commit(answers=answers, changes=changes, rows=rows)
 
 
 def _attempt(

@@ -9,6 +9,8 @@ from dshpc_server import clock
 from dshpc_server.store.records import (
     ActiveAttempt,
     Attempt,
+    BatchTally,
+    ChangedRows,
     Claim,
     Claims,
     Ending,
@@ -19,6 +21,7 @@ from dshpc_server.store.records import (
 )
 from dshpc_server.store.sql import (
     accepting,
+    batches,
     cancelling,
     claiming,
     database_clock,
@@ -27,6 +30,7 @@ from dshpc_server.store.sql import (
     reader,
     recording,
     servers,
+    stamps,
 )
 
 
@@ -34,33 +38,43 @@ class SqlWriter:
     """`store.port.Writer` for one work of one server."""
 
     def __init__(
-        self, connection: sqlalchemy.Connection, clock: clock.Clock, server_id: str
+        self,
+        connection: sqlalchemy.Connection,
+        clock: clock.Clock,
+        server_id: str,
+        stamp: stamps.Stamp,
     ) -> None:
+        """`stamp` is that of the transaction."""
         self._connection = connection
+        self._stamp = stamp
         self._clock = clock
         self._server_id = server_id
         self.changes: list[Attempt] = []
         """The attempts that were made or moved."""
+        self.changed_rows: list[ChangedRows] = []
+        """The rows of batches that were changed themselves."""
         self.touched: set[str] = set()
         """The jobs of which other servers are to be told besides."""
 
     def accept(self, batch: NewBatch) -> Sequence[Row]:
         """See the port."""
-        rows, new = accepting.accept(self._connection, batch)
+        rows, new = accepting.accept(self._connection, batch, self._stamp())
         self.changes += new
         return rows
 
     def claim(self, fits: Callable[[Claim], bool], limit: int) -> Claims:
         """See the port."""
         claims, changes = claiming.claim(
-            self._connection, fits, limit, self._server_id, self._now()
+            self._connection, fits, limit, self._server_id, self._now(), self._stamp
         )
         self.changes += changes
         return claims
 
     def record(self, reports: Sequence[Report]) -> Sequence[Attempt]:
         """See the port."""
-        changes = recording.record(self._connection, reports, self._server_id, self._now)
+        changes = recording.record(
+            self._connection, reports, self._server_id, self._now, self._stamp
+        )
         self.changes += changes
         return changes
 
@@ -82,11 +96,22 @@ class SqlWriter:
     ) -> Sequence[Attempt]:
         """See the port."""
         newest, changes = cancelling.cancel(
-            self._connection, job_ids, reason, end, self._clock.now(), self._server_id, self._now
+            self._connection,
+            job_ids,
+            reason,
+            end,
+            self._clock.now(),
+            self._server_id,
+            self._now,
+            stamp=self._stamp,
         )
         self.changes += changes
         self.touched.update(job_ids)
         return newest
+
+    def keep_tally(self, batch_id: str, tally: BatchTally) -> None:
+        """See the port."""
+        batches.keep_tally(self._connection, batch_id, tally)
 
     def put_file(self, record: FileRecord) -> FileRecord:
         """See the port."""
