@@ -25,6 +25,7 @@ from dshpc.v1 import job_service_pb2, job_service_pb2_grpc, types_pb2
 from dshpc_server.batches import encoding, reports
 from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Resources
 from dshpc_server.domain.lifecycle import Event
+from dshpc_server.domain.queue import Verdict
 from dshpc_server.store.port import Writer
 from dshpc_server.store.records import Candidate, NewBatch, NewRow, Report
 from dshpc_server.store.sql.store import SqlStore
@@ -199,7 +200,7 @@ def _complete(store: SqlStore, number: int, indexes: range) -> None:
         batch_id=f"batch-{number}", display_name="", created_at=START, rows=rows, file_hashes=()
     )
     _write(store, lambda writer: writer.accept(batch))
-    _write(store, lambda writer: writer.claim(lambda _: True, len(rows)))
+    _write(store, lambda writer: writer.claim(lambda _: Verdict.TAKE, len(rows)))
     _write(store, lambda writer: writer.record([_completed(spec) for spec in specs]))
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 
 from dshpc_server.domain.job import JobSpec, Resources
 from dshpc_server.domain.lifecycle import Event
+from dshpc_server.domain.queue import Verdict
 from dshpc_server.store.port import Writer
 from dshpc_server.store.records import Candidate, Claims, Ending, NewBatch, NewRow, Report
 from dshpc_server.store.sql.store import SqlStore
@@ -158,7 +159,7 @@ def accepting(batch_id: str, jobs: list[JobSpec]) -> Callable[[Writer], object]:
 
 
 def claiming(limit: int) -> Callable[[Writer], Claims]:
-    return lambda writer: writer.claim(lambda _: True, limit)
+    return lambda writer: writer.claim(lambda _: Verdict.TAKE, limit)
 
 
 def recording(reports: list[Report]) -> Callable[[Writer], object]:

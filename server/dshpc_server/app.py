@@ -20,7 +20,7 @@ import structlog
 
 from dshpc_server import assembly, clock, config, crashing, deployment, disk, engines
 from dshpc_server.batches import admission, retention
-from dshpc_server.domain import retry
+from dshpc_server.domain import queue, retry
 from dshpc_server.methods import catalog, reloading
 from dshpc_server.store.sql import store as sql_store
 from dshpc_server.transport import limits, listening
@@ -105,6 +105,7 @@ async def running(
                 limits=_limits(settings),
                 defaults=_defaults(settings),
                 retries=_retries(settings),
+                ageing=queue.Ageing(seconds=settings.priority_ageing_seconds),
                 retention=_retention(settings),
                 min_free_bytes=settings.min_free_bytes,
                 clock=clock.SystemClock(),

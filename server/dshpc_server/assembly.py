@@ -31,7 +31,7 @@ from dshpc_server.batches import (
     trials,
     watchers,
 )
-from dshpc_server.domain import retry
+from dshpc_server.domain import queue, retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.engine import port as engine_port
 from dshpc_server.files import content as files
@@ -58,6 +58,7 @@ class Foundation:
     limits: limits.Limits
     defaults: admission.Defaults
     retries: retry.Retries
+    ageing: queue.Ageing
     retention: retention.Limits
     min_free_bytes: int
     clock: clock.Clock
@@ -104,6 +105,7 @@ class Assembly:
                 is_declared=self._launcher.is_run_time_declared,
                 clock=on.clock,
             ),
+            ageing=on.ageing,
             room=self._room,
             clock=on.clock,
             on_fenced=self._on_fenced,

@@ -163,6 +163,10 @@ class Settings(pydantic_settings.BaseSettings):
     retry_last_seconds: Seconds = pydantic.Field(
         default=300.0, description="longest delay before a retry"
     )
+    priority_ageing_seconds: PositiveSeconds = pydantic.Field(
+        default=60.0,
+        description="how long what waits starves until it counts as of one priority more",
+    )
     slurm_partition: str = pydantic.Field(
         default="", description="partition that jobs go to; empty: the cluster's default"
     )

@@ -67,7 +67,7 @@ class _Transactions(store_suite_opening.Opened):
         commit = store.write(
             [
                 _accepting(v.batch("a", "x", "y", "x")),
-                lambda writer: writer.claim(lambda _: True, 1),
+                lambda writer: writer.claim(v.take, 1),
                 lambda writer: writer.record(
                     [v.report("x", Event.STARTED), v.report("x", Event.SUCCEEDED)]
                 ),

@@ -6,22 +6,18 @@ import pytest
 
 from dshpc_server.domain.job import JobStatus, Resources
 from dshpc_server.domain.lifecycle import TRANSITIONS, Event
+from dshpc_server.domain.queue import Verdict
 from dshpc_server.store.port import Store
 from dshpc_server.store.records import Claim, Ending, Report
 from support import store_values as v
 
 
-def _all(_: Claim) -> bool:
-    return True
-
-
 class Claiming:
-    def test_attempts_leave_the_queue_by_time_of_their_batch_then_index(self, store: Store) -> None:
-        v.accept(store, v.batch("late", "late-0", "late-1", at=v.later(10)))
-        rows = [v.row(2, "early-2"), v.row(0, "early-0")]
-        v.accept(store, v.batch("early", at=v.NOON, rows=rows))
+    def test_attempts_of_a_batch_leave_the_queue_by_their_index(self, store: Store) -> None:
+        rows = [v.row(0, "first"), v.rejected(1), v.row(2, "second"), v.row(3, "first")]
+        v.accept(store, v.batch("b", rows=[*rows, v.row(4, "third")]))
         claimed = [key.job_id for key in v.claim_all(store)]
-        assert claimed == [v.sha(n) for n in ("early-0", "early-2", "late-0", "late-1")]
+        assert claimed == [v.sha(name) for name in ("first", "second", "third")]
 
     def test_the_same_order_holds_for_a_queue_of_hundreds(self, store: Store) -> None:
         v.accept(store, v.batch("a", *(f"a{n}" for n in range(450)), at=v.later(1)))
@@ -33,7 +29,7 @@ class Claiming:
 
     def test_a_claim_tells_all_that_is_needed_to_launch(self, store: Store) -> None:
         v.accept(store, v.batch("b", rows=[v.row(0, "job", cpus=3)]))
-        (claim,) = v.write(store, lambda writer: writer.claim(_all, 5)).taken
+        (claim,) = v.write(store, lambda writer: writer.claim(v.take, 5)).taken
         assert (claim.key.job_id, claim.key.number) == (v.sha("job"), 1)
         assert claim.spec == v.spec("job")
         assert claim.resources == Resources(cpus=3, memory_bytes=1024, gpus=0)
@@ -42,7 +38,7 @@ class Claiming:
 
     def test_nothing_is_claimed_twice(self, store: Store) -> None:
         v.accept(store, v.batch("b", "x", "y", "z"))
-        first = v.write(store, lambda writer: writer.claim(_all, 2)).taken
+        first = v.write(store, lambda writer: writer.claim(v.take, 2)).taken
         assert [claim.key.job_id for claim in first] == [v.sha("x"), v.sha("y")]
         assert [key.job_id for key in v.claim_all(store)] == [v.sha("z")]
         assert v.claim_all(store) == []
@@ -52,9 +48,9 @@ class Claiming:
         v.accept(store, v.batch("b", rows=rows))
         asked = []
 
-        def fits(claim: Claim) -> bool:
+        def fits(claim: Claim) -> Verdict:
             asked.append(claim.resources.cpus)
-            return claim.resources.cpus <= 4
+            return Verdict.TAKE if claim.resources.cpus <= 4 else Verdict.STOP
 
         claims = v.write(store, lambda writer: writer.claim(fits, 10)).taken
         assert [claim.key.job_id for claim in claims] == [v.sha("s")]
@@ -63,17 +59,17 @@ class Claiming:
 
     def test_a_limit_of_zero_takes_and_asks_nothing(self, store: Store) -> None:
         v.accept(store, v.batch("b", "job"))
-        assert v.write(store, lambda writer: writer.claim(lambda _: 1 / 0 > 0, 0)).taken == []
+        assert v.write(store, lambda writer: writer.claim(lambda _: _no(), 0)).taken == []
 
     def test_a_claim_whose_question_raises_takes_nothing(self, store: Store) -> None:
         v.accept(store, v.batch("b", "x", "y"))
-        granted = iter([True])
+        granted = iter([Verdict.TAKE])
         with pytest.raises(RuntimeError):
             v.write(store, lambda writer: writer.claim(lambda _: next(granted, None) or _no(), 9))
         assert v.status(store, "x") is JobStatus.PENDING
 
 
-def _no() -> bool:
+def _no() -> Verdict:
     raise RuntimeError("out of count")
 
 

@@ -60,7 +60,7 @@ class Joining:
     ) -> None:
         server, other = open_server(), open_server()
         v.accept(server, v.batch("b", "job", "more"))
-        v.write(server, lambda writer: writer.claim(lambda _: True, 1))
+        v.write(server, lambda writer: writer.claim(v.take, 1))
         v.take_over(other, server.server_id)
         before = server.server_id
         with pytest.raises(FencedError):
@@ -78,7 +78,7 @@ class Owning:
     ) -> None:
         first, second = open_server(), open_server()
         v.accept(first, v.batch("b", "x", "y", "z"))
-        v.write(second, lambda writer: writer.claim(lambda _: True, 2))
+        v.write(second, lambda writer: writer.claim(v.take, 2))
         assert [key.job_id for key in v.claim_all(first)] == [v.sha("z")]
         assert _owned(second) == [v.sha("x"), v.sha("y")]
         assert _owned(first) == [v.sha("z")]
@@ -102,7 +102,7 @@ class Owning:
     ) -> None:
         first, second = open_server(), open_server()
         v.accept(first, v.batch("b", "x", "y"))
-        v.write(first, lambda writer: writer.claim(lambda _: True, 1))
+        v.write(first, lambda writer: writer.claim(v.take, 1))
         v.claim_all(second)
         changes = v.record(second, v.report("x", Event.STARTED), v.report("y", Event.STARTED))
         assert [change.key.job_id for change in changes] == [v.sha("y")]
@@ -121,7 +121,7 @@ class Owning:
     ) -> None:
         owner, other = open_server(), open_server()
         v.accept(owner, v.batch("b", "runs", "waits"))
-        v.write(owner, lambda writer: writer.claim(lambda _: True, 1))
+        v.write(owner, lambda writer: writer.claim(v.take, 1))
         runs, waits = v.cancel(other, "runs", "waits", reason="enough")
         assert (runs.status, waits.status) == (JobStatus.CONFIGURING, JobStatus.CANCELLED)
         (active,) = owner.find_active()
@@ -142,7 +142,7 @@ class TakingOver:
         if not is_named:
             store_servers.expire(dead, dead.server_id)
         v.accept(dead, v.batch("own", "own", "waiting", at=v.later(1)))
-        v.write(next_one, lambda writer: writer.claim(lambda _: True, 1))
+        v.write(next_one, lambda writer: writer.claim(v.take, 1))
         taken = v.take_over(next_one, *([dead.server_id] if is_named else []))
         whose = dead.server_id
         assert taken == [dataclasses.replace(each, taken_from=whose) for each in found]
@@ -191,7 +191,7 @@ class TakingOver:
         taking = open_server("here")
         v.accept(taking, v.batch("b", *range(3)))
         for other in others:
-            v.write(other, lambda writer: writer.claim(lambda _: True, 1))
+            v.write(other, lambda writer: writer.claim(v.take, 1))
         owned = [_owned(other) for other in others]
         _, expired, named = others
         store_servers.expire(taking, expired.server_id)

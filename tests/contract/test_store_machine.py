@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy
 from hypothesis import stateful
 
-from dshpc_server.domain import lifecycle, lookup
+from dshpc_server.domain import lifecycle, lookup, queue
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store.port import Writer
@@ -192,9 +192,15 @@ def claim_the_last_first(patched: pytest.MonkeyPatch) -> None:
 
 
 def tell_nobody_of_claims(patched: pytest.MonkeyPatch) -> None:
-    def claim(self: writer.SqlWriter, fits: Callable[[Claim], bool], limit: int) -> Claims:
+    def claim(
+        self: writer.SqlWriter,
+        judge: Callable[[Claim], queue.Verdict],
+        limit: int,
+        ageing: queue.Ageing,
+    ) -> Claims:
+        now, server_id = self._now(), self._server_id
         return claiming.claim(
-            self._connection, fits, limit, self._server_id, self._now(), self._stamp
+            self._connection, judge, limit, ageing, server_id, now, self._stamp
         )[0]
 
     patched.setattr(writer.SqlWriter, "claim", claim)

@@ -97,7 +97,7 @@ def test_what_one_claims_no_other_claims(stores: list[SqlStore]) -> None:
     def claiming(store: SqlStore) -> Callable[[], list[AttemptKey]]:
         def claim() -> list[AttemptKey]:
             taken = []
-            while claims := v.write(store, lambda w: w.claim(lambda _: True, 7)).taken:
+            while claims := v.write(store, lambda w: w.claim(v.take, 7)).taken:
                 taken += [claim.key for claim in claims]
             return taken
 
@@ -116,7 +116,7 @@ def test_who_leaves_waits_for_a_claim_that_is_under_way(stores: list[SqlStore]) 
     claimed, waiting = threading.Event(), threading.Event()
 
     def claiming(writer: Writer) -> None:
-        writer.claim(lambda _: True, 1)
+        writer.claim(v.take, 1)
         claimed.set()
         assert waiting.wait(WAIT_SECONDS)
 

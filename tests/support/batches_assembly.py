@@ -31,7 +31,7 @@ from dshpc_server.batches import (
     trials,
     watchers,
 )
-from dshpc_server.domain import identity, lookup, retry
+from dshpc_server.domain import identity, lookup, queue, retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.engine import port as engine_port
 from dshpc_server.files import content as files
@@ -148,6 +148,7 @@ class Assembly:
                 is_declared=self.launcher.is_run_time_declared,
                 clock=clock.SystemClock(),
             ),
+            ageing=queue.Ageing(),
             room=self.room,
             clock=clock.SystemClock(),
             on_fenced=self._on_fenced,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from dshpc_server import errors
+from dshpc_server.domain import queue
+from dshpc_server.domain.queue import Verdict
 from dshpc_server.store.port import Store, Writer
 from dshpc_server.store.records import Claim, Claims, Commit
 from dshpc_server.store.sql.store import SqlStore
@@ -94,10 +96,10 @@ class _Asking:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
-    def claim(self, fits: Callable[[Claim], bool], limit: int) -> Claims:
+    def claim(self, judge: Callable[[Claim], Verdict], limit: int, ageing: queue.Ageing) -> Claims:
         for _ in range(limit):
-            fits(store_values.claim())
-        return Claims(taken=[], next_due_seconds=None)
+            judge(store_values.claim())
+        return Claims(taken=[], next_due_seconds=None, ageing=ageing)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return lambda *_, **__: []

@@ -214,7 +214,7 @@ class _Filling:
         return records.NewRow(index=index, head=b"head", candidate=candidate, rejection=None)
 
     def _claim(self, limit: int) -> None:
-        claims = v.write(self._store, lambda writer: writer.claim(lambda _: True, limit))
+        claims = v.write(self._store, lambda writer: writer.claim(v.take, limit))
         assert len(claims.taken) == limit
 
     def _start(self, name: str) -> None:

@@ -7,6 +7,7 @@ output that was deleted.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -14,13 +15,14 @@ from hypothesis import stateful
 from hypothesis import strategies as st
 
 from dshpc_server import errors
-from dshpc_server.domain import job
+from dshpc_server.domain import job, queue
 from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.domain.lookup import CachePolicy, Policy, ResubmitPolicy
 from dshpc_server.store.port import Writer
 from dshpc_server.store.records import Attempt, Ending, NewBatch, Row
 from dshpc_server.store.sql.store import SqlStore
+from dshpc_server.store.sql.tables import WAITING
 from support import store_look, store_servers
 from support import store_values as v
 from support.store_model import Model
@@ -30,6 +32,8 @@ T = TypeVar("T")
 NAMES = "ab"
 MAX_ATTEMPTS = 2
 OUTPUTS = ("p", "q")
+PRIORITIES = (0, 5, 0, -5)
+NO_AGEING = queue.Ageing(seconds=math.inf)
 _names = st.sampled_from(NAMES)
 # What most ask for comes most often: a job that fails again and again is one of many.
 _policies = st.builds(
@@ -68,6 +72,9 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         for name, policy in asked:
             outcome, run = self._model.accept(name, policy, lost)
             expected.append((outcome, run and _key(name, run.number)))
+        self._model.place(
+            self._batches, batch.priority, [_waits(*each) for each in zip(asked, rows, strict=True)]
+        )
         self._rows[batch.batch_id] = [_told(row) for row in rows]
         assert self._rows[batch.batch_id] == expected
 
@@ -88,7 +95,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
 
         def work(writer: Writer) -> None:
             writer.accept(batch)
-            writer.claim(lambda _: True, 2)
+            writer.claim(v.take, 2)
             writer.cancel([v.sha(name) for name in NAMES], "why", lambda _: v.an_ending())
             raise LookupError
 
@@ -98,7 +105,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
 
     @stateful.rule(limit=st.integers(0, 3))
     def claim(self, limit: int) -> None:
-        claims = self._write(lambda writer: writer.claim(lambda _: True, limit))
+        claims = self._write(lambda writer: writer.claim(v.take, limit, NO_AGEING))
         expected = self._model.claim(limit)
         assert [each.key for each in claims.taken] == [
             _key(name, run.number) for name, run in expected
@@ -221,7 +228,10 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         self._batches += 1
         rows = [v.row(index, name, policy=policy) for index, (name, policy) in enumerate(asked)]
         at = v.later(self._batches)
-        return v.batch(f"batch {self._batches}", rows=rows, at=at, lost_outputs=lost or ())
+        priority = PRIORITIES[self._batches % len(PRIORITIES)]
+        return v.batch(
+            f"batch {self._batches}", rows=rows, at=at, lost_outputs=lost or (), priority=priority
+        )
 
     def _write(self, work: Callable[[Writer], T]) -> T:
         commit = self._store.write([work])
@@ -270,6 +280,12 @@ def _key(name: str, number: int) -> AttemptKey:
 
 def _told(row: Row) -> tuple[Outcome, AttemptKey | None]:
     return row.outcome, None if row.attempt is None else row.attempt.key
+
+
+def _waits(asked: tuple[str, Policy], row: Row) -> str | None:
+    """What the row waits for in the queue."""
+    is_queued = row.attempt is not None and row.attempt.status is JobStatus.PENDING
+    return asked[0] if is_queued and row.outcome in WAITING else None
 
 
 def _active(status: JobStatus) -> bool:

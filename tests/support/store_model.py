@@ -4,6 +4,8 @@ It knows nothing of tables or of `domain.lookup.decide`; the store is compared w
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from dshpc_server.domain import job, lifecycle
 from dshpc_server.domain.job import JobStatus, Outcome
@@ -56,12 +58,21 @@ class Job:
         return policy.resubmit is ResubmitPolicy.NEVER or permanent or too_often
 
 
+class Place(NamedTuple):
+    """Where an attempt is in the queue; the least is the first."""
+
+    stands_back: int
+    turn: int
+    batch: int
+    row: int
+
+
 class Model:
     """What the store is to hold."""
 
     def __init__(self, names: str) -> None:
         self.jobs = {name: Job() for name in names}
-        self.waiting: list[str] = []
+        self.waiting: dict[str, Place] = {}
 
     def accept(self, name: str, policy: Policy, lost: set[str]) -> tuple[Outcome, Run | None]:
         """What the next row that names this job is told."""
@@ -105,14 +116,32 @@ class Model:
             is_bypass=policy.cache is CachePolicy.BYPASS,
         )
         found.runs.append(run)
-        self.waiting.append(name)
         if is_refresh:
             found.counted_from = run.number
         return Outcome.RESUBMITTED if failed else Outcome.SUBMITTED
 
+    def place(self, batch: int, priority: int, rows: Sequence[str | None]) -> None:
+        """Let what these rows wait for have its place in the queue; None for those that do not."""
+        of_class = [place.turn for place in self.waiting.values() if place.stands_back == -priority]
+        turn = min(of_class) + 1 if of_class else batch * 1_000_000
+        for index, name in enumerate(rows):
+            if name is None or name in rows[:index]:
+                continue
+            place = self.waiting.get(name)
+            if place is None:
+                self.waiting[name] = Place(-priority, turn, batch, index)
+            elif place.stands_back > -priority or (
+                place.stands_back == -priority and place.turn > turn
+            ):
+                self.waiting[name] = place._replace(stands_back=-priority, turn=turn)
+            elif place.stands_back < -priority:
+                continue
+            turn += 2
+
     def claim(self, limit: int) -> list[tuple[str, Run]]:
         """Take the first of the queue."""
-        taken = [(name, self.jobs[name].runs[-1]) for name in self.waiting[:limit]]
+        first = sorted(self.waiting, key=lambda name: self.waiting[name])[:limit]
+        taken = [(name, self.jobs[name].runs[-1]) for name in first]
         for name, _ in taken:
             self._move(name, JobStatus.CONFIGURING)
         return taken
@@ -162,7 +191,7 @@ class Model:
     def _move(self, name: str, target: JobStatus, ending: Ending | None = None) -> None:
         run = self.jobs[name].runs[-1]
         if run.status is JobStatus.PENDING:
-            self.waiting.remove(name)
+            del self.waiting[name]
         run.status, run.revision = target, run.revision + 1
         if ending is not None:
             run.result, run.exit_code = ending.result, ending.exit_code

@@ -82,7 +82,7 @@ class Server:
 
     def claim(self, limit: int) -> None:
         """Claim, and keep what was claimed for the launch."""
-        for claim in self.write(lambda writer: writer.claim(lambda _: True, limit)).taken:
+        for claim in self.write(lambda writer: writer.claim(v.take, limit)).taken:
             self._known[claim.key] = claim.retries
             self._to_launch.append(claim.key)
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from dshpc_server.domain import job, lookup
 from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Resources
 from dshpc_server.domain.lifecycle import TRANSITIONS, Event
+from dshpc_server.domain.queue import Verdict
 from dshpc_server.store.port import Store, Writer
 from dshpc_server.store.records import (
     ActiveAttempt,
@@ -67,6 +68,11 @@ def claim(name: object = "job", *, cpus: int = 1) -> Claim:
     )
 
 
+def take(_: Claim) -> Verdict:
+    """Whatever is next in the queue."""
+    return Verdict.TAKE
+
+
 def left_by(server_id: str, name: object) -> ActiveAttempt:
     """A running attempt that was taken over from a server."""
     return ActiveAttempt(
@@ -85,6 +91,7 @@ def row(
     cpus: int = 1,
     method_name: str = "count",
     policy: lookup.Policy = USUAL,
+    priority: int | None = None,
 ) -> NewRow:
     candidate = Candidate(
         spec=spec(name, method_name=method_name),
@@ -92,7 +99,13 @@ def row(
         timeout_seconds=60.5,
         policy=policy,
     )
-    return NewRow(index=index, head=b"head %d" % index, candidate=candidate, rejection=None)
+    return NewRow(
+        index=index,
+        head=b"head %d" % index,
+        candidate=candidate,
+        rejection=None,
+        priority=priority,
+    )
 
 
 def rejected(index: int) -> NewRow:
@@ -107,6 +120,7 @@ def batch(
     file_hashes: Collection[str] = (),
     policy: lookup.Policy = USUAL,
     lost_outputs: Collection[str] = (),
+    priority: int = 0,
 ) -> NewBatch:
     """A batch of one row for each name, or of these rows."""
     if rows is None:
@@ -118,6 +132,7 @@ def batch(
         rows=list(rows),
         file_hashes=file_hashes,
         lost_outputs=lost_outputs,
+        priority=priority,
     )
 
 
@@ -189,7 +204,7 @@ def record(store: Store, *reports: Report) -> list[Attempt]:
 
 
 def claim_all(store: Store) -> list[AttemptKey]:
-    claims = write(store, lambda writer: writer.claim(lambda _: True, 1000))
+    claims = write(store, lambda writer: writer.claim(take, 1000))
     return [claim.key for claim in claims.taken]
 
 

@@ -3,11 +3,12 @@
 Promises: an attempt is claimed (CONFIGURING, durable) before the engine hears of it; what all
 running attempts declared never exceeds the engine's capacity, but for those of a dead server that
 were running already; an engine with a queue of its own is given no more attempts than it takes,
-whatever they declared. The queue's order is kept, also by a job too large for what is free, and by
-one that waits for its method's trial; one too large for the whole engine (which had more when it
-was accepted) is not started, and holds up nobody. Nothing is claimed or handed over while there is
-no room on disk. It wakes when something is queued, becomes due or ends, and polls only while the
-store or the disk is not available.
+whatever they declared. The queue's order is kept, also by a job too large for what is free; one
+that waits for its method's trial is stepped over, and one too large for the whole engine (which had
+more when it was accepted) is not started, so these hold up nobody. A lower priority stands back for
+a higher one, but not for ever, as far as this server remembers whom it served. Nothing is claimed
+or handed over while there is no room on disk. It wakes when something is queued, becomes due or
+ends, and polls only while the store or the disk is not available.
 
 What the store does not answer is not known: after a claim that failed it is asked what is ours
 before anything else is claimed.
@@ -16,10 +17,11 @@ before anything else is claimed.
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
 
 from dshpc_server import clock, crashing, errors, outage
-from dshpc_server.batches import active, admission, handover, launching, taken_over, trials
-from dshpc_server.domain import job
+from dshpc_server.batches import active, admission, handover, judging, launching, taken_over, trials
+from dshpc_server.domain import job, queue
 from dshpc_server.domain.job import AttemptKey, JobStatus, Resources
 from dshpc_server.engine import port as engine
 from dshpc_server.files import room
@@ -49,15 +51,20 @@ class Dispatcher:
         active: active.ActiveAttempts,
         launcher: launching.Launcher,
         trials: trials.Trials,
+        ageing: queue.Ageing,
         room: room.Room,
         clock: clock.Clock,
         on_fenced: Callable[[str], None],
     ) -> None:
-        """`on_fenced` is told as which server we were taken for dead."""
+        """`on_fenced` is told as which server we were taken for dead.
+
+        `ageing` says how long a lower priority stands back.
+        """
         self._committer = committer
         self._engine = engine
         self._active = active
         self._trials = trials
+        self._ageing = ageing
         self._room = room
         self._clock = clock
         self._on_fenced = on_fenced
@@ -80,6 +87,8 @@ class Dispatcher:
         """A claim has failed: some of it may be ours all the same."""
         self._shortage = ""
         """What the first in the queue waits for, as far as the last look has shown; else empty."""
+        self._held: AbstractSet[AttemptKey] = frozenset()
+        """Those that were stepped over then, since they wait for their method's trial."""
 
     def notice(self, attempts: Sequence[records.Attempt]) -> None:
         """Take note how attempts stand: something was queued, or gave its room back."""
@@ -101,7 +110,7 @@ class Dispatcher:
     def waiting(self, key: AttemptKey, status: JobStatus) -> engine.Waiting:
         """What is known of an attempt that does not run yet. In any thread."""
         if status is JobStatus.PENDING:
-            return engine.Waiting(why=self._shortage)
+            return engine.Waiting(why=trials.WHY if key in self._held else self._shortage)
         # What another server has claimed is that one's to know.
         is_handed_over = self._active.get(key) is not None and not self._handover.waits(key)
         return self._engine.waiting(key) if is_handed_over else engine.Waiting()
@@ -191,38 +200,25 @@ class Dispatcher:
         """Claim what the engine has room for; whether there was anything."""
         capacity = self._engine.capacity()
         in_use, attempts = self._active.in_use, self._active.using
-        all_left = admission.Room(capacity, in_use, attempts)
-        if not all_left.most_jobs:
-            self._shortage = _waits_for(all_left, _LEAST)
-            return False
         trial = self._trials.round(capacity)
-        shortages: list[str] = []
+        judge = judging.Judge(capacity=capacity, in_use=in_use, attempts=attempts, trial=trial)
+        limit, ageing = min(judge.most_jobs, CLAIM_LIMIT), self._ageing
+        if not limit:
+            all_left = admission.Room(capacity, in_use, attempts)
+            self._shortage = judging.waits_for(all_left, _LEAST)
+            return False
 
         def work(writer: port.Writer) -> records.Claims:
-            left = admission.Room(capacity, in_use, attempts)  # anew each time that this is run
-            trial.restart()
-            shortages.clear()
-
-            def is_due(claim: records.Claim) -> bool:
-                wanted = claim.resources
-                if left.take(wanted):
-                    if trial.admits(claim):
-                        return True
-                    shortages.append(trials.WHY)
-                    return False
-                if admission.refusal(wanted, capacity) is not None:
-                    return True
-                shortages.append(_waits_for(left, wanted))
-                return False
-
-            return writer.claim(is_due, min(all_left.most_jobs, CLAIM_LIMIT))
+            judge.restart()  # this may be run more than once
+            return writer.claim(judge.verdict, limit, ageing)
 
         self._is_in_doubt = True
         claims = await self._committer.write(work)
         if claims.taken:
             crashing.point("claim.committed")
         self._is_in_doubt = False
-        self._shortage = "".join(shortages[:1])
+        self._ageing = claims.ageing
+        self._shortage, self._held = judge.shortage, judge.held
         self._trials.keep(trial)
         self._handover.add(claims.taken)
         self._look_again_in(claims.next_due_seconds)
@@ -243,7 +239,3 @@ class Dispatcher:
             if reason is not None and self._active.cancel_reason(key) is None:
                 await self.cancel([key], reason)
         self._is_in_doubt = False
-
-
-def _waits_for(left: admission.Room, wanted: Resources) -> str:
-    return f"waits for {left.shortage(wanted)}"

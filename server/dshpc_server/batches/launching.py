@@ -86,6 +86,7 @@ class Launcher:
             resources=claim.resources,
             timeout_seconds=claim.timeout_seconds,
             run_time=self._run_times.expected(version),
+            priority=claim.priority,
         )
 
     def is_run_time_declared(self, claim: records.Claim) -> bool:

@@ -6,8 +6,8 @@ run time is neither declared nor was observed only as many jobs are handed over 
 the others stay in the queue until enough of those have ended.
 
 Promises: nothing is held back that could run at once, nothing for longer than short jobs take to
-show that they are short, and nothing at all for an engine that does not pack. What is held back is
-the first of the queue: whoever is behind it waits, too.
+show that they are short, and nothing at all for an engine that does not pack. Whoever is behind
+what is held back, and of another method, goes past it.
 """
 
 import dataclasses
@@ -92,22 +92,35 @@ class Round:
         self.trials = dict(self._before)
         """By function_hash, those that began longest ago first."""
         self.held_seconds: float | None = None
-        """How long what was not admitted is to be held at most; None when everything was."""
+        """After how long the first of what is held need not wait any more; None when nothing is."""
 
-    def admits(self, claim: Claim) -> bool:
-        """Whether this one may be handed over; counts it."""
-        packed_seconds, version = self._capacity.packs_below_seconds, claim.spec.function_hash
-        if not packed_seconds or version in self._observed or self._is_declared(claim):
-            return True
-        trial = self.trials.get(version, Trial())
-        if trial.full_at is None:
-            at_a_time = self._capacity.cpus // claim.resources.cpus
-            is_full = trial.jobs + 1 >= max(at_a_time, run_times.LEAST_RUNS)
-            full_at = self._now if is_full else None
-            self.trials[version] = Trial(jobs=trial.jobs + 1, full_at=full_at)
-            return True
+    def holds(self, claim: Claim) -> bool:
+        """Whether this one is to wait for what others show."""
+        trial = self.trials.get(claim.spec.function_hash)
+        if trial is None or trial.full_at is None or not self._is_on_trial(claim):
+            return False
+        packed_seconds = self._capacity.packs_below_seconds
         left_seconds = trial.full_at + packed_seconds + STARTING_SECONDS - self._now
         if left_seconds <= 0:
-            return True
-        self.held_seconds = left_seconds
-        return False
+            return False
+        held = self.held_seconds
+        self.held_seconds = left_seconds if held is None else min(held, left_seconds)
+        return True
+
+    def count(self, claim: Claim) -> None:
+        """Count this one, which is handed over."""
+        version = claim.spec.function_hash
+        trial = self.trials.get(version, Trial())
+        if trial.full_at is not None or not self._is_on_trial(claim):
+            return
+        at_a_time = self._capacity.cpus // claim.resources.cpus
+        is_full = trial.jobs + 1 >= max(at_a_time, run_times.LEAST_RUNS)
+        self.trials[version] = Trial(jobs=trial.jobs + 1, full_at=self._now if is_full else None)
+
+    def _is_on_trial(self, claim: Claim) -> bool:
+        """Whether nobody knows how long it takes, and it matters."""
+        return (
+            self._capacity.packs_below_seconds > 0
+            and claim.spec.function_hash not in self._observed
+            and not self._is_declared(claim)
+        )

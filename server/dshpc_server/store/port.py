@@ -21,8 +21,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from dshpc_server import errors
+from dshpc_server.domain import queue
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.store.records import (
+    USUAL_AGEING,
     ActiveAttempt,
     Attempt,
     BatchRecord,
@@ -237,23 +239,41 @@ class Writer(Protocol):
         one attempt in progress, so every row whose decision would be to submit waits for that one
         if there is one. What counts as a failure towards `max_attempts` is an ordinary attempt
         that ended in one of `job.FAILED`, was created within `lookup.ATTEMPT_WINDOW` before the
-        batch, and is not older than the job's last REFRESH. New attempts are PENDING and queue by
-        (batch time, index). Two servers that accept one new job at one instant store one
+        batch, and is not older than the job's last REFRESH. New attempts are PENDING and queue in
+        turns (`domain.queue.Turns`), each with the highest of the priorities of the rows that
+        wait for it; one that waits already is moved up for a row of a higher priority, or of an
+        earlier turn. Two servers that accept one new job at one instant store one
         attempt; both are told of it. Returns the rows in the order given. A batch_id that exists
         is an error (`ValueError`), and nothing is stored. So is content among `file_hashes` that
         is being deleted (`ContentGoingError`).
         """
         ...
 
-    def claim(self, fits: Callable[[Claim], bool], limit: int) -> Claims:
+    def claim(
+        self,
+        judge: Callable[[Claim], queue.Verdict],
+        limit: int,
+        ageing: queue.Ageing = USUAL_AGEING,
+    ) -> Claims:
         """Take PENDING attempts that are due from the head of the queue; make them CONFIGURING.
 
         They are this server's from then on. What another server is just claiming is stepped over.
         A retry keeps the place in the queue of the attempt it retries. Raises FencedError.
 
-        `fits` is asked once per attempt in queue order and keeps count of what it granted; the
-        first that does not fit ends the claim, so that a large job is not overtaken for ever. At
-        most `limit` are taken.
+        Whose turn it is, attempt by attempt: the class that `ageing` names, in which those that
+        wait with one priority are taken by (turn, time of the batch, index). `judge` is asked once
+        per attempt and keeps count of what it granted; the first to be told STOP ends the claim, so
+        that a large job is not overtaken for ever. Those behind one that is stepped over are looked
+        at, unless `queue.MOST_STEPPED_OVER` of their class were. At most `limit` are taken.
+        """
+        ...
+
+    def set_priority(self, batch_id: str, priority: int) -> bool:
+        """Give a batch this priority; False when there is no such batch.
+
+        What is in the queue for rows of it that have none of their own has the highest priority of
+        those who wait for it then. Where that is another than before its turn is as if it had come
+        now.
         """
         ...
 

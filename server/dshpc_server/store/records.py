@@ -8,7 +8,7 @@ import datetime
 from collections.abc import Collection, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from dshpc_server.domain import job, lookup
+from dshpc_server.domain import job, lookup, queue
 from dshpc_server.domain.job import (
     AttemptKey,
     JobSpec,
@@ -23,6 +23,8 @@ from dshpc_server.domain.lifecycle import Event
 T = TypeVar("T")
 _USUAL_POLICY = lookup.Policy()
 _UNKNOWN = Usage()
+USUAL_AGEING = queue.Ageing()
+"""That of a server that has served nobody yet."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +82,8 @@ class NewRow:
     candidate: Candidate | None
     rejection: bytes | None
     """Why the row names no job, encoded; opaque to the store."""
+    priority: int | None = None
+    """Its own, from -100 to 100; None: as the batch has."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +98,8 @@ class NewBatch:
     """Files and outputs the batch uses; their last-used time is touched."""
     lost_outputs: Collection[str] = frozenset()
     """Outputs whose content is gone from the content store: who has one of them has no answer."""
+    priority: int = 0
+    """Of rows that have none of their own, from -100 to 100."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,6 +196,7 @@ class BatchRecord:
     created_at: datetime.datetime
     row_count: int
     priority: int
+    """Of rows that have none of their own."""
     cancel_reason: str | None
     """Why it was cancelled as a whole; None when it was not."""
     tally: "BatchTally | None"
@@ -226,6 +233,8 @@ class Claim:
     created_at: datetime.datetime
     revision: int
     chain: int
+    priority: int = 0
+    """The highest of those who waited for it."""
 
     @property
     def retries(self) -> int:
@@ -240,6 +249,8 @@ class Claims:
     taken: Sequence[Claim]
     next_due_seconds: float | None
     """When the next retry that is not due yet will be; None when none waits."""
+    ageing: queue.Ageing
+    """What the next claim is to be told of whom was served when."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.engine import port as engine
 from dshpc_server.store import records
 from dshpc_server.transport import job_messages
+from support import store_values
 from support.batches_assembly import DEADLINE_SECONDS, Assembly, job
 
 Start = Callable[..., Assembly]
@@ -318,7 +319,7 @@ async def test_a_restart_asks_for_the_stop_again(start: Start, *, was_handed_ove
     before = start()
     async with before.storing():
         await before.accept(job(n=1))
-        claims = await before.committer.write(lambda writer: writer.claim(lambda _: True, 1))
+        claims = await before.committer.write(lambda writer: writer.claim(store_values.take, 1))
         (claim,) = claims.taken
         if was_handed_over:
             before.launcher.folder(claim.key).mkdir(parents=True)

@@ -32,18 +32,22 @@ def keys(rows: Sequence[records.Row]) -> list[AttemptKey]:
 
 async def test_jobs_start_in_order_and_never_use_more_than_there_is(start: Start) -> None:
     chance = random.Random(4)
-    parts = start(cpus=4)
-    async with parts.serving():
-        wanted = []
-        for batch in range(4):
-            wanted += keys(
-                await parts.accept(
+    before = start(cpus=4)
+    async with before.storing():
+        batches = [
+            keys(
+                await before.accept(
                     *(
                         job(i, n=i, batch=batch, resources=needing(chance.randint(1, 4)))
                         for i in range(10)
                     )
                 )
             )
+            for batch in range(4)
+        ]
+    wanted = [key for turn in zip(*batches, strict=True) for key in turn]
+    parts = start(cpus=4)
+    async with parts.serving():
         for ended in range(len(wanted)):
             await parts.engine.launched_count(ended + 1)
             key = chance.choice(list(parts.engine.running))
@@ -229,7 +233,7 @@ async def test_what_is_claimed_waits_for_room_too_but_can_be_cancelled(start: St
     before = start(cpus=4)
     async with before.storing():
         kept, cancelled = keys(await before.accept(job(0, n=0), job(1, n=1)))
-        await before.committer.write(lambda writer: writer.claim(lambda _: True, 2))
+        await before.committer.write(lambda writer: writer.claim(store_values.take, 2))
     parts = start(cpus=4)
     parts.room.is_there = False
     async with parts.serving():

@@ -23,7 +23,7 @@ LONG = b"x" * 5000
 async def claimed(parts: Assembly, count: int) -> list[AttemptKey]:
     """Claim jobs as a server does that dies before it tells its engine."""
     await parts.accept(*(job(n, n=n) for n in range(count)))
-    claims = await parts.committer.write(lambda writer: writer.claim(lambda _: True, count))
+    claims = await parts.committer.write(lambda writer: writer.claim(store_values.take, count))
     return [claim.key for claim in claims.taken]
 
 
@@ -143,7 +143,7 @@ async def test_what_was_taken_up_and_cannot_be_launched_is_barred_by_the_engine(
     async with before.storing():
         file_hash = before.kept.put(b"data")
         await before.accept(job(method="count", inputs={"input": file_hash}))
-        claims = await before.committer.write(lambda writer: writer.claim(lambda _: True, 1))
+        claims = await before.committer.write(lambda writer: writer.claim(store_values.take, 1))
         (key,) = [claim.key for claim in claims.taken]
         stored = before.kept.find(file_hash)
         assert stored is not None

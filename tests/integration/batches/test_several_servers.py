@@ -10,6 +10,7 @@ from dshpc_server.batches import membership
 from dshpc_server.domain import retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.store import port
+from support import store_values
 from support.batches_assembly import DEADLINE_SECONDS, Assembly, job
 from support.postgres_fixtures import postgres_server, postgres_tables, postgres_url
 
@@ -165,7 +166,7 @@ async def test_a_server_of_another_node_leaves_silent_ones_to_their_own(
     far = start(url=postgres_url, lease_seconds=1.0, scope="far")
     async with far.storing():
         key = await accepted(far, n=1)
-        await far.committer.write(lambda writer: writer.claim(lambda _: True, 1))
+        await far.committer.write(lambda writer: writer.claim(store_values.take, 1))
     async with cluster(1) as (near,):
         await until(
             lambda: any(

@@ -76,7 +76,7 @@ async def stored(kept: files.ContentStore, writing: committer.Committer) -> str:
 async def short_output(writing: committer.Committer) -> str:
     """The output of a completed job that lies in its result alone."""
     await writing.write(lambda writer: writer.accept(store_values.batch("b", "job")))
-    claims = await writing.write(lambda writer: writer.claim(lambda _: True, 1))
+    claims = await writing.write(lambda writer: writer.claim(store_values.take, 1))
     (claim,) = claims.taken
     output = values.text_output(TEXT)
     ending = records.Ending(

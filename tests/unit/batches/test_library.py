@@ -30,7 +30,7 @@ async def output_hash(parts: Assembly) -> str:
     report = records.Report(
         key=row.attempt.key, event=Event.SUCCEEDED, at=store_values.NOON, ending=ending
     )
-    await parts.committer.write(lambda writer: writer.claim(lambda _: True, 1))
+    await parts.committer.write(lambda writer: writer.claim(store_values.take, 1))
     await parts.committer.write(lambda writer: writer.record([report]))
     assert parts.kept.find(output.output_hash) is None
     return output.output_hash

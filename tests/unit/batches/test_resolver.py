@@ -43,7 +43,7 @@ async def end(
             reason="",
             stderr_tail="",
         )
-    await parts.committer.write(lambda writer: writer.claim(lambda _: True, 100))
+    await parts.committer.write(lambda writer: writer.claim(store_values.take, 100))
     await parts.committer.write(
         lambda writer: writer.record(
             [

@@ -7,6 +7,7 @@ import pytest
 from dshpc_server.batches import run_times, trials
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.engine.port import Capacity
+from dshpc_server.store.records import Claim
 from support import batches_values, methods_site, store_values
 from support.store_values import claim
 
@@ -33,10 +34,18 @@ def going(seen: run_times.RunTimes, clock: methods_site.HandClock) -> trials.Tri
 def go(going: trials.Trials, jobs: int, *, cpus: int = 1, capacity: Capacity = CAPACITY) -> int:
     """Hand over what is let through of so many jobs; return how many those are."""
     handed_over = going.round(capacity)
-    admitted = [handed_over.admits(claim(number, cpus=cpus)) for number in range(jobs)]
+    admitted = [admit(handed_over, claim(number, cpus=cpus)) for number in range(jobs)]
     going.keep(handed_over)
     assert admitted == sorted(admitted, reverse=True)
     return admitted.count(True)
+
+
+def admit(handed_over: trials.Round, wanted: Claim) -> bool:
+    """Hand this one over, unless it is held back."""
+    if handed_over.holds(wanted):
+        return False
+    handed_over.count(wanted)
+    return True
 
 
 def observe(seen: run_times.RunTimes, function_hash: str = FUNCTION) -> None:
@@ -73,7 +82,7 @@ def test_the_others_go_when_short_jobs_would_have_shown_that_they_are_short(
     assert go(going, 100) == 5
     clock.advance(1.0)
     held = going.round(CAPACITY)
-    assert not held.admits(claim())
+    assert held.holds(claim())
     assert held.held_seconds == HELD_SECONDS - 1.0
     clock.advance(HELD_SECONDS - 1.0)
     assert go(going, 100) == 100
@@ -102,14 +111,15 @@ def test_nothing_is_held_back_of_a_method_that_says_how_long_it_takes(
 def test_one_method_does_not_count_for_another(going: trials.Trials) -> None:
     assert go(going, 100) == 8
     other = dataclasses.replace(claim().spec, function_hash=store_values.sha("other"))
-    assert going.round(CAPACITY).admits(dataclasses.replace(claim(), spec=other))
+    assert not going.round(CAPACITY).holds(dataclasses.replace(claim(), spec=other))
 
 
 def test_what_came_to_nothing_does_not_count(going: trials.Trials) -> None:
     handed_over = going.round(CAPACITY)
     for _ in range(2):
         handed_over.restart()
-        assert [handed_over.admits(claim(number)) for number in range(9)] == [True] * 8 + [False]
+        admitted = [admit(handed_over, claim(number)) for number in range(9)]
+        assert admitted == [True] * 8 + [False]
     handed_over.restart()
     assert handed_over.held_seconds is None
     going.keep(handed_over)
@@ -123,7 +133,23 @@ def test_the_versions_that_were_tried_longest_ago_are_forgotten(
     for function in ("a", "b", "c"):
         spec = dataclasses.replace(claim().spec, function_hash=store_values.sha(function))
         handed_over = going.round(CAPACITY)
-        assert handed_over.admits(dataclasses.replace(claim(), spec=spec))
+        assert admit(handed_over, dataclasses.replace(claim(), spec=spec))
         going.keep(handed_over)
     kept = going.round(CAPACITY).trials
     assert list(kept) == [store_values.sha("b"), store_values.sha("c")]
+
+
+def test_of_what_is_held_the_one_that_may_go_first_says_when_to_look_again(
+    going: trials.Trials, clock: methods_site.HandClock
+) -> None:
+    other = dataclasses.replace(claim().spec, function_hash=store_values.sha("other"))
+    wanted = {"first": claim(), "later": dataclasses.replace(claim(), spec=other)}
+    for each in wanted.values():
+        handed_over = going.round(CAPACITY)
+        for _ in range(8):
+            assert admit(handed_over, each)
+        going.keep(handed_over)
+        clock.advance(1.0)
+    held = going.round(CAPACITY)
+    assert all(held.holds(each) for each in wanted.values())
+    assert held.held_seconds == HELD_SECONDS - 2.0

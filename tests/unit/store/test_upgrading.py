@@ -143,11 +143,11 @@ def test_what_ran_is_taken_over_and_every_attempt_is_a_chain_of_its_own(
     assert (after.key.number, after.chain) == (2, 1)
 
 
-def test_what_waited_keeps_its_place_in_the_queue(upgraded: SqlStore) -> None:
+def test_what_waited_is_before_all_that_comes_later(upgraded: SqlStore) -> None:
     v.accept(upgraded, v.batch("late", "late", at=v.later(1)))
     v.accept(upgraded, v.batch("early", "early", at=v.later(-1)))
     claimed = [key.job_id for key in v.claim_all(upgraded)]
-    assert claimed == [v.sha(name) for name in ("early", "again", "late")]
+    assert claimed == [v.sha(name) for name in ("again", "early", "late")]
 
 
 def test_nothing_is_being_deleted(upgraded: SqlStore) -> None:

@@ -5,24 +5,26 @@ inserted unless another server was quicker, and what it stored is then read back
 writer the whole store, so there nothing of that ever happens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy
 
 from dshpc_server.domain.job import JobSpec
 from dshpc_server.domain.lookup import CachePolicy
+from dshpc_server.domain.queue import Place
 from dshpc_server.store.records import Attempt, NewBatch, NewRow, Row
-from dshpc_server.store.sql import bulk, columns, files, standings, tables
+from dshpc_server.store.sql import bulk, columns, files, queueing, standings, tables
 from dshpc_server.store.sql.deciding import Decided, NewAttempt
 from dshpc_server.store.sql.standings import JobStanding, Standings
 
 
 def accept(
     connection: sqlalchemy.Connection, batch: NewBatch, changed_at: int
-) -> tuple[Sequence[Row], Sequence[Attempt]]:
+) -> tuple[Sequence[Row], Sequence[Attempt], Collection[str]]:
     """Store a batch; return its rows and the attempts that are new. See `store.port.Writer`.
 
-    `changed_at` is the stamp of the transaction.
+    And the jobs whose attempt got another place in the queue. `changed_at` is the stamp of the
+    transaction.
     """
     files.use(connection, batch.file_hashes, batch.created_at)
     _insert_batch(connection, batch)
@@ -30,13 +32,22 @@ def accept(
     moved = [_moved_values(job_id, found) for job_id, found in decided.moved.items()]
     bulk.update(connection, tables.jobs, _MOVED_JOB, moved)
     created = columns.moment(batch.created_at)
-    new = [_attempt_values(each, created) for each in decided.new]
+    places, moved_jobs = queueing.place(
+        connection,
+        queueing.wanted(batch, decided.rows),
+        {each.attempt.key for each in decided.new},
+        queueing.turns(connection, created),
+    )
+    new = [_attempt_values(each, places[each.attempt.key], created) for each in decided.new]
     bulk.insert(connection, tables.attempts, _NEW_ATTEMPT, new)
     taken_over = [(0, key.job_id, key.number) for key in decided.taken_over]
     bulk.update(connection, tables.attempts, ["is_bypass"], taken_over)
-    row_values = [_row_values(batch.batch_id, row) for row in decided.rows]
+    row_values = [
+        _row_values(batch.batch_id, row, asked.priority)
+        for row, asked in zip(decided.rows, batch.rows, strict=True)
+    ]
     bulk.insert(connection, tables.batch_rows, _NEW_ROW, row_values)
-    return decided.rows, [each.attempt for each in decided.new]
+    return decided.rows, [each.attempt for each in decided.new], moved_jobs
 
 
 def preview(connection: sqlalchemy.Connection, batch: NewBatch) -> Sequence[Row]:
@@ -63,6 +74,8 @@ _NEW_ATTEMPT = (
     "queued_at",
     "queue_index",
     "changed_at",
+    "priority",
+    "turn",
 )
 _NEW_ROW = (
     "batch_id",
@@ -75,13 +88,14 @@ _NEW_ROW = (
     "head",
     "rejection",
     "changed_at",
+    "priority",
 )
 
 
 def _insert_batch(connection: sqlalchemy.Connection, batch: NewBatch) -> None:
     created = columns.moment(batch.created_at)
-    values = (batch.batch_id, batch.display_name, created, len(batch.rows))
-    names = ("batch_id", "display_name", "created_at", "row_count")
+    values = (batch.batch_id, batch.display_name, created, len(batch.rows), batch.priority)
+    names = ("batch_id", "display_name", "created_at", "row_count", "priority")
     if not bulk.insert_absent(connection, tables.batches, names, [values]):
         raise ValueError(f"batch '{batch.batch_id}' exists")
 
@@ -121,7 +135,7 @@ def _moved_values(job_id: str, found: JobStanding) -> tuple[object, ...]:
     return newest, answering, found.counted_from, job_id
 
 
-def _attempt_values(new: NewAttempt, created: int) -> tuple[object, ...]:
+def _attempt_values(new: NewAttempt, place: Place, created: int) -> tuple[object, ...]:
     attempt, needs = new.attempt, new.candidate.resources
     return (
         attempt.key.job_id,
@@ -139,10 +153,12 @@ def _attempt_values(new: NewAttempt, created: int) -> tuple[object, ...]:
         created,
         new.index,
         attempt.changed_at,
+        place.priority,
+        place.turn,
     )
 
 
-def _row_values(batch_id: str, row: Row) -> tuple[object, ...]:
+def _row_values(batch_id: str, row: Row, priority: int | None) -> tuple[object, ...]:
     key = None if row.attempt is None else row.attempt.key
     return (
         batch_id,
@@ -155,4 +171,5 @@ def _row_values(batch_id: str, row: Row) -> tuple[object, ...]:
         row.head,
         row.rejection,
         row.changed_at,
+        priority,
     )

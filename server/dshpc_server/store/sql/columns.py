@@ -64,6 +64,7 @@ CLAIM = (
     _attempts.created_at,
     _attempts.revision,
     _attempts.chain,
+    _attempts.priority,
 )
 ACTIVE = (*CLAIM, _attempts.status, _attempts.started_at, _attempts.cancel_reason)
 ENDING = (
@@ -177,7 +178,7 @@ def resources(row: Sequence[Any]) -> Resources:
 
 def claim(row: Sequence[Any]) -> Claim:
     """Build what is needed to launch an attempt from the columns of CLAIM."""
-    number, timeout_seconds, created_at, revision, chain = row[_RESOURCES_END:]
+    number, timeout_seconds, created_at, revision, chain, priority = row[_RESOURCES_END:]
     return Claim(
         key=AttemptKey(job_id=row[0], number=number),
         spec=spec(row[:_SPEC_ENDS]),
@@ -186,6 +187,7 @@ def claim(row: Sequence[Any]) -> Claim:
         created_at=at(created_at),
         revision=revision,
         chain=chain,
+        priority=priority,
     )
 
 

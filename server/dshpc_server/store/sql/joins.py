@@ -31,6 +31,7 @@ OF_ROW = ROW_WITH_ATTEMPT.outerjoin(tables.jobs, _jobs.job_id == _attempts.job_i
 KEYS: sqlalchemy.BindParameter[Sequence[str]] = sqlalchemy.bindparam("keys", expanding=True)
 INDEXES: sqlalchemy.BindParameter[Sequence[int]] = sqlalchemy.bindparam("indexes", expanding=True)
 # Written out, not as parameters: only so are the partial indexes on them used.
+WAITS = sqlalchemy.text(tables.waits("batch_rows."))
 NOT_ENDED = sqlalchemy.text("attempts.ended_at IS NULL")
 WITH_OUTPUT = sqlalchemy.text("attempts.status = 'COMPLETED' AND attempts.output_hash <> ''")
 WITH_KEPT_OUTPUT = sqlalchemy.text(

@@ -28,6 +28,8 @@ _KEPT = (
     _attempts.chain,
     _attempts.queued_at,
     _attempts.queue_index,
+    _attempts.priority,
+    _attempts.turn,
 )
 _NEW = {
     "job_id": _attempts.job_id,

@@ -380,14 +380,19 @@ batch_rows = sqlalchemy.Table(
     ),
     sqlalchemy.ForeignKeyConstraint(["job_id", "attempt"], ["attempts.job_id", "attempts.number"]),
 )
-# Who waits for a run.
-_WAITS = f"ended_as IS NULL AND {_one_of('outcome', WAITING)}"
+
+
+def waits(prefix: str = "") -> str:
+    """Return SQL that holds for rows that wait for a run, or did; `prefix` goes before columns."""
+    return f"{prefix}ended_as IS NULL AND {_one_of(f'{prefix}outcome', WAITING)}"
+
+
 sqlalchemy.Index(
     "ix_batch_rows_waiting",
     batch_rows.c.job_id,
     batch_rows.c.attempt,
-    sqlite_where=sqlalchemy.text(_WAITS),
-    postgresql_where=sqlalchemy.text(_WAITS),
+    sqlite_where=sqlalchemy.text(waits()),
+    postgresql_where=sqlalchemy.text(waits()),
 )
 
 files = sqlalchemy.Table(

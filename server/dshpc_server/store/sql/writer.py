@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Sequence
 import sqlalchemy
 
 from dshpc_server import clock
+from dshpc_server.domain import queue
+from dshpc_server.store import records
 from dshpc_server.store.records import (
     ActiveAttempt,
     Attempt,
@@ -27,6 +29,7 @@ from dshpc_server.store.sql import (
     database_clock,
     deleting,
     files,
+    queueing,
     reader,
     recording,
     servers,
@@ -58,17 +61,29 @@ class SqlWriter:
 
     def accept(self, batch: NewBatch) -> Sequence[Row]:
         """See the port."""
-        rows, new = accepting.accept(self._connection, batch, self._stamp())
+        rows, new, moved = accepting.accept(self._connection, batch, self._stamp())
         self.changes += new
+        self.touched.update(moved)
         return rows
 
-    def claim(self, fits: Callable[[Claim], bool], limit: int) -> Claims:
+    def claim(
+        self,
+        judge: Callable[[Claim], queue.Verdict],
+        limit: int,
+        ageing: queue.Ageing = records.USUAL_AGEING,
+    ) -> Claims:
         """See the port."""
         claims, changes = claiming.claim(
-            self._connection, fits, limit, self._server_id, self._now(), self._stamp
+            self._connection, judge, limit, ageing, self._server_id, self._now(), self._stamp
         )
         self.changes += changes
         return claims
+
+    def set_priority(self, batch_id: str, priority: int) -> bool:
+        """See the port."""
+        moved = queueing.set_priority(self._connection, batch_id, priority, self._now())
+        self.touched.update(moved or ())
+        return moved is not None
 
     def record(self, reports: Sequence[Report]) -> Sequence[Attempt]:
         """See the port."""
