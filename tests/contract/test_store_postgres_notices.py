@@ -92,6 +92,19 @@ def test_others_are_told_what_changed_and_nobody_of_what_he_did_himself(
         assert own.next() == {v.sha("z")}, "and nothing of its own before"
 
 
+def test_others_are_told_what_was_moved_in_the_queue(stores: tuple[SqlStore, SqlStore]) -> None:
+    """They may have been claiming just then, and have stepped over it."""
+    first, second = stores
+    v.accept(first, v.batch("b", "x", "y", "z"))
+    told = Told()
+    with second.follow(told):
+        assert told.next() is None
+        v.accept(first, v.batch("again", "x", "y", at=v.later(1), priority=3))
+        assert told.next() == {v.sha("x"), v.sha("y")}
+        assert v.set_priority(first, "b", 2)
+        assert told.next() == {v.sha("z")}
+
+
 def test_what_was_told_can_be_read(stores: tuple[SqlStore, SqlStore]) -> None:
     first, second = stores
     told = Told()

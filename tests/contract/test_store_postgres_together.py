@@ -109,6 +109,36 @@ def test_what_one_claims_no_other_claims(stores: list[SqlStore]) -> None:
         assert {attempt.claim.key for attempt in store.find_active()} == set(keys)
 
 
+def test_what_is_moved_while_others_claim_is_claimed_once_and_nothing_is_left(
+    stores: list[SqlStore],
+) -> None:
+    v.accept(stores[0], v.batch("moved", *range(400)))
+    v.accept(stores[0], v.batch("other", *range(400, 500), at=v.later(1)))
+    is_moved = threading.Event()
+
+    def move() -> list[AttemptKey]:
+        for number in range(20):
+            assert v.set_priority(stores[0], "moved", number % 3 - 1)
+            v.accept(stores[0], v.batch(f"b{number}", *range(390, 500), priority=number % 2))
+        is_moved.set()
+        return []
+
+    def claiming(store: SqlStore) -> Callable[[], list[AttemptKey]]:
+        def claim() -> list[AttemptKey]:
+            taken: list[AttemptKey] = []
+            while True:
+                was_moved = is_moved.is_set()
+                claims = v.write(store, lambda w: w.claim(v.take, 5)).taken
+                taken += [claim.key for claim in claims]
+                if was_moved and not claims:
+                    return taken
+
+        return claim
+
+    _, *taken = at_once(move, *(claiming(store) for store in stores[1:]))
+    assert sorted(key.job_id for each in taken for key in each) == sorted(map(v.sha, range(500)))
+
+
 def test_who_leaves_waits_for_a_claim_that_is_under_way(stores: list[SqlStore]) -> None:
     """As one may be whose connection was lost in the commit: it is not to be nobody's."""
     leaving, other, looking_on = stores

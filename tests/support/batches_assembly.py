@@ -324,6 +324,7 @@ def job(
     timeout_seconds: float | None = None,
     function_hash: str = "",
     policy: lookup.Policy = lookup.Policy(),  # noqa: B008 - frozen
+    priority: int | None = None,
     **parameters: identity.Json,
 ) -> request.JobRequest:
     """One row; jobs differ by their parameters."""
@@ -337,4 +338,5 @@ def job(
         resources=resources,
         timeout_seconds=timeout_seconds,
         policy=policy,
+        priority=priority,
     )

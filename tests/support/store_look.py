@@ -6,6 +6,8 @@ import pathlib
 import tempfile
 from typing import TypeAlias
 
+import sqlalchemy
+
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.store.sql.store import SqlStore
 
@@ -30,6 +32,14 @@ def attempts(store: SqlStore) -> dict[AttemptKey, Stored]:
             AttemptKey(job_id=job_id, number=number): (JobStatus(status), revision, result)
             for job_id, number, status, revision, result in connection.exec_driver_sql(question)
         }
+
+
+def priority(store: SqlStore, job_id: str) -> int:
+    """With which priority the newest attempt of a job is, or was, in the queue."""
+    question = "SELECT priority FROM attempts WHERE job_id = :job ORDER BY number DESC LIMIT 1"
+    with store._engine.connect() as connection:
+        found = connection.execute(sqlalchemy.text(question), {"job": job_id})
+        return int(found.scalar_one())
 
 
 def answering(store: SqlStore, job_id: str) -> tuple[int | None, int, bool]:

@@ -195,6 +195,10 @@ def accept(store: Store, new: NewBatch) -> list[Row]:
     return list(write(store, lambda writer: writer.accept(new)))
 
 
+def set_priority(store: Store, batch_id: str, priority: int) -> bool:
+    return write(store, lambda writer: writer.set_priority(batch_id, priority))
+
+
 def take_over(store: Store, *dead: str) -> list[ActiveAttempt]:
     return list(write(store, lambda writer: writer.take_over(dead)))
 

@@ -105,6 +105,8 @@ class Limits(_message.Message):
     MAX_CALLS_FIELD_NUMBER: _builtins.int
     UPLOAD_EXPIRY_SECONDS_FIELD_NUMBER: _builtins.int
     INLINE_OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
+    LOWEST_PRIORITY_FIELD_NUMBER: _builtins.int
+    HIGHEST_PRIORITY_FIELD_NUMBER: _builtins.int
     max_jobs_per_request: _builtins.int
     """Rows in a request."""
     max_request_bytes: _builtins.int
@@ -145,6 +147,10 @@ class Limits(_message.Message):
     """How long what came of an upload is kept after it was cut off, in seconds."""
     inline_output_bytes: _builtins.int
     """Longest output that is answered inline when the caller does not say."""
+    lowest_priority: _builtins.int
+    """What a priority may be: from this one, which runs last."""
+    highest_priority: _builtins.int
+    """To this one, which runs first."""
     def __init__(
         self,
         *,
@@ -166,10 +172,12 @@ class Limits(_message.Message):
         max_calls: _builtins.int = ...,
         upload_expiry_seconds: _builtins.int = ...,
         inline_output_bytes: _builtins.int = ...,
+        lowest_priority: _builtins.int = ...,
+        highest_priority: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inline_output_bytes", b"inline_output_bytes", "max_attempts", b"max_attempts", "max_calls", b"max_calls", "max_file_bytes", b"max_file_bytes", "max_inline_output_bytes", b"max_inline_output_bytes", "max_jobs_per_request", b"max_jobs_per_request", "max_page_size", b"max_page_size", "max_parameters_bytes", b"max_parameters_bytes", "max_parameters_depth", b"max_parameters_depth", "max_parameters_nodes", b"max_parameters_nodes", "max_request_bytes", b"max_request_bytes", "max_response_bytes", b"max_response_bytes", "max_streams", b"max_streams", "max_timeout_seconds", b"max_timeout_seconds", "max_uploads", b"max_uploads", "max_wait_seconds", b"max_wait_seconds", "memory_bytes", b"memory_bytes", "upload_expiry_seconds", b"upload_expiry_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["highest_priority", b"highest_priority", "inline_output_bytes", b"inline_output_bytes", "lowest_priority", b"lowest_priority", "max_attempts", b"max_attempts", "max_calls", b"max_calls", "max_file_bytes", b"max_file_bytes", "max_inline_output_bytes", b"max_inline_output_bytes", "max_jobs_per_request", b"max_jobs_per_request", "max_page_size", b"max_page_size", "max_parameters_bytes", b"max_parameters_bytes", "max_parameters_depth", b"max_parameters_depth", "max_parameters_nodes", b"max_parameters_nodes", "max_request_bytes", b"max_request_bytes", "max_response_bytes", b"max_response_bytes", "max_streams", b"max_streams", "max_timeout_seconds", b"max_timeout_seconds", "max_uploads", b"max_uploads", "max_wait_seconds", b"max_wait_seconds", "memory_bytes", b"memory_bytes", "upload_expiry_seconds", b"upload_expiry_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -205,7 +205,7 @@ class Dispatcher:
         limit, ageing = min(judge.most_jobs, CLAIM_LIMIT), self._ageing
         if not limit:
             all_left = admission.Room(capacity, in_use, attempts)
-            self._shortage = judging.waits_for(all_left, _LEAST)
+            self._shortage, self._held = judging.waits_for(all_left, _LEAST), frozenset()
             return False
 
         def work(writer: port.Writer) -> records.Claims:

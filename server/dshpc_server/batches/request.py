@@ -44,6 +44,8 @@ class JobRequest:
     timeout_seconds: float | None
     """None: the method's, else the server's default."""
     policy: lookup.Policy
+    priority: int | None = None
+    """From -100 to 100; None: the batch's."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,5 +64,7 @@ class BatchRequest:
     rows: Sequence[JobRequest | RefusedRow]
     """By index, from 0, without a gap."""
     display_name: str
+    priority: int = 0
+    """Of rows that do not say, from -100 to 100."""
     validate_only: bool = False
     """Say what would happen, and change nothing."""

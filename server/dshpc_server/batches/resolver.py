@@ -28,6 +28,8 @@ class _Draft:
     index: int
     head: bytes
     plan: records.Candidate | Rejection
+    priority: int | None = None
+    """Its own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +92,7 @@ class Resolver:
                 rows=rows,
                 file_hashes=[*used, *(outputs - lost)],
                 lost_outputs=lost,
+                priority=asked.priority,
             )
             yield Prepared(batch=batch, on_disk=await self._library.on_disk(batch.file_hashes))
 
@@ -115,9 +118,9 @@ class Resolver:
         first_index: dict[str, int] = {}
         rows = []
         for draft in drafts:
-            head, plan = draft.head, draft.plan
+            head, plan, priority = draft.head, draft.plan, draft.priority
             if isinstance(plan, Rejection):
-                rows.append(self._row(draft.index, head, None, plan))
+                rows.append(self._row(draft.index, head, None, plan, priority))
                 continue
             lacking = _refused_for_missing(plan, missing) if missing else None
             first = first_index.setdefault(plan.spec.job_id, draft.index)
@@ -126,14 +129,21 @@ class Resolver:
             if plan.policy.cache is lookup.CachePolicy.ONLY:
                 head += self._encoder.identity(plan.spec.job_id, plan.spec.function_hash)
             # What lacks a file may have been run before, and is rejected only if it was not.
-            rows.append(self._row(draft.index, head, plan, lacking))
+            rows.append(self._row(draft.index, head, plan, lacking, priority))
         return rows
 
     def _row(
-        self, index: int, head: bytes, plan: records.Candidate | None, refused: Rejection | None
+        self,
+        index: int,
+        head: bytes,
+        plan: records.Candidate | None,
+        refused: Rejection | None,
+        priority: int | None,
     ) -> records.NewRow:
         encoded = None if refused is None else self._encoder.rejection(index, refused)
-        return records.NewRow(index=index, head=head, candidate=plan, rejection=encoded)
+        return records.NewRow(
+            index=index, head=head, candidate=plan, rejection=encoded, priority=priority
+        )
 
 
 class _Drafting:
@@ -159,6 +169,7 @@ class _Drafting:
                 index=row.index,
                 head=row.head,
                 plan=row.rejection if isinstance(row, request.RefusedRow) else self._plan(row),
+                priority=None if isinstance(row, request.RefusedRow) else row.priority,
             )
             for row in rows
         ]

@@ -7,7 +7,7 @@ from google.protobuf import duration_pb2
 from dshpc.v1 import batch_service_pb2, types_pb2
 from dshpc_server import errors
 from dshpc_server.batches import simulation
-from dshpc_server.domain import identity, lookup
+from dshpc_server.domain import identity, job, lookup
 from dshpc_server.domain.rejection import Violation
 from dshpc_server.transport import known, limits, moments
 
@@ -56,6 +56,15 @@ def policy(options: types_pb2.BatchOptions, *, max_attempts: int) -> lookup.Poli
         resubmit=_RESUBMIT_POLICIES[options.resubmit_policy],
         max_attempts=max_attempts,
     )
+
+
+def priority(field: str, asked: int) -> int:
+    """Read a priority."""
+    if not job.LOWEST_PRIORITY <= asked <= job.HIGHEST_PRIORITY:
+        raise _invalid(
+            field, f"{asked} is not between {job.LOWEST_PRIORITY} and {job.HIGHEST_PRIORITY}"
+        )
+    return asked
 
 
 def cache_policy(field: str, value: int) -> lookup.CachePolicy | None:

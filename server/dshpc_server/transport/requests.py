@@ -4,8 +4,9 @@ What is wrong with the request as a whole raises InvalidRequestError and nothing
 is wrong with one row rejects that row alone.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from google.protobuf import message
 
@@ -66,6 +67,7 @@ class RequestReader:
         return request.BatchRequest(
             rows=[self._row(index, config, policies) for index, config in enumerate(asked.jobs)],
             display_name=asked.options.display_name,
+            priority=options.priority("options.priority", asked.options.priority),
             validate_only=asked.options.validate_only,
         )
 
@@ -105,6 +107,7 @@ class RequestReader:
             _check_method_name(config.method_name)
             _check_function_hash(config.function_hash)
             policy = policies.of(config)
+            priority = _priority(config)
         except _RefusedError as error:
             refused = Rejection(
                 reason=Reason.INVALID_CONFIG,
@@ -135,6 +138,7 @@ class RequestReader:
             resources=resources,
             timeout_seconds=timeout_seconds,
             policy=policy,
+            priority=priority,
         )
 
     def _timeout(self, config: types_pb2.JobConfig) -> float | None:
@@ -163,13 +167,27 @@ class _Policies:
         value = config.cache_policy
         if value not in self._by_value:
             of_batch = self._by_value[types_pb2.CACHE_POLICY_UNSPECIFIED]
-            try:
+            with _refusing_the_row():
                 cache = options.cache_policy("cache_policy", value)
-            except errors.InvalidRequestError as error:
-                violation = error.violations[0]
-                raise _RefusedError(violation.field, violation.description) from error
             self._by_value[value] = dataclasses.replace(of_batch, cache=cache or of_batch.cache)
         return self._by_value[value]
+
+
+@contextlib.contextmanager
+def _refusing_the_row() -> Iterator[None]:
+    """Let what is out of bounds be the row's fault alone."""
+    try:
+        yield
+    except errors.InvalidRequestError as error:
+        violation = error.violations[0]
+        raise _RefusedError(violation.field, violation.description) from error
+
+
+def _priority(config: types_pb2.JobConfig) -> int | None:
+    if not config.HasField("priority"):
+        return None
+    with _refusing_the_row():
+        return options.priority("priority", config.priority)
 
 
 def _check_known(asked: message.Message, field: str) -> None:

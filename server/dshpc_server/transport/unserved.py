@@ -4,8 +4,8 @@ from dshpc.v1 import types_pb2
 from dshpc_server import errors
 from dshpc_server.domain.rejection import Violation
 
-OPTIONS = ("request_id", "priority", "max_failures", "cancel_on_disconnect")
-CONFIG = ("depends_on", "priority", "sweep")
+OPTIONS = ("request_id", "max_failures", "cancel_on_disconnect")
+CONFIG = ("depends_on", "sweep")
 
 
 def refuse_options(options: types_pb2.BatchOptions) -> None:

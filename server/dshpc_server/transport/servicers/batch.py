@@ -1,14 +1,23 @@
-"""BatchService: reading batches."""
+"""BatchService: reading batches, and changing them."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from dshpc.v1 import batch_service_pb2
 from dshpc_server import errors
-from dshpc_server.batches import inlining, results
+from dshpc_server.batches import inlining, results, updating
 from dshpc_server.domain.rejection import Violation
 from dshpc_server.store import committer
-from dshpc_server.transport import answers, edge, limits, options, pages, unserved, words
+from dshpc_server.transport import (
+    answers,
+    batch_messages,
+    edge,
+    limits,
+    options,
+    pages,
+    unserved,
+    words,
+)
 
 W = TypeVar("W")
 
@@ -48,10 +57,12 @@ class BatchServicer:
 
     async def update_batch(
         self, asked: batch_service_pb2.UpdateBatchRequest, call: edge.Call
-    ) -> bytes:
-        """Not served yet."""
-        del asked, call
-        raise unserved.refusal("batch_id")
+    ) -> batch_service_pb2.UpdateBatchResponse:
+        """Change a batch's priority."""
+        del call
+        priority = options.priority("priority", asked.priority)
+        batch = await updating.set_priority(self._committer, asked.batch_id, priority)
+        return batch_service_pb2.UpdateBatchResponse(batch=batch_messages.batch_message(batch))
 
     async def retry_batch(
         self, asked: batch_service_pb2.RetryBatchRequest, call: edge.Call

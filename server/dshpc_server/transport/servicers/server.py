@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import dshpc
 from dshpc.v1 import server_service_pb2
+from dshpc_server.domain import job
 from dshpc_server.engine.port import Capacity
 from dshpc_server.transport import edge, limits
 
@@ -20,6 +21,7 @@ FEATURES = (
     "method_reload",
     "named_inputs",
     "parameter_defaults",
+    "priorities",
     "resubmit_policy",
     "unary_wait",
     "upload_resume",
@@ -80,6 +82,8 @@ class ServerServicer:
                 max_streams=self._limits.max_streams,
                 max_calls=self._limits.max_calls,
                 upload_expiry_seconds=int(self._limits.upload_expiry_seconds),
+                lowest_priority=job.LOWEST_PRIORITY,
+                highest_priority=job.HIGHEST_PRIORITY,
             ),
             features=FEATURES,
         )
