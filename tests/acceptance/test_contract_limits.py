@@ -40,6 +40,8 @@ FIXED = {
     "max_inline_output_bytes": 1 << 20,
     "max_page_size": 5000,
     "max_response_bytes": 32 << 20,
+    "lowest_priority": -100,
+    "highest_priority": 100,
 }
 Ask: TypeAlias = Callable[..., message.Message]
 

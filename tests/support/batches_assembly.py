@@ -77,6 +77,7 @@ class Assembly:
         lease_seconds: float = 15.0,
         retries: retry.Retries = NO_RETRIES,
         scope: str = "scripted",
+        ageing_seconds: float = 60.0,
     ) -> None:
         """`url` names a database in the place of a file in the folder; `capacity` outdoes cpus."""
         self.changes: list[records.Attempt] = []
@@ -148,7 +149,7 @@ class Assembly:
                 is_declared=self.launcher.is_run_time_declared,
                 clock=clock.SystemClock(),
             ),
-            ageing=queue.Ageing(),
+            ageing=queue.Ageing(seconds=ageing_seconds),
             room=self.room,
             clock=clock.SystemClock(),
             on_fenced=self._on_fenced,

@@ -232,6 +232,19 @@ async def test_the_first_of_many_show_an_engine_that_packs_how_long_the_others_t
     assert {launch.run_time and launch.run_time.basis for launch in launches} == {Basis.OBSERVED}
 
 
+async def test_who_waits_for_a_trial_holds_up_no_other_method(start: Start) -> None:
+    parts = start(capacity=PACKING)
+    async with parts.serving():
+        held = keys(await parts.accept(*(job(n, n=n) for n in range(LEAST_RUNS + 3))))
+        await parts.until(lambda _: parts.dispatcher.waiting(held[-1], PENDING).why == trials.WHY)
+        other = job(method="count", inputs={"input": parts.kept.put(b"data")}, priority=-1)
+        (free,) = keys(await parts.accept(other))
+        launch = await parts.engine.launched(free)
+        assert parts.dispatcher.waiting(held[-1], PENDING).why == trials.WHY
+        assert list(parts.engine.launches) == [*held[:LEAST_RUNS], free]
+    assert launch.priority == -1
+
+
 async def test_others_do_not_wait_for_long_for_the_first_of_many(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,35 @@ async def test_a_large_job_at_the_head_is_not_overtaken(start: Start) -> None:
     assert list(parts.engine.launches) == [small, large, other, later]
 
 
+async def test_a_lower_priority_stands_back_for_a_higher_one_and_does_not_starve(
+    start: Start,
+) -> None:
+    parts = start(cpus=1, ageing_seconds=0.001)
+    async with parts.serving():
+        high = keys(await parts.accept(*(job(n, n=n, priority=3) for n in range(40))))
+        await parts.engine.launched(high[0])
+        (low,) = keys(await parts.accept(job(n=100)))
+        for ended in range(41):
+            await parts.engine.launched_count(ended + 1)
+            await parts.engine.exited(next(iter(parts.engine.running)))
+        await parts.until(lambda store: all_ended(store, [*high, low]))
+    started = list(parts.engine.launches)
+    assert started.index(low) < 40
+    assert [key for key in started if key != low] == high
+
+
+async def test_a_higher_priority_is_next_whatever_waits_already(start: Start) -> None:
+    parts = start(cpus=1)
+    async with parts.serving():
+        usual = keys(await parts.accept(*(job(n, n=n) for n in range(3))))
+        await parts.engine.launched(usual[0])
+        (high,) = keys(await parts.accept(job(n=100, priority=1)))
+        for ended in range(4):
+            await parts.engine.launched_count(ended + 1)
+            await parts.engine.exited(next(iter(parts.engine.running)))
+    assert list(parts.engine.launches) == [usual[0], high, *usual[1:]]
+
+
 async def test_a_job_too_large_since_a_restart_fails_and_holds_up_nobody(start: Start) -> None:
     before = start(cpus=4)
     async with before.storing():

@@ -57,6 +57,11 @@ async def test_a_launch_tells_how_long_it_is_expected_to_run(
     assert launch.run_time == RunTime(seconds=2.5, basis=Basis.DECLARED)
 
 
+async def test_a_launch_has_the_priority_of_those_who_wait_for_it(parts: Assembly) -> None:
+    wanted = dataclasses.replace(claim(parts, "hello", {}), priority=-3)
+    assert (await parts.launcher.launch(wanted)).priority == -3
+
+
 async def test_inputs_are_in_the_manifests_order(parts: Assembly, site: methods_site.Site) -> None:
     site.install("both", inputs=[{"name": "right"}, {"name": "left"}])
     parts.catalog.load()

@@ -120,6 +120,8 @@ def test_a_method_without_inputs_needs_no_file() -> None:
         ({"resources": types_pb2.Resources(cpus=-1)}, "resources.cpus"),
         ({"resources": types_pb2.Resources(memory_bytes=-1)}, "resources.memory_bytes"),
         ({"resources": types_pb2.Resources(gpus=-1)}, "resources.gpus"),
+        ({"priority": -101}, "priority"),
+        ({"priority": 101}, "priority"),
         ({"inputs": {"x": types_pb2.InputRef(file_hash=B)}}, "inputs"),
         (
             {"file_hash": "", "inputs": {"x": types_pb2.InputRef(file_hash="b")}},
@@ -242,6 +244,29 @@ def test_a_rows_own_cache_policy_counts_before_the_batchs() -> None:
     ]
     assert {policy.resubmit for policy in policies} == {lookup.ResubmitPolicy.NEVER}
     assert {policy.max_attempts for policy in policies} == {values.LIMITS.max_attempts}
+
+
+def test_a_rows_own_priority_counts_before_the_batchs_and_none_is_none() -> None:
+    asked = READER.batch(
+        job_service_pb2.SimulateJobsRequest(
+            jobs=[config(), config(priority=0), config(priority=-100), config(priority=100)],
+            options=types_pb2.BatchOptions(priority=7),
+        )
+    )
+    rows = [row for row in asked.rows if isinstance(row, request.JobRequest)]
+    assert [row.priority for row in rows] == [None, 0, -100, 100]
+    assert asked.priority == 7
+    assert READER.batch(job_service_pb2.SimulateJobsRequest(jobs=[config()])).priority == 0
+
+
+@pytest.mark.parametrize("asked", [-101, 101, 2**31 - 1])
+def test_a_priority_of_a_batch_out_of_bounds_refuses_the_whole(asked: int) -> None:
+    wanted = job_service_pb2.SimulateJobsRequest(
+        jobs=[config()], options=types_pb2.BatchOptions(priority=asked)
+    )
+    said = f"options.priority: {asked} is not between -100 and 100"
+    with pytest.raises(errors.InvalidRequestError, match=said):
+        READER.batch(wanted)
 
 
 def test_a_cache_policy_of_a_newer_contract_refuses_the_row_alone() -> None:
