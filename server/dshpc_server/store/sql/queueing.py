@@ -37,6 +37,7 @@ _WAITING = (
     sqlalchemy.select(
         _attempts.job_id,
         _attempts.number,
+        _attempts.chain,
         _attempts.priority,
         _attempts.turn,
         _attempts.queued_at,
@@ -46,16 +47,13 @@ _WAITING = (
     .with_for_update(skip_locked=True, key_share=True)
 )
 _PRIORITY = sqlalchemy.func.coalesce(_rows.priority, _batches.priority)
+# Of every chain of these jobs; with what waits in the queue put together here, since a database
+# that does not know yet how much there is joins the two by going through all.
 _WANTED = (
-    sqlalchemy.select(_attempts.job_id, sqlalchemy.func.max(_PRIORITY))
-    .select_from(
-        tables.attempts.join(
-            tables.batch_rows,
-            (_rows.job_id == _attempts.job_id) & (_rows.attempt == _attempts.chain) & joins.WAITS,
-        ).join(tables.batches, _batches.batch_id == _rows.batch_id)
-    )
-    .where(_attempts.job_id.in_(joins.KEYS), joins.NOT_ENDED, _IS_PENDING)
-    .group_by(_attempts.job_id)
+    sqlalchemy.select(_rows.job_id, _rows.attempt, sqlalchemy.func.max(_PRIORITY))
+    .select_from(tables.batch_rows.join(tables.batches, _batches.batch_id == _rows.batch_id))
+    .where(_rows.job_id.in_(joins.KEYS), joins.WAITS)
+    .group_by(_rows.job_id, _rows.attempt)
 )
 # What waits with the priority of a batch, or might.
 _OF_BATCH = (
@@ -87,6 +85,7 @@ class _Waiting:
     """An attempt in the queue."""
 
     key: AttemptKey
+    chain: int
     place: Place
     queued_at: int
     queue_index: int
@@ -172,18 +171,18 @@ def place_anew(
     these are to be told.
     """
     exclusion.hold_jobs(connection, job_ids)
-    priorities: dict[str, int] = {
-        job_id: priority
-        for keys in bulk.key_lists(job_ids)
-        for job_id, priority in connection.execute(_WANTED, {"keys": keys}).all()
+    waiting = _waiting(connection, job_ids)
+    highest: dict[tuple[str, int], int] = {
+        (job_id, chain): priority
+        for keys in bulk.key_lists(waiting)
+        for job_id, chain, priority in connection.execute(_WANTED, {"keys": keys}).all()
     }
     given = turns(connection, at)
-    waiting = sorted(_waiting(connection, priorities).values(), key=lambda each: each.order)
-    moved = {
-        each.key: given.place(priorities[each.key.job_id])
-        for each in waiting
-        if each.place.priority != priorities[each.key.job_id]
-    }
+    moved: dict[AttemptKey, Place] = {}
+    for each in sorted(waiting.values(), key=lambda waits: waits.order):
+        priority = highest.get((each.key.job_id, each.chain), each.place.priority)
+        if priority != each.place.priority:
+            moved[each.key] = given.place(priority)
     _move(connection, moved)
     return {key.job_id for key in moved}
 
@@ -193,9 +192,10 @@ def _waiting(connection: sqlalchemy.Connection, job_ids: Collection[str]) -> Map
     found = {}
     for keys in bulk.key_lists(job_ids):
         for row in connection.execute(_WAITING, {"keys": keys}).all():
-            job_id, number, priority, turn, queued_at, queue_index = row
+            job_id, number, chain, priority, turn, queued_at, queue_index = row
             found[job_id] = _Waiting(
                 key=AttemptKey(job_id=job_id, number=number),
+                chain=chain,
                 place=Place(priority=priority, turn=turn),
                 queued_at=queued_at,
                 queue_index=queue_index,
