@@ -186,7 +186,7 @@ def test_without_ageing_a_higher_class_always_goes_first() -> None:
     priorities=st.sets(
         st.integers(job.LOWEST_PRIORITY, job.HIGHEST_PRIORITY), min_size=1, max_size=6
     ),
-    step=st.floats(1.0, 600.0),
+    step=st.floats(60.0, 900.0),
     remembered=st.dictionaries(st.integers(-100, 100), st.floats(0.0, 1e6)),
 )
 def test_no_class_starves(priorities: set[int], step: float, remembered: dict[int, float]) -> None:
