@@ -83,7 +83,8 @@ def test_the_server_describes_itself(service: calls.Service) -> None:
     assert (info.version, info.engine, info.store) == (dshpc.__version__, "local", "sqlite")
     assert info.slots == 2
     assert info.limits.max_jobs_per_request == 100_000
-    assert all(value > 0 for _, value in info.limits.ListFields())
+    below_0 = [field.name for field, value in info.limits.ListFields() if value < 0]
+    assert below_0 == ["lowest_priority"]
     assert len(info.limits.ListFields()) == len(info.limits.DESCRIPTOR.fields)
     assert list(info.features) == sorted(info.features)
 

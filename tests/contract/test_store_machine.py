@@ -199,9 +199,9 @@ def tell_nobody_of_claims(patched: pytest.MonkeyPatch) -> None:
         ageing: queue.Ageing,
     ) -> Claims:
         now, server_id = self._now(), self._server_id
-        return claiming.claim(
-            self._connection, judge, limit, ageing, server_id, now, self._stamp
-        )[0]
+        return claiming.claim(self._connection, judge, limit, ageing, server_id, now, self._stamp)[
+            0
+        ]
 
     patched.setattr(writer.SqlWriter, "claim", claim)
 
