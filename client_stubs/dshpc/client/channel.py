@@ -1,9 +1,8 @@
 """Opening a connection to a server, with the settings that this contract needs.
 
 Calls that may safely be made twice are tried again by gRPC itself while the server is unavailable,
-as long as nothing of their answer has come. Most batches are among them: their jobs are known by
-what they compute, so that asking twice runs them once. Those that run anew what is known are not
-(`requests.may_be_repeated`). Nor are uploads; they go on where they were cut
+as long as nothing of their answer has come. Batches are among them: each has a `request_id`, by
+which the server knows one that it has accepted. Uploads are not; they go on where they were cut
 (`dshpc.client.uploads`).
 """
 
@@ -22,7 +21,10 @@ RETRIED = {
         *("SimulateJobs", "StreamSimulateJobs"),
         *("GetJob", "ListJobs", "CancelJob", "ReadJobLog"),
     ),
-    "dshpc.v1.BatchService": ("ListBatchResults",),
+    "dshpc.v1.BatchService": (
+        *("GetBatch", "ListBatches", "ListBatchResults", "WatchBatch"),
+        *("CancelBatch", "UpdateBatch", "RetryBatch"),
+    ),
     "dshpc.v1.FileService": (
         *("GetUpload", "DownloadFile", "FindMissingFiles"),
         *("ListFiles", "GetFile"),
@@ -31,9 +33,6 @@ RETRIED = {
     "dshpc.v1.ServerService": ("GetServerInfo",),
 }
 """What is tried again. Not DeleteFile: the second answer would be that there is no such file."""
-
-BATCH_CALLS = frozenset({"SimulateJobs", "StreamSimulateJobs"})
-"""Of these, what is not tried again on a channel for batches that must be asked for once."""
 
 _Option: TypeAlias = tuple[str, int | str]
 
@@ -53,29 +52,21 @@ _FIRST_RECONNECT_MS = 200
 _LONGEST_RECONNECT_MS = 5_000
 
 
-def connect(target: str, *, repeats_batches: bool = True) -> grpc.Channel:
-    """Return a channel to HOST:PORT. It connects at the first call and reconnects by itself.
-
-    What gRPC tries again is a property of the channel, not of a call: `repeats_batches` says
-    whether batches are.
-    """
+def connect(target: str) -> grpc.Channel:
+    """Return a channel to HOST:PORT. It connects at the first call and reconnects by itself."""
     # Streams are read by the thread that iterates, without a thread of their own: up to twice as
     # many results per second from a server in Python (benchmarks/bench_client.py), and more from a
     # faster one.
     reading: _Option = (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1)
-    return grpc.insecure_channel(
-        target, options=[reading, *_options(target, repeats_batches=repeats_batches)]
-    )
+    return grpc.insecure_channel(target, options=[reading, *_options(target)])
 
 
-def connect_async(target: str, *, repeats_batches: bool = True) -> grpc.aio.Channel:
+def connect_async(target: str) -> grpc.aio.Channel:
     """Return an asyncio channel to HOST:PORT; only for the event loop that runs now."""
-    return grpc.aio.insecure_channel(
-        target, options=_options(target, repeats_batches=repeats_batches)
-    )
+    return grpc.aio.insecure_channel(target, options=_options(target))
 
 
-def _options(target: str, *, repeats_batches: bool) -> list[_Option]:
+def _options(target: str) -> list[_Option]:
     options: list[_Option] = [
         ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
         # A stream waits for hours; a peer that vanished must be noticed.
@@ -85,7 +76,7 @@ def _options(target: str, *, repeats_batches: bool) -> list[_Option]:
         ("grpc.max_reconnect_backoff_ms", _LONGEST_RECONNECT_MS),
         ("grpc.enable_retries", 1),
         ("grpc.per_rpc_retry_buffer_size", _RETRY_BUFFER_BYTES),
-        ("grpc.service_config", _service_config(repeats_batches=repeats_batches)),
+        ("grpc.service_config", _service_config()),
     ]
     if _is_loopback(target):
         # A proxy named in the environment cannot reach this machine's loopback.
@@ -93,12 +84,11 @@ def _options(target: str, *, repeats_batches: bool) -> list[_Option]:
     return options
 
 
-def _service_config(*, repeats_batches: bool) -> str:
+def _service_config() -> str:
     names = [
         {"service": service, "method": method}
         for service, methods in RETRIED.items()
         for method in methods
-        if repeats_batches or method not in BATCH_CALLS
     ]
     return json.dumps({"methodConfig": [{"name": names, "retryPolicy": _RETRY_POLICY}]})
 

@@ -107,16 +107,18 @@ class TooLargeError(DshpcError):
 
 
 class IncompleteStreamError(DshpcError):
-    """A stream ended without `statistics`; its batch goes on at the server.
+    """A stream ended without `statistics`, and could not be gone on with; its batch goes on.
 
-    The cause, where there is one, is the `CallError` that ended the stream.
+    The cause is the `CallError` that ended the last attempt. `watch_batch(batch_id,
+    resume_token=resume_token)` tells what comes after the last event.
     """
 
-    def __init__(self, batch_id: str, *, reason: str) -> None:
+    def __init__(self, batch_id: str, *, reason: str, resume_token: str = "") -> None:
         of_batch = f" of batch {batch_id}" if batch_id else ""
         super().__init__(f"the stream{of_batch} ended without statistics: {reason}")
         self.batch_id = batch_id
         self.reason = reason
+        self.resume_token = resume_token
 
 
 _ERRORS: dict[grpc.StatusCode, type[CallError]] = {

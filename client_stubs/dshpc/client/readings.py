@@ -1,4 +1,4 @@
-"""Streams of bytes that go on where they were cut off: which request comes next, and for how long.
+"""Streams that go on where they were cut off: which request comes next, and for how long.
 
 A reading knows its place; the client makes the calls.
 """
@@ -11,10 +11,10 @@ from dshpc.client import errors, retries
 from dshpc.v1 import file_service_pb2, job_service_pb2
 
 RequestT_co = TypeVar("RequestT_co", covariant=True)
-ResponseT_contra = TypeVar("ResponseT_contra", contravariant=True)
+ResponseT = TypeVar("ResponseT")
 
 
-class Reading(Protocol[RequestT_co, ResponseT_contra]):
+class Reading(Protocol[RequestT_co, ResponseT]):
     """Something that is read by one call after another until it is over."""
 
     @property
@@ -24,8 +24,8 @@ class Reading(Protocol[RequestT_co, ResponseT_contra]):
     def request(self) -> RequestT_co:
         """Return the request for what is still missing."""
 
-    def take(self, response: ResponseT_contra) -> None:
-        """Move on by what has come."""
+    def take(self, response: ResponseT) -> ResponseT | None:
+        """Move on by what has come; what of it is news to the caller."""
 
     def ended(self) -> None:
         """Hear that a call ended well; raises ServerUnavailableError if that was too early."""
@@ -47,19 +47,24 @@ class Download:
         """Return the request for the bytes after those that came."""
         return file_service_pb2.DownloadFileRequest.FromString(self._request.SerializeToString())
 
-    def take(self, response: file_service_pb2.DownloadFileResponse) -> None:
+    def take(
+        self, response: file_service_pb2.DownloadFileResponse
+    ) -> file_service_pb2.DownloadFileResponse:
         """Move on by a chunk."""
         self._backoff.progressed()
         self._request.offset += len(response.chunk)
         if self._request.limit:
             # 0 would mean all; more than the limit is refused by whoever set it.
             self._request.limit = max(self._request.limit - len(response.chunk), 1)
+        return response
 
     def ended(self) -> None:
         """Nothing is wrong with that; the hash tells whether it was the end."""
 
     def pause_seconds(self, error: errors.CallError) -> float:
-        """Return how long to wait before going on."""
+        """Return how long to wait before going on after an outage; no other error passes by."""
+        if not isinstance(error, errors.ServerUnavailableError):
+            raise error
         return self._backoff.pause_seconds(error)
 
 
@@ -77,7 +82,9 @@ class LogReading:
         """Return the request for the bytes after those that came."""
         return job_service_pb2.ReadJobLogRequest.FromString(self._request.SerializeToString())
 
-    def take(self, response: job_service_pb2.ReadJobLogResponse) -> None:
+    def take(
+        self, response: job_service_pb2.ReadJobLogResponse
+    ) -> job_service_pb2.ReadJobLogResponse:
         """Move on by a message."""
         self._backoff.progressed()
         self._request.attempt = response.attempt
@@ -88,6 +95,7 @@ class LogReading:
             left_bytes = self._request.limit_bytes - len(response.data)
             self.is_over = self.is_over or left_bytes <= 0
             self._request.limit_bytes = max(left_bytes, 1)  # 0 would mean all
+        return response
 
     def ended(self) -> None:
         """Only with `follow` does an end before the attempt's end leave something out."""
@@ -100,5 +108,7 @@ class LogReading:
             )
 
     def pause_seconds(self, error: errors.CallError) -> float:
-        """Return how long to wait before going on."""
+        """Return how long to wait before going on after an outage; no other error passes by."""
+        if not isinstance(error, errors.ServerUnavailableError):
+            raise error
         return self._backoff.pause_seconds(error)

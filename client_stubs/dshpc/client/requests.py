@@ -1,18 +1,12 @@
 """Requests as both clients make them."""
 
+import uuid
 from collections.abc import Iterable
-from typing import TypeAlias
 
 from dshpc.v1 import batch_service_pb2, job_service_pb2, types_pb2
 
 RESULTS_PER_MESSAGE = 100
 """Results that may come in one message where nobody looks at the messages."""
-
-BatchRequest: TypeAlias = (
-    job_service_pb2.SimulateJobsRequest | job_service_pb2.StreamSimulateJobsRequest
-)
-
-_RUN_ANEW = frozenset({types_pb2.CACHE_POLICY_REFRESH, types_pb2.CACHE_POLICY_BYPASS})
 
 
 def simulate(
@@ -49,17 +43,49 @@ def stream(
     )
 
 
-def may_be_repeated(request: BatchRequest) -> bool:
-    """Whether sending a batch a second time runs nothing that the first has completed."""
-    if request.options.validate_only:
-        return True
-    asked = {request.options.cache_policy, *(config.cache_policy for config in request.jobs)}
-    return not asked & _RUN_ANEW
+def watch(
+    batch_id: str,
+    *,
+    resume_token: str,
+    reporting: types_pb2.StreamOptions | None,
+    max_inline_output_bytes: int | None,
+) -> batch_service_pb2.WatchBatchRequest:
+    """Return the request for the events of a batch that exists."""
+    return batch_service_pb2.WatchBatchRequest(
+        batch_id=batch_id,
+        resume_token=resume_token,
+        stream=reporting,
+        max_inline_output_bytes=max_inline_output_bytes,
+    )
 
 
 def ends_only() -> types_pb2.StreamOptions:
     """Return how a stream reports when only the ends of jobs matter: as briefly as it can."""
     return types_pb2.StreamOptions(max_results_per_message=RESULTS_PER_MESSAGE)
+
+
+def batch(
+    batch_id: str, *, wait_seconds: float | None, if_changed_since: str
+) -> batch_service_pb2.GetBatchRequest:
+    """Return the request for a batch, now or when it has changed."""
+    request = batch_service_pb2.GetBatchRequest(
+        batch_id=batch_id, if_changed_since=if_changed_since
+    )
+    if wait_seconds is not None:
+        request.wait.FromNanoseconds(round(wait_seconds * 1e9))
+    return request
+
+
+def retry(batch_id: str, *, request_id: str) -> batch_service_pb2.RetryBatchRequest:
+    """Return the request for a new batch of what failed in another."""
+    return batch_service_pb2.RetryBatchRequest(
+        batch_id=batch_id, request_id=request_id or new_request_id()
+    )
+
+
+def new_request_id() -> str:
+    """Return a name for a request, by which the server knows it when it comes again."""
+    return str(uuid.uuid4())
 
 
 def results(
@@ -101,6 +127,8 @@ def _options(options: types_pb2.BatchOptions | None, display_name: str) -> types
         chosen.CopyFrom(options)
     if display_name:
         chosen.display_name = display_name
+    if not chosen.request_id and not chosen.validate_only:  # what is only validated is not kept
+        chosen.request_id = new_request_id()
     return chosen
 
 

@@ -12,7 +12,7 @@ DEADLINE_SECONDS = 60.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class RetryPolicy:
-    """How patiently uploads, downloads, logs and watches go on after they were cut off.
+    """How patiently streams of batches, uploads, downloads, logs and watches go on when cut off.
 
     Pauses double from the first to the longest; each is shortened by up to a half at random, so
     that clients do not come back all at once. The default gives up after about a minute.

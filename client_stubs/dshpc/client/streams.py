@@ -1,63 +1,245 @@
-"""What a client knows of a batch whose events it reads, and what the end of the events means."""
+"""The events of a batch over as many calls as it takes, and the rows that they bring.
+
+Promises: a row comes once for each of its attempts and statuses, whatever the server sends again;
+`accepted` is the first event, `statistics` the last.
+"""
 
 import collections
+import time
+from collections.abc import Callable
+from typing import TypeAlias
 
-from dshpc.client import errors
-from dshpc.v1 import job_service_pb2, types_pb2
+import grpc
+
+from dshpc.client import errors, retries, statuses
+from dshpc.v1 import batch_service_pb2, job_service_pb2, types_pb2
+
+WATCH_BATCH = "/dshpc.v1.BatchService/WatchBatch"
+
+Event: TypeAlias = job_service_pb2.StreamSimulateJobsResponse
+"""An event of either call: those of WatchBatch have the same fields and numbers."""
+
+BatchRequest: TypeAlias = (
+    job_service_pb2.StreamSimulateJobsRequest | batch_service_pb2.WatchBatchRequest
+)
+
+BROKEN = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        # A reader that was too slow, or too many streams.
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        # So a connection that was reset may show, too.
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+"""How a stream may end that is worth going on with."""
+
+_LEAST_WAIT_SECONDS = 0.001
+_NOTHING = (-1, -1)
 
 
-class BatchState:
-    """A batch as far as its stream has told."""
+class BatchReading:
+    """The events of a batch: of one that is submitted, or of one that exists.
 
-    def __init__(self) -> None:
-        self.batch_id = ""
-        self.statistics: types_pb2.JobStatistics | None = None
-        """The newest counts; the closing ones once `is_complete`."""
-        self.is_complete = False
-        self.is_accepted = False
+    A submission that is cut off before its first event is a failed call. After that WatchBatch goes
+    on behind the last event. That call has no end but the batch's: where one was asked for, the
+    submission itself is sent again, which its `request_id` makes harmless.
+    """
 
-    def take(self, event: job_service_pb2.StreamSimulateJobsResponse) -> None:
-        """Learn from an event."""
-        kind = event.WhichOneof("event")
+    def __init__(
+        self,
+        asked: BatchRequest,
+        backoff: retries.Backoff,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._asked = asked
+        self._backoff = backoff
+        self._monotonic = monotonic
+        self._has_begun = False
+        self._batch_id = ""
+        self._resume_token = ""
+        self._known: dict[int, tuple[int, int]] = {}
+        self.is_over = False
+        self._ends_at: float | None = None
+        if isinstance(asked, batch_service_pb2.WatchBatchRequest):
+            self._batch_id, self._resume_token = asked.batch_id, asked.resume_token
+
+    def request(self) -> BatchRequest:
+        """Return the request for what has not come yet."""
+        asked = self._asked
+        if isinstance(asked, batch_service_pb2.WatchBatchRequest):
+            again = batch_service_pb2.WatchBatchRequest()
+            again.CopyFrom(asked)
+            again.resume_token = self._resume_token
+            return again
+        if not self._has_begun:
+            if asked.wait.HasField("timeout"):
+                self._ends_at = self._monotonic() + asked.wait.timeout.ToNanoseconds() / 1e9
+            return asked
+        if self._must_be_asked_again(asked):
+            return self._shortened(asked)
+        return batch_service_pb2.WatchBatchRequest(
+            batch_id=self._batch_id,
+            resume_token=self._resume_token,
+            stream=asked.stream,
+            max_inline_output_bytes=(
+                asked.options.max_inline_output_bytes
+                if asked.options.HasField("max_inline_output_bytes")
+                else None
+            ),
+        )
+
+    def take(self, response: Event) -> Event | None:
+        """Learn from an event; what of it is news."""
+        if response.resume_token:
+            self._resume_token = response.resume_token
+        kind = response.WhichOneof("event")
         if kind == "accepted":
-            self.batch_id = event.accepted.batch_id
-            self.is_accepted = True
-        elif kind == "progress":
-            self.statistics = event.progress
-        elif kind == "statistics":
-            self.statistics = event.statistics
-            self.is_complete = True
+            return self._begun(response)
+        news: Event | None = response
+        if kind == "result":
+            news = response if self._is_new(response.result) else None
+        elif kind == "results":
+            news = self._without_what_is_known(response)
+        if news is not None:
+            self._backoff.progressed()
+        self.is_over = kind == "statistics"
+        return news
 
-    def incomplete(self, reason: str) -> errors.IncompleteStreamError:
-        """Return the error for a stream that ends here."""
-        return errors.IncompleteStreamError(self.batch_id, reason=reason)
+    def ended(self) -> None:
+        """Raise ServerUnavailableError unless the statistics have come."""
+        if not self.is_over:
+            reason = "the server ended it" if self._has_begun else "a batch's stream ended at once"
+            raise errors.ServerUnavailableError(
+                errors.Failure(code=grpc.StatusCode.UNAVAILABLE, message=reason)
+            )
+
+    def pause_seconds(self, error: errors.CallError) -> float:
+        """Return how long to wait before going on. Raises IncompleteStreamError to give up."""
+        if not self._has_begun:
+            raise error
+        incomplete = errors.IncompleteStreamError(
+            self._batch_id, reason=str(error), resume_token=self._resume_token
+        )
+        if error.code not in BROKEN:
+            raise incomplete from error
+        try:
+            pause_seconds = self._backoff.pause_seconds(error)
+        except errors.CallError:
+            raise incomplete from error
+        if self._ends_at is None:
+            return pause_seconds
+        left_seconds = self._ends_at - self._monotonic()
+        if left_seconds <= 0:
+            raise incomplete from error
+        return min(pause_seconds, left_seconds)
+
+    def _must_be_asked_again(self, asked: job_service_pb2.StreamSimulateJobsRequest) -> bool:
+        is_watched_to_its_end = asked.wait.until in (
+            types_pb2.UNTIL_UNSPECIFIED,
+            types_pb2.UNTIL_FINISHED,
+        )
+        return (
+            not self._batch_id  # what is only validated is no batch
+            or not is_watched_to_its_end
+            or self._ends_at is not None
+        )
+
+    def _shortened(
+        self, asked: job_service_pb2.StreamSimulateJobsRequest
+    ) -> job_service_pb2.StreamSimulateJobsRequest:
+        """Return the submission with what is left of its wait."""
+        again = job_service_pb2.StreamSimulateJobsRequest()
+        again.CopyFrom(asked)
+        if self._ends_at is not None:
+            left_seconds = max(self._ends_at - self._monotonic(), _LEAST_WAIT_SECONDS)
+            again.wait.timeout.FromNanoseconds(round(left_seconds * 1e9))
+        return again
+
+    def _begun(self, event: Event) -> Event | None:
+        if self._has_begun:
+            return None
+        self._has_begun = True
+        self._batch_id = event.accepted.batch_id
+        self._backoff.progressed()
+        return event
+
+    def _without_what_is_known(self, event: Event) -> Event | None:
+        """Return the event, without rows that came before; None when nothing is left."""
+        results = event.results.results
+        new = [result for result in results if self._is_new(result)]
+        if len(new) == len(results):
+            return event
+        if not new:
+            return None
+        left = Event(
+            resume_token=event.resume_token,
+            results=job_service_pb2.MultiJobResults(results=new),
+        )
+        left.event_time.CopyFrom(event.event_time)
+        return left
+
+    def _is_new(self, result: types_pb2.MultiJobResult) -> bool:
+        now = (result.attempt, result.new_status)
+        attempt, status = known = self._known.get(result.index, _NOTHING)
+        if now == known or (result.attempt == attempt and status in statuses.ENDED):
+            return False
+        self._known[result.index] = now
+        return True
 
 
 class Rows:
     """The rows that an event brought and nobody has taken yet, and what the events told."""
 
     def __init__(self) -> None:
-        self._state = BatchState()
+        self._batch_id = ""
+        self._statistics: types_pb2.JobStatistics | None = None
         self._waiting: collections.deque[types_pb2.MultiJobResult] = collections.deque()
+        self._token_behind = ""
+        self._resume_token = ""
 
     @property
     def batch_id(self) -> str:
         """The batch's id, known with the first row."""
-        return self._state.batch_id
+        return self._batch_id
 
     @property
     def statistics(self) -> types_pb2.JobStatistics | None:
         """The counts over the whole batch, known after the last row."""
-        return self._state.statistics
+        return self._statistics
 
-    def take(self, event: job_service_pb2.StreamSimulateJobsResponse) -> None:
+    @property
+    def resume_token(self) -> str:
+        """Where `watch_batch` goes on behind the rows that were taken.
+
+        Rows of one message have one place: until the last of them is taken, that before them.
+        """
+        return self._resume_token
+
+    def take(self, event: Event) -> None:
         """Learn from an event."""
-        self._state.take(event)
-        if event.HasField("result"):
+        self._token_behind = event.resume_token or self._token_behind
+        kind = event.WhichOneof("event")
+        if kind == "accepted":
+            self._batch_id = event.accepted.batch_id
+        elif kind in ("progress", "statistics"):
+            self._statistics = event.progress if kind == "progress" else event.statistics
+        elif kind == "result":
             self._waiting.append(event.result)
         else:
             self._waiting.extend(event.results.results)
+        self._move_on()
 
     def next_row(self) -> types_pb2.MultiJobResult | None:
         """Take a row; None when another event must come first."""
-        return self._waiting.popleft() if self._waiting else None
+        if not self._waiting:
+            return None
+        row = self._waiting.popleft()
+        self._move_on()
+        return row
+
+    def _move_on(self) -> None:
+        if not self._waiting:
+            self._resume_token = self._token_behind

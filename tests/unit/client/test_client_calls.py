@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from dshpc import client as dshpc_client
-from dshpc.client import Client, IncompleteStreamError, ServerUnavailableError
+from dshpc.client import Client, ServerUnavailableError
 from dshpc.v1 import job_service_pb2, method_service_pb2, types_pb2
 from support.fake_service import BATCH_ID, FakeService
 
@@ -61,9 +61,8 @@ def test_a_batch_that_is_only_validated_has_a_whole_stream(
 
     assert events[0].accepted.batch_id == ""
     assert events[-1].HasField("statistics")
-    service.breaks_after = 0
-    with pytest.raises(IncompleteStreamError, match=r"^the stream ended without statistics"):
-        list(client.stream(configs(1), options=options))
+    assert not service.accepted
+    assert not service.batches[0].options.request_id
 
 
 def test_each_row_of_a_running_batch_comes_without_its_envelope(
@@ -158,23 +157,6 @@ def test_a_stream_ends_with_statistics(client: Client, service: FakeService) -> 
     assert isinstance(request, job_service_pb2.StreamSimulateJobsRequest)
     assert request.stream.max_results_per_message == 10
     assert request.wait.until == types_pb2.UNTIL_FINISHED
-
-
-@pytest.mark.parametrize("code", [None, grpc.StatusCode.UNAVAILABLE])
-def test_a_stream_without_statistics_is_incomplete(
-    client: Client, service: FakeService, code: grpc.StatusCode | None
-) -> None:
-    service.breaks_after = 1
-    service.break_code = code
-    events = client.stream(configs(3))
-    assert next(events).HasField("accepted")
-    assert next(events).HasField("result")
-
-    with pytest.raises(IncompleteStreamError) as caught:
-        next(events)
-
-    assert caught.value.batch_id == BATCH_ID
-    assert isinstance(caught.value.__cause__, ServerUnavailableError) == (code is not None)
 
 
 def test_a_batch_that_was_not_accepted_is_a_failed_call(

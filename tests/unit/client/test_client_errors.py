@@ -32,29 +32,6 @@ def test_a_call_that_may_be_made_twice_is_tried_again_while_the_server_is_unavai
     assert service.asked == {"GetServerInfo": 3, "SimulateJobs": 3, "StreamSimulateJobs": 3}
 
 
-@pytest.mark.parametrize("policy", [types_pb2.CACHE_POLICY_REFRESH, types_pb2.CACHE_POLICY_BYPASS])
-@pytest.mark.parametrize("is_asked_by_row", [False, True])
-def test_a_batch_that_would_run_work_twice_is_asked_for_once(
-    client: Client,
-    service: FakeService,
-    policy: types_pb2.CachePolicy.ValueType,
-    *,
-    is_asked_by_row: bool,
-) -> None:
-    for rpc in ("SimulateJobs", "StreamSimulateJobs"):
-        service.refusals[rpc] = [grpc.StatusCode.UNAVAILABLE]
-    asked = configs(2)
-    options = types_pb2.BatchOptions()
-    (asked[1] if is_asked_by_row else options).cache_policy = policy
-
-    with pytest.raises(ServerUnavailableError, match="it is so"):
-        client.run(asked, options=options)
-    with pytest.raises(ServerUnavailableError, match="it is so"):
-        next(client.stream(asked, options=options))
-
-    assert service.asked == {"SimulateJobs": 1, "StreamSimulateJobs": 1}
-
-
 def test_a_batch_that_is_only_validated_is_tried_again_whatever_it_asks(
     client: Client, service: FakeService
 ) -> None:

@@ -15,6 +15,6 @@ class AsyncClient(Batches, Jobs, Files, Catalog):
     """A connection to a server at HOST:PORT, for asyncio.
 
     `deadline_seconds` is the longest wait for a small call; batches, streams, uploads and downloads
-    have no deadline, and end when the connection is lost. `retry` is how patiently uploads,
-    downloads, logs and watches go on after that.
+    have no deadline. `retry` is how patiently streams of batches, uploads, downloads, logs and
+    watches go on after the connection was lost.
     """

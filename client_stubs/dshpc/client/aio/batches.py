@@ -1,12 +1,12 @@
-"""Batches, for asyncio: run them, follow them, read their rows."""
+"""Batches, for asyncio: run them, follow them, read them, cancel and retry them."""
 
 import types
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Self
 
-from dshpc.client import errors, failures, requests, streams
+from dshpc.client import requests, retries, streams
 from dshpc.client.aio import connection
-from dshpc.v1 import job_service_pb2, job_service_pb2_grpc, types_pb2
+from dshpc.v1 import batch_service_pb2, job_service_pb2, types_pb2
 
 UNTIL_RESOLVED = types_pb2.UNTIL_RESOLVED
 UNTIL_FINISHED = types_pb2.UNTIL_FINISHED
@@ -32,9 +32,9 @@ class Batches(connection.Connection):
             until=until,
             timeout_seconds=timeout_seconds,
         )
-        return await self._call(self._stub(request).SimulateJobs, request, wait_seconds=None)
+        return await self._call(self._jobs.SimulateJobs, request, wait_seconds=None)
 
-    async def stream(
+    def stream(
         self,
         configs: Iterable[types_pb2.JobConfig],
         *,
@@ -57,23 +57,7 @@ class Batches(connection.Connection):
             timeout_seconds=timeout_seconds,
             reporting=reporting,
         )
-        state = streams.BatchState()
-        call = self._stub(request).StreamSimulateJobs(request)
-        try:
-            with failures.translated(self.target):
-                # To its end: a call that is left before keeps its connection.
-                async for event in call:
-                    state.take(event)
-                    yield event
-        except errors.CallError as cause:
-            if not state.is_accepted:
-                raise
-            if not state.is_complete:
-                raise state.incomplete(str(cause)) from cause
-        finally:
-            call.cancel()
-        if not state.is_complete:
-            raise state.incomplete("the server ended it")
+        return self._read(self._events, self._reading(request))
 
     def run_each(
         self,
@@ -93,6 +77,65 @@ class Batches(connection.Connection):
                 reporting=requests.ends_only(),
             )
         )
+
+    def watch_batch(
+        self,
+        batch_id: str,
+        *,
+        resume_token: str = "",
+        reporting: types_pb2.StreamOptions | None = None,
+        max_inline_output_bytes: int | None = None,
+    ) -> AsyncGenerator[job_service_pb2.StreamSimulateJobsResponse, None]:
+        """Yield the events of a batch that exists, as `Client.watch_batch`."""
+        request = requests.watch(
+            batch_id,
+            resume_token=resume_token,
+            reporting=reporting,
+            max_inline_output_bytes=max_inline_output_bytes,
+        )
+        return self._read(self._events, self._reading(request))
+
+    def watch_each(self, batch_id: str, *, resume_token: str = "") -> "AsyncRunningBatch":
+        """Yield each row of a batch that exists when its job has ended, as `run_each` does."""
+        return AsyncRunningBatch(
+            self.watch_batch(batch_id, resume_token=resume_token, reporting=requests.ends_only())
+        )
+
+    async def batch(
+        self, batch_id: str, *, wait_seconds: float | None = None, if_changed_since: str = ""
+    ) -> batch_service_pb2.Batch:
+        """Return one batch without its rows: now, or after a wait, as `Client.batch`."""
+        request = requests.batch(
+            batch_id, wait_seconds=wait_seconds, if_changed_since=if_changed_since
+        )
+        answer = await self._call(self._batches.GetBatch, request, wait_seconds=wait_seconds or 0.0)
+        return answer.batch
+
+    async def batches(self, *, page_size: int = 0) -> AsyncIterator[batch_service_pb2.Batch]:
+        """Yield the batches, the newest first, without `resume_token`."""
+        request = batch_service_pb2.ListBatchesRequest(page_size=page_size)
+        async for page in self._pages(self._batches.ListBatches, request):
+            for batch in page.batches:
+                yield batch
+
+    async def cancel_batch(
+        self, batch_id: str, *, reason: str = "", indexes: Iterable[int] = ()
+    ) -> batch_service_pb2.CancelBatchResponse:
+        """Withdraw a batch's interest in its rows, or in some, as `Client.cancel_batch`."""
+        request = batch_service_pb2.CancelBatchRequest(
+            batch_id=batch_id, reason=reason, indexes=indexes
+        )
+        return await self._call(self._batches.CancelBatch, request)
+
+    async def update_batch(self, batch_id: str, *, priority: int) -> batch_service_pb2.Batch:
+        """Change the priority of what has not been started yet, as `Client.update_batch`."""
+        request = batch_service_pb2.UpdateBatchRequest(batch_id=batch_id, priority=priority)
+        return (await self._call(self._batches.UpdateBatch, request)).batch
+
+    async def retry_batch(self, batch_id: str, *, request_id: str = "") -> batch_service_pb2.Batch:
+        """Submit a new batch of the rows that did not complete, as `Client.retry_batch`."""
+        request = requests.retry(batch_id, request_id=request_id)
+        return (await self._call(self._batches.RetryBatch, request)).batch
 
     async def results(
         self,
@@ -117,8 +160,13 @@ class Batches(connection.Connection):
             for row in page.results:
                 yield row
 
-    def _stub(self, request: requests.BatchRequest) -> "job_service_pb2_grpc.JobServiceAsyncStub":
-        return self._jobs if requests.may_be_repeated(request) else self._jobs_once
+    def _reading(self, asked: streams.BatchRequest) -> streams.BatchReading:
+        return streams.BatchReading(asked, retries.Backoff(self._retry))
+
+    def _events(self, request: streams.BatchRequest) -> connection.Call[streams.Event]:
+        if isinstance(request, batch_service_pb2.WatchBatchRequest):
+            return self._watch_batch(request)
+        return self._jobs.StreamSimulateJobs(request)
 
 
 class AsyncRunningBatch(streams.Rows, AsyncIterator[types_pb2.MultiJobResult]):
@@ -147,5 +195,5 @@ class AsyncRunningBatch(streams.Rows, AsyncIterator[types_pb2.MultiJobResult]):
         await self.close()
 
     async def close(self) -> None:
-        """End the stream; the jobs go on."""
+        """End the stream; the jobs go on, unless the batch is to be cancelled with it."""
         await self._events.aclose()

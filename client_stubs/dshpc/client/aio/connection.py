@@ -5,14 +5,15 @@ A call that nobody waits for any more is cancelled here, always: gRPC does not d
 
 import asyncio
 import types
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Self, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Protocol, Self, TypeAlias, TypeVar
 
 import grpc.aio
 
-from dshpc.client import channel, errors, failures, readings, retries
+from dshpc.client import channel, errors, failures, readings, retries, streams
 from dshpc.client.pages import PageRequestT, PageT
 from dshpc.v1 import (
+    batch_service_pb2,
     batch_service_pb2_grpc,
     file_service_pb2_grpc,
     job_service_pb2_grpc,
@@ -22,6 +23,21 @@ from dshpc.v1 import (
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
+ResponseT_co = TypeVar("ResponseT_co", covariant=True)
+
+_WatchBatch: TypeAlias = (
+    "grpc.aio.UnaryStreamMultiCallable[batch_service_pb2.WatchBatchRequest, streams.Event]"
+)
+
+
+class Call(Protocol[ResponseT_co]):
+    """A call that brings messages."""
+
+    def __aiter__(self) -> AsyncIterator[ResponseT_co]:
+        """Yield them."""
+
+    def cancel(self) -> bool:
+        """End it, if it has not ended."""
 
 
 class Connection:
@@ -40,10 +56,13 @@ class Connection:
         self._retry = retry or retries.RetryPolicy()
         self._channel = channel.connect_async(target)
         self._jobs = job_service_pb2_grpc.JobServiceStub(self._channel)
-        # For batches that gRPC must not send a second time. It connects when it is needed.
-        self._once_channel = channel.connect_async(target, repeats_batches=False)
-        self._jobs_once = job_service_pb2_grpc.JobServiceStub(self._once_channel)
         self._batches = batch_service_pb2_grpc.BatchServiceStub(self._channel)
+        # Both calls that tell a batch's events are read as the same message.
+        self._watch_batch: _WatchBatch = self._channel.unary_stream(
+            streams.WATCH_BATCH,
+            request_serializer=batch_service_pb2.WatchBatchRequest.SerializeToString,
+            response_deserializer=streams.Event.FromString,
+        )
         self._files = file_service_pb2_grpc.FileServiceStub(self._channel)
         # Why uploads have a channel of the other kind: `dshpc.client.uploads.Sending`.
         self._upload_channel = channel.connect(target)
@@ -65,7 +84,6 @@ class Connection:
     async def close(self) -> None:
         """Close the connection and end its calls. Jobs are not touched by that."""
         self._upload_channel.close()
-        await self._once_channel.close()
         await self._channel.close()
 
     async def _call(
@@ -99,7 +117,7 @@ class Connection:
 
     async def _read(
         self,
-        method: "grpc.aio.UnaryStreamMultiCallable[RequestT, ResponseT]",
+        method: Callable[[RequestT], Call[ResponseT]],
         reading: readings.Reading[RequestT, ResponseT],
     ) -> AsyncGenerator[ResponseT, None]:
         """Yield the messages of a reading, over as many calls as it takes."""
@@ -107,11 +125,13 @@ class Connection:
             call = method(reading.request())
             try:
                 with failures.translated(self.target):
+                    # To its end: a call that is left before keeps its connection.
                     async for response in call:
-                        reading.take(response)
-                        yield response
+                        news = reading.take(response)
+                        if news is not None:
+                            yield news
                 reading.ended()
-            except errors.ServerUnavailableError as error:
+            except errors.CallError as error:
                 if reading.is_over:
                     return
                 pause_seconds = reading.pause_seconds(error)

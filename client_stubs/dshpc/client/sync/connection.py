@@ -2,14 +2,15 @@
 
 import time
 import types
-from collections.abc import Generator, Iterator
-from typing import Self, TypeVar
+from collections.abc import Callable, Generator, Iterator
+from typing import Protocol, Self, TypeAlias, TypeVar
 
 import grpc
 
-from dshpc.client import channel, errors, failures, readings, retries
+from dshpc.client import channel, errors, failures, readings, retries, streams
 from dshpc.client.pages import PageRequestT, PageT
 from dshpc.v1 import (
+    batch_service_pb2,
     batch_service_pb2_grpc,
     file_service_pb2_grpc,
     job_service_pb2_grpc,
@@ -19,14 +20,29 @@ from dshpc.v1 import (
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
+ResponseT_co = TypeVar("ResponseT_co", covariant=True)
+
+_WatchBatch: TypeAlias = (
+    "grpc.UnaryStreamMultiCallable[batch_service_pb2.WatchBatchRequest, streams.Event]"
+)
+
+
+class Call(Protocol[ResponseT_co]):
+    """A call that brings messages."""
+
+    def __iter__(self) -> Iterator[ResponseT_co]:
+        """Yield them."""
+
+    def cancel(self) -> bool:
+        """End it, if it has not ended."""
 
 
 class Connection:
     """A connection to a server at HOST:PORT.
 
     `deadline_seconds` is the longest wait for a small call; batches, streams, uploads and downloads
-    have no deadline, and end when the connection is lost. `retry` is how patiently uploads,
-    downloads, logs and watches go on after that.
+    have no deadline. `retry` is how patiently streams of batches, uploads, downloads, logs and
+    watches go on after the connection was lost.
     """
 
     def __init__(
@@ -41,10 +57,13 @@ class Connection:
         self._retry = retry or retries.RetryPolicy()
         self._channel = channel.connect(target)
         self._jobs = job_service_pb2_grpc.JobServiceStub(self._channel)
-        # For batches that gRPC must not send a second time. It connects when it is needed.
-        self._once_channel = channel.connect(target, repeats_batches=False)
-        self._jobs_once = job_service_pb2_grpc.JobServiceStub(self._once_channel)
         self._batches = batch_service_pb2_grpc.BatchServiceStub(self._channel)
+        # Both calls that tell a batch's events are read as the same message.
+        self._watch_batch: _WatchBatch = self._channel.unary_stream(
+            streams.WATCH_BATCH,
+            request_serializer=batch_service_pb2.WatchBatchRequest.SerializeToString,
+            response_deserializer=streams.Event.FromString,
+        )
         self._files = file_service_pb2_grpc.FileServiceStub(self._channel)
         self._methods = method_service_pb2_grpc.MethodServiceStub(self._channel)
         self._server = server_service_pb2_grpc.ServerServiceStub(self._channel)
@@ -62,7 +81,6 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection and end its calls. Jobs are not touched by that."""
-        self._once_channel.close()
         self._channel.close()
 
     def _call(
@@ -89,7 +107,7 @@ class Connection:
 
     def _read(
         self,
-        method: "grpc.UnaryStreamMultiCallable[RequestT, ResponseT]",
+        method: Callable[[RequestT], Call[ResponseT]],
         reading: readings.Reading[RequestT, ResponseT],
     ) -> Generator[ResponseT, None, None]:
         """Yield the messages of a reading, over as many calls as it takes."""
@@ -97,11 +115,13 @@ class Connection:
             call = method(reading.request())
             try:
                 with failures.translated(self.target):
+                    # To its end: a call that is left before keeps its connection.
                     for response in call:
-                        reading.take(response)
-                        yield response
+                        news = reading.take(response)
+                        if news is not None:
+                            yield news
                 reading.ended()
-            except errors.ServerUnavailableError as error:
+            except errors.CallError as error:
                 if reading.is_over:
                     return
                 pause_seconds = reading.pause_seconds(error)
