@@ -6,6 +6,7 @@ of it.
 
 import difflib
 import re
+import uuid
 from collections.abc import Sequence
 
 from dshpc.cli import words
@@ -54,8 +55,16 @@ def batch_id(text: str) -> str:
     """Return the name of a batch."""
     found = text.strip().lower()
     if not _BATCH_ID.fullmatch(found):
-        raise ArgumentError(f"{text!r} is not a batch_id: 'dshpc run' says it when it begins")
+        raise ArgumentError(f"{text!r} is not a batch_id: 'dshpc batch list' shows them")
     return found
+
+
+def request_id(text: str) -> str:
+    """Return the name of a request, in the form that the server takes."""
+    try:
+        return str(uuid.UUID(text.strip()))
+    except ValueError:
+        raise ArgumentError(f"{text!r} is not a UUID, as 'uuidgen' makes them") from None
 
 
 def statuses(texts: Sequence[str]) -> list[types_pb2.JobStatus.ValueType]:

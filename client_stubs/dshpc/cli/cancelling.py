@@ -1,4 +1,4 @@
-"""`dshpc job cancel`: stop jobs that are named, or those of a batch that have not ended.
+"""`dshpc job cancel`: stop jobs that are named.
 
 One that cannot be stopped does not keep the others from it.
 """
@@ -33,17 +33,6 @@ def cancel(client: Client, job_ids: Sequence[str], output: Output, *, reason: st
         if rows:
             listing.show(("job_id", "status", ""), rows)
     return exit_code
-
-
-def unfinished(client: Client, batch_id: str) -> list[str]:
-    """Return the jobs of a batch that have not ended, each once; those that run come last.
-
-    Stopped first, they would make room for the others to start.
-    """
-    rows = client.results(batch_id, statuses=sorted(statuses.IN_PROGRESS))
-    found = [row for row in rows if row.new_status in statuses.IN_PROGRESS]
-    found.sort(key=lambda row: row.new_status != types_pb2.JOB_STATUS_PENDING)
-    return list(dict.fromkeys(row.job_id for row in found))
 
 
 def _cells(job: job_service_pb2.Job) -> listing.Row:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from google.rpc import error_details_pb2
 
 from dshpc.cli import events, exit_codes, report, row_table, terminal, words
-from dshpc.cli.batch import Batch, Row
+from dshpc.cli.batch import Batch, Positions
 from dshpc.client import Client, files
 from dshpc.v1 import types_pb2
 
@@ -58,7 +58,7 @@ def check(client: Client, batch: Batch, options: Options) -> int:
 
 
 def _all_hashes(batch: Batch, hashes: dict[pathlib.Path, str]) -> list[str]:
-    sources = (source for row in batch.rows for source in row.inputs.values())
+    sources = (source for row in batch.rows for source in row.sources())
     return [hashes[s] if isinstance(s, pathlib.Path) else s for s in sources]
 
 
@@ -68,7 +68,7 @@ class _Check:
     def __init__(
         self, batch: Batch, hashes: dict[pathlib.Path, str], lacking: set[str], options: Options
     ) -> None:
-        self._rows = batch.rows
+        self._positions = Positions(batch.rows)
         self._hashes = hashes
         self._lacking = lacking
         self._options = options
@@ -117,19 +117,17 @@ class _Check:
 
     def _to_upload(self, result: types_pb2.MultiJobResult) -> list[pathlib.Path]:
         """Return the local files that are all that this row lacks."""
-        if _reason(result) != _FILE_NOT_FOUND or not 0 <= result.index < len(self._rows):
+        found = self._positions.at(result.index)
+        if _reason(result) != _FILE_NOT_FOUND or found is None:
             return []
-        lacking = [source for source in _sources(self._rows[result.index]) if self._lacks(source)]
+        row, sweep_index = found
+        lacking = [source for source in row.sources_at(sweep_index) if self._lacks(source)]
         paths = [source for source in lacking if isinstance(source, pathlib.Path)]
         return paths if len(paths) == len(lacking) else []
 
     def _lacks(self, source: pathlib.Path | str) -> bool:
         file_hash = self._hashes[source] if isinstance(source, pathlib.Path) else source
         return file_hash in self._lacking
-
-
-def _sources(row: Row) -> list[pathlib.Path | str]:
-    return list(dict.fromkeys(row.inputs.values()))
 
 
 def _reason(result: types_pb2.MultiJobResult) -> str:

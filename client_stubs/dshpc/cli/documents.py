@@ -53,6 +53,15 @@ def load(text: str, *, is_json: bool) -> Json:
         raise DocumentError(_TOO_DEEP) from error
 
 
+def compose(text: str) -> yaml.Node | None:
+    """Return the text as a tree of nodes that know their lines. Raises DocumentError."""
+    try:
+        node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DocumentError(str(error)) from error
+    return node
+
+
 def _load_json(text: str) -> Json:
     try:
         value: Json = json.loads(text, object_pairs_hook=_distinct)

@@ -5,9 +5,11 @@ JSON that grpcurl takes, and `method` may be called `method_name`.
 """
 
 import difflib
+import enum
 import math
 import re
 from collections.abc import Set as AbstractSet
+from typing import TypeVar
 
 from google.protobuf import struct_pb2
 
@@ -34,27 +36,41 @@ _SYNONYMS = {
 }
 
 
+WordT = TypeVar("WordT", bound=enum.StrEnum)
+
+
 class BatchFileError(Exception):
     """Something in a batch file cannot be used."""
 
     def __init__(self, place: str, problem: str) -> None:
         super().__init__(f"{place}: {problem}" if place else problem)
+        self.place = place
 
 
 def members(place: str, value: Json, known: AbstractSet[str]) -> dict[str, Json]:
     """Return a mapping's members by their own names, without those that are null."""
-    if not isinstance(value, dict):
-        raise BatchFileError(place, f"must be a mapping, not {kind(value)}")
     found: dict[str, Json] = {}
-    for key, member in value.items():
-        snake = re.sub(r"(?<=[a-z0-9])[A-Z]", lambda match: "_" + match[0].lower(), key)
-        name = _SYNONYMS.get(snake, snake)
+    for key, member in mapping(place, value).items():
+        name = own_name(key)
         if name not in known:
             raise BatchFileError(inside(place, key), f"unknown key{_suggestion(key, known)}")
         if name in found:
             raise BatchFileError(inside(place, key), f"'{name}' is given twice")
         found[name] = member
     return {name: member for name, member in found.items() if member is not None}
+
+
+def mapping(place: str, value: Json) -> dict[str, Json]:
+    """Return a mapping."""
+    if not isinstance(value, dict):
+        raise BatchFileError(place, f"must be a mapping, not {kind(value)}")
+    return value
+
+
+def own_name(key: str) -> str:
+    """Return what a key is called here, however it is spelled."""
+    snake = re.sub(r"(?<=[a-z0-9])[A-Z]", lambda match: "_" + match[0].lower(), key)
+    return _SYNONYMS.get(snake, snake)
 
 
 def inside(place: str, key: str) -> str:
@@ -119,24 +135,54 @@ def size_bytes(place: str, value: Json) -> int:
     return count(place, value, maximum=2**63 - 1)
 
 
-def count(place: str, value: Json, *, maximum: int = 2**31 - 1) -> int:
-    """Return a whole number from 0."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= maximum:
-        raise BatchFileError(place, f"must be a whole number from 0 to {maximum}")
+def count(place: str, value: Json, *, minimum: int = 0, maximum: int = 2**31 - 1) -> int:
+    """Return a whole number, from 0 unless said otherwise."""
+    if not isinstance(value, int) or isinstance(value, bool) or not minimum <= value <= maximum:
+        raise BatchFileError(place, f"must be a whole number from {minimum} to {maximum}")
     return value
+
+
+def number(place: str, value: Json) -> float:
+    """Return a number that is finite."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise BatchFileError(place, f"must be a number, not {kind(value)}")
+    _check_scalar(place, value)
+    return float(value)
+
+
+def boolean(place: str, value: Json) -> bool:
+    """Return true or false."""
+    if not isinstance(value, bool):
+        raise BatchFileError(place, f"must be true or false, not {kind(value)}")
+    return value
+
+
+def word(place: str, value: Json, words: type[WordT], *, prefix: str) -> WordT:
+    """Return one of some words: `never`, or the contract's with its prefix."""
+    try:
+        return words(text(place, value).lower().removeprefix(prefix))
+    except ValueError:
+        raise BatchFileError(place, f"must be one of {', '.join(words)}") from None
 
 
 def parameters(place: str, value: Json) -> struct_pb2.Struct:
     """Return a method's parameters as they are sent; what a double cannot hold is refused."""
-    if not isinstance(value, dict):
-        raise BatchFileError(place, f"must be a mapping, not {kind(value)}")
-    _check_values(place, value)
+    members_given = mapping(place, value)
+    _check_values(place, members_given)
     struct = struct_pb2.Struct()
-    struct.update(value)
+    struct.update(members_given)
     return struct
 
 
-def _check_values(place: str, value: dict[str, Json]) -> None:
+def value(place: str, given: Json) -> struct_pb2.Value:
+    """Return a value of a parameter as it is sent; what a double cannot hold is refused."""
+    _check_values(place, given)
+    struct = struct_pb2.Struct()
+    struct.update({"value": given})
+    return struct.fields["value"]
+
+
+def _check_values(place: str, value: Json) -> None:
     """Walk all values, without recursion: aliases may repeat or even contain themselves."""
     waiting: list[tuple[str, Json, int]] = [(place, value, 1)]
     seen_count = 0

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dshpc.cli import arguments, cancelling, jobs, logs, terminal, tree
+from dshpc.cli import arguments, cancelling, jobs, logs, tree
 from dshpc.cli.terminal import Output
 from dshpc.v1 import job_service_pb2
 
@@ -123,11 +123,8 @@ def show_log(
 @app.command("cancel")
 def cancel_jobs(
     context: typer.Context,
-    job_ids: Annotated[list[str] | None, typer.Argument(metavar="JOB_ID")] = None,
+    job_ids: Annotated[list[str], typer.Argument(metavar="JOB_ID")],
     *,
-    batch: Annotated[
-        str, typer.Option("--batch", metavar="BATCH_ID", help="All jobs of a batch, too.")
-    ] = "",
     reason: Annotated[
         str, typer.Option("--reason", metavar="TEXT", help="Why; shown as the job's reason.")
     ] = "",
@@ -135,18 +132,10 @@ def cancel_jobs(
 ) -> None:
     """Stop jobs, with every process they started.
 
-    A job may be shared: it stops for everybody who waits for it. One that has ended stays as it is,
-    so asking twice is harmless. The exit code is 1 if one of the jobs is not known; the others are
-    stopped even so.
+    A job may be shared: it stops for everybody who waits for it, which 'dshpc batch cancel' does
+    not. One that has ended stays as it is, so asking twice is harmless. The exit code is 1 if one
+    of the jobs is not known; the others are stopped even so.
     """
     client = tree.client_of(context)
-    found = [arguments.job_id(job_id) for job_id in job_ids or []]
-    batch_id = arguments.batch_id(batch) if batch else ""
-    if not found and not batch_id:
-        raise arguments.ArgumentError("nothing to stop: give JOB_ID... or --batch BATCH_ID")
-    if batch_id:
-        unfinished = cancelling.unfinished(client, batch_id)
-        if not unfinished:
-            terminal.note(f"every job of batch {batch_id} has ended")
-        found += unfinished
+    found = [arguments.job_id(job_id) for job_id in job_ids]
     raise typer.Exit(cancelling.cancel(client, found, output, reason=reason))

@@ -16,12 +16,19 @@ _MAX_NAME_CHARACTERS = 200
 
 
 def names(rows: Sequence[Row]) -> list[str]:
-    """Return a distinct file name for each row: its config_id, else its index."""
+    """Return a distinct file name for each row of the answer: its config_id, else its index.
+
+    Rows of a sweep have their number in it behind the config_id.
+    """
     taken: set[str] = set()
     found: list[str] = []
-    for index, row in enumerate(rows):
+    of_rows = ((row, number) for row in rows for number in range(row.count))
+    for index, (row, number) in enumerate(of_rows):
         name = re.sub(r"[^A-Za-z0-9._-]", "_", row.config_id)[:_MAX_NAME_CHARACTERS]
-        name = re.sub(r"^\.", "_", name) or str(index)
+        name = re.sub(r"^\.", "_", name)
+        if name and row.is_sweep:
+            name = f"{name}.{number}"
+        name = name or str(index)
         # File systems that ignore case are why names are compared without it.
         while name.lower() in taken:
             name = f"{name}-{index}"
@@ -36,7 +43,7 @@ class Outputs:
     def __init__(self, client: Client, folder: pathlib.Path, rows: Sequence[Row]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._client = client
-        self._folder = folder
+        self.folder = folder
         self._names = names(rows)
         self._waiting: list[tuple[pathlib.Path, str]] = []
         self.written = 0
@@ -47,7 +54,7 @@ class Outputs:
             return
         if not 0 <= result.index < len(self._names):
             raise DshpcError(f"the server answered a row that was not asked for: {result.index}")
-        path = self._folder / self._names[result.index]
+        path = self.folder / self._names[result.index]
         if not result.HasField("output"):
             self._waiting.append((path, result.output_hash))
             return

@@ -4,7 +4,6 @@ import enum
 
 from dshpc.cli import fields
 from dshpc.cli.documents import Json
-from dshpc.cli.fields import BatchFileError
 from dshpc.v1 import types_pb2
 
 
@@ -37,17 +36,9 @@ def resubmit_sent(word: Resubmit | None) -> types_pb2.ResubmitPolicy.ValueType:
 
 def read_cache(place: str, value: Json) -> Cache:
     """Read a batch file's word: `refresh`, or the contract's `CACHE_POLICY_REFRESH`."""
-    word = fields.text(place, value).lower().removeprefix("cache_policy_")
-    try:
-        return Cache(word)
-    except ValueError:
-        raise BatchFileError(place, f"must be one of {', '.join(Cache)}") from None
+    return fields.word(place, value, Cache, prefix="cache_policy_")
 
 
 def read_resubmit(place: str, value: Json) -> Resubmit:
     """Read a batch file's word: `never`, or the contract's `RESUBMIT_POLICY_NEVER`."""
-    word = fields.text(place, value).lower().removeprefix("resubmit_policy_")
-    try:
-        return Resubmit(word)
-    except ValueError:
-        raise BatchFileError(place, f"must be one of {', '.join(Resubmit)}") from None
+    return fields.word(place, value, Resubmit, prefix="resubmit_policy_")

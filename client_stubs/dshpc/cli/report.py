@@ -100,7 +100,7 @@ class Table:
         if statistics is not None:
             console.print()
             table = terminal.new_table("statistics", ">")
-            for name, count in _counts(statistics).items():
+            for name, count in counts(statistics).items():
                 table.add_row(name, str(count))
             console.print(table)
             console.print(terminal.shown(f"batch {batch_id}"), soft_wrap=True)
@@ -121,7 +121,7 @@ def _named(statistics: types_pb2.JobStatistics, names: dict[str, str]) -> str:
     return ", ".join(f"{count} {word}" for count, word in counts if count)
 
 
-def _counts(statistics: types_pb2.JobStatistics) -> dict[str, int]:
+def counts(statistics: types_pb2.JobStatistics) -> dict[str, int]:
     """Return the core counts, and others that are not zero, under the contract's names."""
     found = {name: int(getattr(statistics, name)) for name in _CORE_COUNTS}
     for name in (*_BY_STATUS, *_BY_OUTCOME):

@@ -5,7 +5,7 @@ from typing import Any
 from google.protobuf import message, timestamp_pb2
 
 from dshpc.client import statuses
-from dshpc.v1 import types_pb2
+from dshpc.v1 import batch_service_pb2, types_pb2
 
 
 def status(value: types_pb2.JobStatus.ValueType) -> str:
@@ -20,6 +20,13 @@ def outcome(value: types_pb2.Outcome.ValueType) -> str:
     names = types_pb2.Outcome
     known = value in names.values()
     return names.Name(value).removeprefix("OUTCOME_") if known else str(value)
+
+
+def state(value: batch_service_pb2.BatchState.ValueType) -> str:
+    """Return the state of a batch as people say it; a newer server's unknown one as its number."""
+    names = batch_service_pb2.BatchState
+    known = value in names.values()
+    return names.Name(value).removeprefix("BATCH_STATE_") if known else str(value)
 
 
 def style(value: types_pb2.JobStatus.ValueType) -> str:

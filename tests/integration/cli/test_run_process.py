@@ -34,8 +34,9 @@ def test_ctrl_c_leaves_the_jobs_alone_and_says_how_to_go_on(
     assert out == b""
     last = err.decode().splitlines()[-1]
     assert last.startswith(f"dshpc: interrupted; the jobs of batch {BATCH_ID} go on")
-    stop = f"dshpc --server {service.target} job cancel --batch {BATCH_ID}"
-    assert last.endswith(f"; '{stop}' stops them")
+    stop = f"dshpc --server {service.target} batch cancel {BATCH_ID}"
+    assert f"batch watch {BATCH_ID}' goes on with it; " in last
+    assert last.endswith(f"; '{stop}' stops it")
     assert "Traceback" not in err.decode()
     assert service.stream_ended.wait(DEADLINE_SECONDS)
 

@@ -62,6 +62,20 @@ def test_a_rejected_row_is_exit_code_1(
     assert rows[1].startswith("2 column_stats/b/1 FAILURE KEPT FAILED: exit code 3: no such column")
 
 
+def test_a_row_of_a_sweep_is_known_by_its_own_file(
+    dshpc: Command, service: FakeService, batch: pathlib.Path
+) -> None:
+    service.answer = fake_rows.lacking_a_file
+    service.stored[sha256(b"a\n")] = b"a\n"
+    batch.write_text("jobs: [{method: m, sweep: {axes: {file: ['*.csv'], x: [1, 2]}}}]\n")
+
+    assert dshpc("run", batch, "--check", "-o", "json") == 1
+
+    *rows, _ = dshpc.lines()
+    needs = [row.get("needsUpload") for row in rows]
+    assert needs == [None, None, *[[str(batch.parent / "b.csv")]] * 2]
+
+
 def test_a_stored_file_that_is_named_by_its_hash_and_not_there_is_a_rejection(
     dshpc: Command, service: FakeService, tmp_path: pathlib.Path
 ) -> None:

@@ -12,6 +12,7 @@ from support.fake_rows import sha256
 from support.fake_service import BATCH_ID, FakeService
 
 ESCAPE = "\x1b"
+REQUEST_ID = "8c3f6a52-0000-4000-8000-00000000abcd"
 
 
 def mixed(index: int, config: types_pb2.JobConfig) -> types_pb2.MultiJobResult:
@@ -229,3 +230,95 @@ def test_an_output_that_cannot_be_fetched_does_not_hide_the_results(
     assert "3 jobs: 3 completed" in dshpc.out
     assert dshpc.err.splitlines()[-1].startswith("dshpc: file '")
     assert not list((tmp_path / "outputs").iterdir())
+
+
+def test_options_of_the_batch_come_from_the_file_and_from_the_command_line(
+    dshpc: Command, service: FakeService, tmp_path: pathlib.Path
+) -> None:
+    path = tmp_path / "batch.yaml"
+    path.write_text(
+        "priority: 5\n"
+        "options: {maxFailures: 2, cancel_on_disconnect: true}\n"
+        f"request_id: {REQUEST_ID.upper()}\n"
+        "jobs: [{method: m}, {method: m, priority: -3}]\n"
+    )
+
+    assert dshpc("run", path) == 0
+    assert dshpc("run", path, "--priority", "7", "--max-failures", "0", "--no-wait") == 0
+
+    first, second = (request.options for request in service.batches)
+    assert (first.priority, first.max_failures) == (5, 2)
+    assert first.cancel_on_disconnect
+    assert first.request_id == second.request_id == REQUEST_ID
+    assert (second.priority, second.max_failures) == (7, 0)
+    jobs = service.batches[0].jobs
+    assert [config.priority for config in jobs] == [0, -3]
+    assert not jobs[0].HasField("priority")
+
+
+def test_the_same_request_again_follows_the_same_batch(
+    dshpc: Command, service: FakeService, batch: pathlib.Path
+) -> None:
+    for said in ("", ", submitted before"):
+        assert dshpc("run", batch, "--request-id", REQUEST_ID) == 0
+        assert dshpc.err.splitlines()[-1] == f"batch {BATCH_ID}: 3 jobs{said}"
+
+    assert dshpc("run", batch, "--cancel-on-disconnect") == 0
+    assert service.batches[-1].options.cancel_on_disconnect
+    assert service.batches[-1].options.request_id not in ("", REQUEST_ID)
+    assert len(service.accepted) == 2
+    assert dshpc("run", batch, "--request-id", "mine") == 2
+    assert dshpc("run", batch, "--priority", "101") == 2
+    assert dshpc("run", batch, "--max-failures", "-1") == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("priority: 101", "1:1: priority: must be a whole number from -100 to 100"),
+        ("max_failures: -1", "1:1: max_failures: must be a whole number from 0 to"),
+        ("request_id: mine", "1:1: request_id: 'mine' is not a UUID"),
+        ("cancel_on_disconnect: 1", "1:1: cancel_on_disconnect: must be true or false"),
+        ("options: {priority: x}", "1:11: options.priority: must be a whole number"),
+    ],
+)
+def test_a_wrong_option_in_the_file_is_named_with_its_line(
+    dshpc: Command, service: FakeService, tmp_path: pathlib.Path, line: str, problem: str
+) -> None:
+    path = tmp_path / "batch.yaml"
+    path.write_text(f"{line}\njobs: [{{method: m}}]\n")
+
+    assert dshpc("run", path) == 2
+
+    assert dshpc.err.startswith(f"dshpc: {path}:{problem}")
+    assert not service.asked
+
+
+def test_a_sweep_has_a_row_and_a_file_for_each_of_its_values(
+    dshpc: Command, service: FakeService, tmp_path: pathlib.Path
+) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text(name)
+    path = tmp_path / "batch.yaml"
+    path.write_text(
+        "jobs:\n"
+        "  - {config_id: s, method: m, sweep: {axes: {file: '*.csv', x: [1, 2]}}}\n"
+        "  - {config_id: s.1, method: m}\n"
+    )
+
+    assert dshpc("run", path, "--output", "json", "--download", tmp_path / "out") == 0
+
+    *rows, last = dshpc.lines()
+    assert [(row["index"], row.get("sweepIndex")) for row in rows] == [
+        *((index, index) for index in range(4)),
+        (4, None),
+    ]
+    assert last["statistics"]["totalJobs"] == 5
+    assert {file.name: file.read_text() for file in (tmp_path / "out").iterdir()} == {
+        "s.0.out": "output 0",
+        "s.1.out": "output 1",
+        "s.2.out": "output 2",
+        "s.3.out": "output 3",
+        "s.1-4.out": "output 4",
+    }
+    assert set(service.stored) == {sha256(b"a.csv"), sha256(b"b.csv")}
