@@ -24,6 +24,7 @@ MIB = 1 << 20
 @pytest.fixture
 def methods_dir(tmp_path: pathlib.Path) -> pathlib.Path:
     site.install(tmp_path / "methods", "speak", SPEAKING)
+    site.install(tmp_path / "methods", "echo", 'cat -- "$1"')
     return tmp_path / "methods"
 
 
@@ -50,6 +51,32 @@ def test_a_log_and_a_watch_go_on_over_a_restart(
 
             assert heard + b"".join(rest.result(SECONDS)) == b"before\nafter\n"
             assert seen.result(SECONDS)[-1] == types_pb2.JOB_STATUS_COMPLETED
+
+
+def test_a_batch_is_told_whole_and_once_over_a_restart(
+    tmp_path: pathlib.Path, methods_dir: pathlib.Path
+) -> None:
+    gates = [site.Gate(tmp_path / name) for name in ("first", "second")]
+    with live_server.as_process(tmp_path, methods_dir) as first, Client(first.address) as client:
+        held = [client.upload_bytes(gate.content) for gate in gates]
+        at_once = client.upload_bytes(str(tmp_path).encode())
+        configs = [calls.config("speak", file_hash) for file_hash in held]
+        batch = client.run_each([calls.config("echo", at_once), *configs])
+        assert next(batch).index == 0
+
+        first.stop(signal.SIGKILL)
+        with (
+            live_server.as_process(tmp_path, methods_dir, listen=first.address),
+            futures.ThreadPoolExecutor(max_workers=1) as threads,
+        ):
+            rest = threads.submit(lambda: [(row.index, row.attempt) for row in batch])
+            for gate in gates:
+                gate.open()
+
+            assert sorted(rest.result(SECONDS)) == [(1, 1), (2, 1)]
+            assert batch.statistics is not None
+            assert batch.statistics.completed_jobs == 3
+            assert [found.batch_id for found in client.batches()] == [batch.batch_id]
 
 
 def test_an_upload_goes_on_over_a_restart(

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from dshpc import client
-from dshpc.v1 import job_service_pb2, types_pb2
+from dshpc.v1 import job_service_pb2
 from support import calls, fault_proxy, hostile_server, live_server, site
 from support.fault_connection import Way
 
@@ -78,7 +78,7 @@ def streaming(
 
 
 @pytest.mark.parametrize("reset", [True, False], ids=["RST", "FIN"])
-async def test_a_stream_that_is_cut_says_so_and_its_batch_goes_on(
+async def test_a_stream_that_is_cut_goes_on_where_it_was(
     tmp_path: pathlib.Path, methods_dir: pathlib.Path, *, reset: bool
 ) -> None:
     gate = site.Gate(tmp_path / "gate")
@@ -86,17 +86,13 @@ async def test_a_stream_that_is_cut_says_so_and_its_batch_goes_on(
     def body(proxy: fault_proxy.Proxy, dshpc: client.Client) -> None:
         with streaming(dshpc, gate) as events:
             assert proxy.cut(reset=reset) == 1
-            with pytest.raises(client.IncompleteStreamError) as caught:
-                list(events)
-        gate.open(b"went on\n")
-        ended(dshpc, caught.value.batch_id)
-        (row,) = dshpc.results(caught.value.batch_id)
-        assert (row.output, row.attempt) == ("went on\n", 1)
+            gate.open(b"went on\n")
+            assert_ended_once(events)
 
     await leaving_nothing(tmp_path, methods_dir, body)
 
 
-async def test_a_stream_whose_way_to_the_server_ends_says_so_and_its_batch_goes_on(
+async def test_a_stream_whose_way_to_the_server_ends_goes_on_where_it_was(
     tmp_path: pathlib.Path, methods_dir: pathlib.Path
 ) -> None:
     gate = site.Gate(tmp_path / "gate")
@@ -104,22 +100,41 @@ async def test_a_stream_whose_way_to_the_server_ends_says_so_and_its_batch_goes_
     def body(proxy: fault_proxy.Proxy, dshpc: client.Client) -> None:
         with streaming(dshpc, gate) as events:
             proxy.half_close(Way.TO_SERVER)
-            with pytest.raises(client.IncompleteStreamError) as caught:
-                list(events)
-        gate.open(b"went on\n")
-        ended(dshpc, caught.value.batch_id)
+            gate.open(b"went on\n")
+            assert_ended_once(events)
 
     await leaving_nothing(tmp_path, methods_dir, body)
 
 
-def ended(dshpc: client.Client, batch_id: str) -> None:
-    """Wait until the rows of a batch have completed."""
-    live_server.wait_for(
-        lambda: all(
-            row.new_status == types_pb2.JOB_STATUS_COMPLETED for row in dshpc.results(batch_id)
-        ),
-        "the batch to end",
-    )
+async def test_a_stream_that_cannot_go_on_says_so_and_its_batch_goes_on(
+    tmp_path: pathlib.Path, methods_dir: pathlib.Path
+) -> None:
+    gate = site.Gate(tmp_path / "gate")
+
+    def body(proxy: fault_proxy.Proxy, dshpc: client.Client) -> None:
+        hasty = client.RetryPolicy(attempts=2, first_pause_seconds=0.01)
+        with (
+            client.Client(proxy.address, retry=hasty) as leaving,
+            streaming(leaving, gate) as events,
+        ):
+            proxy.refuse()
+            proxy.cut()
+            with pytest.raises(client.IncompleteStreamError) as caught:
+                list(events)
+        gate.open(b"went on\n")
+        proxy.accept()
+        token = caught.value.resume_token
+        assert_ended_once(dshpc.watch_batch(caught.value.batch_id, resume_token=token))
+
+    await leaving_nothing(tmp_path, methods_dir, body)
+
+
+def assert_ended_once(events: Iterator[job_service_pb2.StreamSimulateJobsResponse]) -> None:
+    """The one row of a batch comes once, from its one run, and then the statistics."""
+    *others, last = events
+    (row,) = [event.result for event in others if event.HasField("result")]
+    assert (row.output, row.attempt) == ("went on\n", 1)
+    assert last.statistics.final
 
 
 async def test_an_upload_that_is_cut_again_and_again_sends_nothing_twice_that_is_kept(
@@ -218,8 +233,7 @@ async def test_calls_that_hang_in_a_stalled_network_leave_nothing_when_it_is_cut
                 assert refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
             proxy.cut()
             proxy.pass_all()
-            with pytest.raises(client.IncompleteStreamError):
-                list(events)
-        gate.open()
+            gate.open(b"went on\n")
+            assert_ended_once(events)
 
     await leaving_nothing(tmp_path, methods_dir, body)
