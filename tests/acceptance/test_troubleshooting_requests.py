@@ -235,9 +235,9 @@ def test_fields_that_are_not_known(
         calls.config("no_input").SerializeToString() + UNKNOWN_FIELD
     )
     of_row = service.ask(newer).message
-    batch = "jobs: [{method: no_input, priorty: 3}]"
+    batch = "jobs: [{method: no_input, nice: 3}]"
     of_file = documents_symptoms.said(documents_symptoms.dshpc(address, "run", "-"), sent=batch)
-    of_grpcurl = grpcurl(address, '{"jobs": [{"method_name": "no_input", "priority": 3}]}')
+    of_grpcurl = grpcurl(address, '{"jobs": [{"method_name": "no_input", "nice": 3}]}')
     return "\n".join((of_request, of_row, of_file, of_grpcurl))
 
 
