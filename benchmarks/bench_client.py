@@ -118,10 +118,9 @@ def _process(pipe: multiprocessing.connection.Connection, count: int) -> None:
     asyncio.run(_serve(pipe, count))
 
 
-async def _serve(pipe: multiprocessing.connection.Connection, count: int) -> None:
-    event = job_service_pb2.StreamSimulateJobsResponse
-    row = types_pb2.MultiJobResult(
-        index=7,
+def _row(index: int) -> types_pb2.MultiJobResult:
+    return types_pb2.MultiJobResult(
+        index=index,
         job_id="a" * 64,
         new_status=types_pb2.JOB_STATUS_COMPLETED,
         output="x" * 200,
@@ -129,10 +128,19 @@ async def _serve(pipe: multiprocessing.connection.Connection, count: int) -> Non
         file_hash="c" * 64,
         message="Completed job found",
     )
-    group = job_service_pb2.MultiJobResults(results=[row] * GROUP)
+
+
+async def _serve(pipe: multiprocessing.connection.Connection, count: int) -> None:
+    event = job_service_pb2.StreamSimulateJobsResponse
+    # Each has an index of its own: the client tells a row once.
+    rows = [_row(index) for index in range(count)]
+    groups = [
+        job_service_pb2.MultiJobResults(results=rows[first : first + GROUP])
+        for first in range(0, count, GROUP)
+    ]
     accepted = event(accepted=job_service_pb2.BatchAccepted(batch_id="b")).SerializeToString()
-    single = event(result=row).SerializeToString()
-    grouped = event(results=group).SerializeToString()
+    single = [event(result=row).SerializeToString() for row in rows]
+    grouped = [event(results=group).SerializeToString() for group in groups]
     last = event(statistics=types_pb2.JobStatistics(final=True)).SerializeToString()
 
     async def answer(request: bytes, context: object) -> AsyncIterator[bytes]:
@@ -140,8 +148,8 @@ async def _serve(pipe: multiprocessing.connection.Connection, count: int) -> Non
         asked = job_service_pb2.StreamSimulateJobsRequest.FromString(request)
         is_grouped = asked.stream.max_results_per_message > 1
         yield accepted
-        for _ in range(count // GROUP if is_grouped else count):
-            yield grouped if is_grouped else single
+        for message in grouped if is_grouped else single:
+            yield message
         yield last
 
     server = grpc.aio.server()

@@ -6,7 +6,7 @@ Promises: a row comes once for each of its attempts and statuses, whatever the s
 
 import collections
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import grpc
@@ -36,7 +36,6 @@ BROKEN = frozenset(
 """How a stream may end that is worth going on with."""
 
 _LEAST_WAIT_SECONDS = 0.001
-_NOTHING = (-1, -1)
 
 
 class BatchReading:
@@ -100,7 +99,7 @@ class BatchReading:
             return self._begun(response)
         news: Event | None = response
         if kind == "result":
-            news = response if self._is_new(response.result) else None
+            news = response if self._news([response.result]) else None
         elif kind == "results":
             news = self._without_what_is_known(response)
         if news is not None:
@@ -169,7 +168,7 @@ class BatchReading:
     def _without_what_is_known(self, event: Event) -> Event | None:
         """Return the event, without rows that came before; None when nothing is left."""
         results = event.results.results
-        new = [result for result in results if self._is_new(result)]
+        new = self._news(results)
         if len(new) == len(results):
             return event
         if not new:
@@ -181,13 +180,20 @@ class BatchReading:
         left.event_time.CopyFrom(event.event_time)
         return left
 
-    def _is_new(self, result: types_pb2.MultiJobResult) -> bool:
-        now = (result.attempt, result.new_status)
-        attempt, status = known = self._known.get(result.index, _NOTHING)
-        if now == known or (result.attempt == attempt and status in statuses.ENDED):
-            return False
-        self._known[result.index] = now
-        return True
+    def _news(self, results: Sequence[types_pb2.MultiJobResult]) -> list[types_pb2.MultiJobResult]:
+        """Return those that did not come before. A group may hold thousands: this is one loop."""
+        known = self._known
+        new: list[types_pb2.MultiJobResult] = []
+        for result in results:
+            index, now = result.index, (result.attempt, result.new_status)
+            before = known.get(index)
+            if before is not None and (
+                before == now or (before[0] == now[0] and before[1] in statuses.ENDED)
+            ):
+                continue
+            known[index] = now
+            new.append(result)
+        return new
 
 
 class Rows:

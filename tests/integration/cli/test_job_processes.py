@@ -127,11 +127,12 @@ def test_what_an_interrupted_run_says_stops_its_jobs(
         process.wait(DEADLINE_SECONDS)
 
     assert process.returncode == 130
-    command = said.rpartition(" results; '")[2].partition("'")[0].split()
+    command = said.rpartition(" goes on with it; '")[2].partition("'")[0].split()
     assert command[0] == "dshpc"
     assert command[1] == "--server"
     assert real(*command[3:]) == 0
-    assert len(real.out.splitlines()) == 4
+    assert "3 stopped" in real.out
+    assert real("batch", "watch", command[-1]) == 1
     assert real("job", "list", "-q", "-s", "in_progress") == 0
     assert real.out == ""
 
