@@ -21,6 +21,7 @@ _MOST_PORT = 65_535
 _HEX = re.compile(r"[0-9a-f]+")
 _BATCH_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _STATUSES = {words.status(status): status for status in types_pb2.JobStatus.values() if status}
+_OUTCOMES = {words.outcome(outcome): outcome for outcome in types_pb2.Outcome.values() if outcome}
 _IN_PROGRESS = "IN_PROGRESS"
 
 
@@ -70,6 +71,7 @@ def request_id(text: str) -> str:
 def statuses(texts: Sequence[str]) -> list[types_pb2.JobStatus.ValueType]:
     """Return the statuses that are named, in either case; IN_PROGRESS stands for all of those."""
     found: dict[types_pb2.JobStatus.ValueType, None] = {}
+    known = [*_STATUSES, _IN_PROGRESS]
     for text in (word for given in texts for word in given.split(",")):
         name = text.strip().upper().replace("-", "_").removeprefix("JOB_STATUS_")
         if name == _IN_PROGRESS:
@@ -77,12 +79,22 @@ def statuses(texts: Sequence[str]) -> list[types_pb2.JobStatus.ValueType]:
         elif name in _STATUSES:
             found[_STATUSES[name]] = None
         else:
-            raise ArgumentError(f"{text!r} is not a status{_suggestion(name)}")
+            raise ArgumentError(f"{text!r} is not a status{_suggestion(name, known)}")
     return list(found)
 
 
-def _suggestion(name: str) -> str:
-    known = [*_STATUSES, _IN_PROGRESS]
+def outcomes(texts: Sequence[str]) -> list[types_pb2.Outcome.ValueType]:
+    """Return the outcomes that are named, in either case."""
+    found: dict[types_pb2.Outcome.ValueType, None] = {}
+    for text in (word for given in texts for word in given.split(",")):
+        name = text.strip().upper().replace("-", "_").removeprefix("OUTCOME_")
+        if name not in _OUTCOMES:
+            raise ArgumentError(f"{text!r} is not an outcome{_suggestion(name, [*_OUTCOMES])}")
+        found[_OUTCOMES[name]] = None
+    return list(found)
+
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
 

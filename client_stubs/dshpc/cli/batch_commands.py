@@ -89,6 +89,15 @@ def show_results(
     batch_id: _BatchId,
     *,
     status: tree.StatusOption = None,
+    outcome: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--outcome",
+            metavar="OUTCOME",
+            help="Only rows that were decided so, e.g. REJECTED; may be given several times, or as "
+            "A,B.",
+        ),
+    ] = None,
     show_all: _AllOption = False,
     output: tree.OutputOption = Output.TABLE,
 ) -> None:
@@ -101,6 +110,7 @@ def show_results(
         arguments.batch_id(batch_id),
         output,
         statuses=arguments.statuses(status or []),
+        outcomes=arguments.outcomes(outcome or []),
         shows_all=show_all,
     )
 

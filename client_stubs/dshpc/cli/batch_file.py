@@ -53,8 +53,8 @@ _NEEDS = frozenset(
         *("priority", "cache", "depends_on"),
     }
 )
-_JOB = _NEEDS | {"config_id", "file", "file_hash", "inputs", "sweep"}
-_MATRIX = _NEEDS | {"files"}
+JOB = _NEEDS | {"config_id", "file", "file_hash", "inputs", "sweep"}
+MATRIX = _NEEDS | {"files"}
 _RESOURCES = frozenset({"cpus", "memory", "gpus"})
 _OF_A_JOB = frozenset({"job", "config_id", "job_id", "job_output"})
 
@@ -147,7 +147,7 @@ class _Reader:
                     yield from read_item(f"{name}[{number}]", item)
 
     def _job(self, place: str, value: Json) -> Iterator[tuple[Naming, Row]]:
-        job = fields.members(place, value, _JOB)
+        job = fields.members(place, value, JOB)
         row = _needs(place, job)
         if "config_id" in job:
             config_id = fields.text(f"{place}.config_id", job["config_id"])
@@ -206,7 +206,7 @@ class _Reader:
         return references.read_output(inner, fields.mapping(inner, wire["job_output"]))
 
     def _matrix(self, place: str, value: Json) -> Iterator[tuple[Naming, Row]]:
-        matrix = fields.members(place, value, _MATRIX)
+        matrix = fields.members(place, value, MATRIX)
         needs = _needs(place, matrix)
         sets = fields.items(f"{place}.parameters", matrix.get("parameters", [{}]))
         structs = [

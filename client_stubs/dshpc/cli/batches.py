@@ -60,6 +60,7 @@ def results(
     output: Output,
     *,
     statuses: Sequence[types_pb2.JobStatus.ValueType],
+    outcomes: Sequence[types_pb2.Outcome.ValueType],
     shows_all: bool,
 ) -> None:
     """Write the rows of a batch as they stand now."""
@@ -68,7 +69,7 @@ def results(
         if output is Output.JSON
         else report.Table(target=client.target, shows_all=shows_all, is_quiet=False)
     )
-    for row in client.results(batch_id, statuses=statuses):
+    for row in client.results(batch_id, statuses=statuses, outcomes=outcomes):
         found.take(row)
     found.finish(None, batch_id=batch_id)
 

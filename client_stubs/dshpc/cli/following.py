@@ -153,7 +153,7 @@ class Following:
         if self._is_json:
             self._report.take(result)
         else:
-            name = result.config_id or str(result.index)
+            name = report.name(result) or str(result.index)
             self.note(f"{name} {words.status(result.new_status)}")
 
     def _finished(self) -> int:

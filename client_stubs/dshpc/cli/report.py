@@ -156,8 +156,9 @@ def _rank(result: types_pb2.MultiJobResult) -> int:
 
 
 def name(result: types_pb2.MultiJobResult) -> str:
-    """Return what people call a row: its config_id, else its method and file."""
-    return result.config_id or f"{result.method_name} {result.file_hash[:12]}".strip()
+    """Return what people call a row: its config_id, else its method and file; and its number."""
+    called = result.config_id or f"{result.method_name} {result.file_hash[:12]}".strip()
+    return f"{called}[{result.sweep_index}]" if result.HasField("sweep_index") else called
 
 
 def problem(result: types_pb2.MultiJobResult) -> str:

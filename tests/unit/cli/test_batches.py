@@ -168,6 +168,13 @@ def test_the_rows_of_a_batch_are_shown_as_they_stand(dshpc: Command, answered: F
     assert dshpc("batch", "results", BATCH_ID, "-s", "running", "-o", "json") == 0
     assert [line["index"] for line in dshpc.lines()] == [0, 1, 2]
     assert list(answered.pages[-1].statuses) == [types_pb2.JOB_STATUS_RUNNING]
+    assert dshpc("batch", "results", BATCH_ID, "--outcome", "rejected,Failure-Kept") == 0
+    assert list(answered.pages[-1].outcomes) == [
+        types_pb2.OUTCOME_REJECTED,
+        types_pb2.OUTCOME_FAILURE_KEPT,
+    ]
+    assert dshpc("batch", "results", BATCH_ID, "--outcome", "refused") == 2
+    assert dshpc.err.startswith("dshpc: 'refused' is not an outcome")
     assert not answered.batches
 
 

@@ -306,6 +306,11 @@ def test_a_sweep_has_a_row_and_a_file_for_each_of_its_values(
         "  - {config_id: s.1, method: m}\n"
     )
 
+    assert dshpc("run", path) == 0
+    assert [line.split()[1] for line in dshpc.out.splitlines()[1:6]] == [
+        *("s[0]", "s[1]", "s[2]", "s[3]", "s.1"),
+    ]
+
     assert dshpc("run", path, "--output", "json", "--download", tmp_path / "out") == 0
 
     *rows, last = dshpc.lines()

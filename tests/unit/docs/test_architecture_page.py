@@ -10,6 +10,8 @@ PAGE = documents.text("docs/architecture.md")
 SERVER = documents.ROOT / "server/dshpc_server"
 WHERE = PAGE[PAGE.index("## Where to look") : PAGE.index("## A batch, step by step")]
 
+CLIENT = PAGE[PAGE.index("## The client and the command") :]
+
 NO_MODULES = {("store", "accept")}
 """What the page names alike, and is a method of the port."""
 
@@ -22,6 +24,13 @@ def named() -> set[str]:
 def test_every_file_that_is_named_is_there() -> None:
     assert {name for name in named() if not (SERVER / name).exists()} == set()
     assert len(named()) > 60
+
+
+def test_every_file_of_the_client_and_the_command_that_is_named_is_there() -> None:
+    found = re.findall(r"`((?:\w+/)+(?:\w+\.py)?)`", CLIENT)
+    folder = documents.ROOT / "client_stubs/dshpc"
+    assert {name for name in found if not (folder / name).exists()} == set()
+    assert len(found) > 20
 
 
 @pytest.mark.parametrize("room", ["batches", "domain", "engine/slurm", "files", "transport"])
