@@ -49,7 +49,8 @@ def watch(client: Client, batch_id: str, options: following.Options) -> int:
     found = following.Following(client, options)
 
     def ask() -> None:
-        found.follow(client.watch_batch(batch_id, reporting=found.reporting()))
+        reporting = found.reporting()
+        found.follow(client.watch_batch(batch_id, reporting=reporting, on_pause=found.paused))
 
     return found.result(ask)
 

@@ -21,7 +21,7 @@ from dshpc.cli import (
     words,
 )
 from dshpc.cli.tally import Tally
-from dshpc.client import Client, IncompleteStreamError
+from dshpc.client import CallError, Client, IncompleteStreamError
 from dshpc.v1 import job_service_pb2, types_pb2
 
 RESULTS_PER_MESSAGE = 100
@@ -119,6 +119,10 @@ class Following:
             self._report.take(result)
             if self._outputs is not None:
                 self._outputs.take(result)
+
+    def paused(self, error: CallError, seconds: float) -> None:
+        """Tell that the stream was cut off and goes on."""
+        self.note(f"the stream broke ({error}); going on in {words.duration(seconds)}")
 
     def note(self, sentence: str) -> None:
         """Write a line to stderr, unless that is to be quiet."""

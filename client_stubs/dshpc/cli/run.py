@@ -69,6 +69,7 @@ class _Run:
                 options=self._batch.options(),
                 display_name=self._batch.display_name,
                 reporting=self._following.reporting(),
+                on_pause=self._following.paused,
             )
         )
 

@@ -19,6 +19,9 @@ WATCH_BATCH = "/dshpc.v1.BatchService/WatchBatch"
 Event: TypeAlias = job_service_pb2.StreamSimulateJobsResponse
 """An event of either call: those of WatchBatch have the same fields and numbers."""
 
+OnPause: TypeAlias = Callable[[errors.CallError, float], None]
+"""Hears what has cut a stream off, and in how many seconds it goes on."""
+
 BatchRequest: TypeAlias = (
     job_service_pb2.StreamSimulateJobsRequest | batch_service_pb2.WatchBatchRequest
 )
@@ -51,9 +54,11 @@ class BatchReading:
         asked: BatchRequest,
         backoff: retries.Backoff,
         *,
+        on_pause: OnPause | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._asked = asked
+        self._on_pause = on_pause
         self._backoff = backoff
         self._monotonic = monotonic
         self._has_begun = False
@@ -128,12 +133,14 @@ class BatchReading:
             pause_seconds = self._backoff.pause_seconds(error)
         except errors.CallError:
             raise incomplete from error
-        if self._ends_at is None:
-            return pause_seconds
-        left_seconds = self._ends_at - self._monotonic()
-        if left_seconds <= 0:
-            raise incomplete from error
-        return min(pause_seconds, left_seconds)
+        if self._ends_at is not None:
+            left_seconds = self._ends_at - self._monotonic()
+            if left_seconds <= 0:
+                raise incomplete from error
+            pause_seconds = min(pause_seconds, left_seconds)
+        if self._on_pause is not None:
+            self._on_pause(error, pause_seconds)
+        return pause_seconds
 
     def _must_be_asked_again(self, asked: job_service_pb2.StreamSimulateJobsRequest) -> bool:
         is_watched_to_its_end = asked.wait.until in (

@@ -85,7 +85,10 @@ def test_a_batch_is_watched_to_its_end_like_a_run(dshpc: Command, answered: Fake
 
     assert dshpc("batch", "watch", BATCH_ID) == 1
 
-    assert dshpc.err == f"batch {BATCH_ID}: 3 jobs\n"
+    accepted, paused = dshpc.err.splitlines()
+    assert accepted == f"batch {BATCH_ID}: 3 jobs"
+    assert paused.startswith("the stream broke (the server at ")
+    assert "the server goes away); going on in 0." in paused
     assert "3 jobs: 2 completed, 1 failed" in dshpc.out
     assert len(answered.watches) == 2
     del rows[1]

@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 from dshpc.client import (
+    CallError,
     Client,
     IncompleteStreamError,
     NotFoundError,
@@ -21,6 +22,7 @@ from support.fake_service import BATCH_ID, FakeService
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 ATTEMPTS = 4
 """Failures in a row after which the clients of these tests give up."""
+FIRST_PAUSE_SECONDS = 0.01
 GRPC_ATTEMPTS = 4
 """What gRPC makes of a call that fails before its first message."""
 
@@ -124,8 +126,16 @@ def test_progress_makes_the_next_failure_the_first(client: Client, service: Fake
     service.cuts["StreamSimulateJobs"] = [1]
     service.cuts["WatchBatch"] = [2] * 10
 
-    assert told(client.stream(configs(11)))[-1] == "statistics"
+    pauses: list[tuple[CallError, float]] = []
+
+    def on_pause(error: CallError, seconds: float) -> None:
+        pauses.append((error, seconds))
+
+    assert told(client.stream(configs(11), on_pause=on_pause))[-1] == "statistics"
+
     assert len(service.watches) == 11
+    assert [error.code for error, _ in pauses] == [UNAVAILABLE] * 11
+    assert all(0 < seconds <= FIRST_PAUSE_SECONDS for _, seconds in pauses)
 
 
 def test_an_error_that_cannot_pass_by_is_told_at_once(client: Client, service: FakeService) -> None:

@@ -43,6 +43,7 @@ class Batches(connection.Connection):
         until: types_pb2.Until.ValueType = UNTIL_FINISHED,
         timeout_seconds: float | None = None,
         reporting: types_pb2.StreamOptions | None = None,
+        on_pause: streams.OnPause | None = None,
     ) -> AsyncGenerator[job_service_pb2.StreamSimulateJobsResponse, None]:
         """Run a batch and yield its events as they come, as `Client.stream`.
 
@@ -57,7 +58,7 @@ class Batches(connection.Connection):
             timeout_seconds=timeout_seconds,
             reporting=reporting,
         )
-        return self._read(self._events, self._reading(request))
+        return self._read(self._events, self._reading(request, on_pause))
 
     def run_each(
         self,
@@ -85,6 +86,7 @@ class Batches(connection.Connection):
         resume_token: str = "",
         reporting: types_pb2.StreamOptions | None = None,
         max_inline_output_bytes: int | None = None,
+        on_pause: streams.OnPause | None = None,
     ) -> AsyncGenerator[job_service_pb2.StreamSimulateJobsResponse, None]:
         """Yield the events of a batch that exists, as `Client.watch_batch`."""
         request = requests.watch(
@@ -93,7 +95,7 @@ class Batches(connection.Connection):
             reporting=reporting,
             max_inline_output_bytes=max_inline_output_bytes,
         )
-        return self._read(self._events, self._reading(request))
+        return self._read(self._events, self._reading(request, on_pause))
 
     def watch_each(self, batch_id: str, *, resume_token: str = "") -> "AsyncRunningBatch":
         """Yield each row of a batch that exists when its job has ended, as `run_each` does."""
@@ -160,8 +162,10 @@ class Batches(connection.Connection):
             for row in page.results:
                 yield row
 
-    def _reading(self, asked: streams.BatchRequest) -> streams.BatchReading:
-        return streams.BatchReading(asked, retries.Backoff(self._retry))
+    def _reading(
+        self, asked: streams.BatchRequest, on_pause: streams.OnPause | None
+    ) -> streams.BatchReading:
+        return streams.BatchReading(asked, retries.Backoff(self._retry), on_pause=on_pause)
 
     def _events(self, request: streams.BatchRequest) -> connection.Call[streams.Event]:
         if isinstance(request, batch_service_pb2.WatchBatchRequest):

@@ -53,14 +53,15 @@ class Batches(connection.Connection):
         until: types_pb2.Until.ValueType = UNTIL_FINISHED,
         timeout_seconds: float | None = None,
         reporting: types_pb2.StreamOptions | None = None,
+        on_pause: streams.OnPause | None = None,
     ) -> Generator[job_service_pb2.StreamSimulateJobsResponse, None, None]:
         """Run a batch and yield its events as they come; the last one holds `statistics`.
 
         The request is sent when the first event is asked for. A stream that is cut off after its
         first event goes on by itself, as patiently as `retry` says, and no row comes twice with the
-        same status. Raises IncompleteStreamError when it cannot go on; the jobs do, and
-        `watch_batch` tells the rest. Closing the iterator ends the stream, never the jobs, unless
-        `options` say `cancel_on_disconnect`.
+        same status; `on_pause` hears of it. Raises IncompleteStreamError when it cannot go on; the
+        jobs do, and `watch_batch` tells the rest. Closing the iterator ends the stream, never the
+        jobs, unless `options` say `cancel_on_disconnect`.
         """
         request = requests.stream(
             configs,
@@ -70,7 +71,7 @@ class Batches(connection.Connection):
             timeout_seconds=timeout_seconds,
             reporting=reporting,
         )
-        return self._read(self._events, self._reading(request))
+        return self._read(self._events, self._reading(request, on_pause))
 
     def run_each(
         self,
@@ -102,6 +103,7 @@ class Batches(connection.Connection):
         resume_token: str = "",
         reporting: types_pb2.StreamOptions | None = None,
         max_inline_output_bytes: int | None = None,
+        on_pause: streams.OnPause | None = None,
     ) -> Generator[job_service_pb2.StreamSimulateJobsResponse, None, None]:
         """Yield the events of a batch that exists, as `stream` does; nothing is submitted.
 
@@ -113,7 +115,7 @@ class Batches(connection.Connection):
             reporting=reporting,
             max_inline_output_bytes=max_inline_output_bytes,
         )
-        return self._read(self._events, self._reading(request))
+        return self._read(self._events, self._reading(request, on_pause))
 
     def watch_each(self, batch_id: str, *, resume_token: str = "") -> "RunningBatch":
         """Yield each row of a batch that exists when its job has ended, as `run_each` does."""
@@ -190,8 +192,10 @@ class Batches(connection.Connection):
         for page in self._pages(self._batches.ListBatchResults, request):
             yield from page.results
 
-    def _reading(self, asked: streams.BatchRequest) -> streams.BatchReading:
-        return streams.BatchReading(asked, retries.Backoff(self._retry))
+    def _reading(
+        self, asked: streams.BatchRequest, on_pause: streams.OnPause | None
+    ) -> streams.BatchReading:
+        return streams.BatchReading(asked, retries.Backoff(self._retry), on_pause=on_pause)
 
     def _events(self, request: streams.BatchRequest) -> connection.Call[streams.Event]:
         if isinstance(request, batch_service_pb2.WatchBatchRequest):
