@@ -3,8 +3,10 @@
 The server is a process of its own; its next one has the same data and listens at the same address.
 """
 
+import json
 import pathlib
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent import futures
@@ -14,7 +16,7 @@ import pytest
 
 from dshpc.client import Client, files
 from dshpc.v1 import types_pb2
-from support import calls, live_server, site
+from support import calls, documents_symptoms, live_server, site
 
 SECONDS = 60.0
 SPEAKING = 'echo before >&2; cat -- "$(cat -- "$1")"; echo after >&2'
@@ -77,6 +79,39 @@ def test_a_batch_is_told_whole_and_once_over_a_restart(
             assert batch.statistics is not None
             assert batch.statistics.completed_jobs == 3
             assert [found.batch_id for found in client.batches()] == [batch.batch_id]
+
+
+def test_a_run_of_the_command_goes_on_over_a_restart(
+    tmp_path: pathlib.Path, methods_dir: pathlib.Path
+) -> None:
+    gate = site.Gate(tmp_path / "gate")
+    (tmp_path / "held").write_bytes(gate.content)
+    batch = tmp_path / "batch.yaml"
+    batch.write_text("jobs: [{method: speak, file: held}]")
+    with (
+        live_server.as_process(tmp_path, methods_dir) as first,
+        subprocess.Popen(
+            documents_symptoms.dshpc(first.address, "run", str(batch), "--output", "json"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as running,
+    ):
+        assert running.stderr is not None
+        while not running.stderr.readline().startswith("batch "):
+            assert running.poll() is None
+
+        first.stop(signal.SIGKILL)
+        with live_server.as_process(tmp_path, methods_dir, listen=first.address):
+            gate.open()
+            out, err = running.communicate(timeout=SECONDS)
+
+    assert running.returncode == 0, err
+    row, last = (json.loads(line) for line in out.splitlines())
+    assert (row["index"], row["attempt"]) == (0, 1)
+    assert last["statistics"]["completedJobs"] == 1
+    assert "; going on in " not in err.splitlines()[-1]
+    assert any("; going on in " in line for line in err.splitlines())
 
 
 def test_an_upload_goes_on_over_a_restart(

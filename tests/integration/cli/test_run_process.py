@@ -41,6 +41,27 @@ def test_ctrl_c_leaves_the_jobs_alone_and_says_how_to_go_on(
     assert service.stream_ended.wait(DEADLINE_SECONDS)
 
 
+def test_ctrl_c_of_a_batch_that_goes_with_its_command_says_so(
+    dshpc: Command, service: FakeService, batch: pathlib.Path
+) -> None:
+    service.holds_after = 1
+    with dshpc.process(
+        *("run", batch, "--output", "json", "--cancel-on-disconnect"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=DEADLINE_SECONDS)
+
+    assert process.returncode == 130
+    last = err.decode().splitlines()[-1]
+    assert last.startswith(f"dshpc: interrupted; the server cancels batch {BATCH_ID} shortly")
+    assert last.endswith(f"batch watch {BATCH_ID}' goes on with it")
+    assert service.stream_ended.wait(DEADLINE_SECONDS)
+
+
 def test_a_terminal_shows_a_bar_and_is_clean_after_ctrl_c(
     dshpc: Command, service: FakeService, batch: pathlib.Path
 ) -> None:
