@@ -114,9 +114,9 @@ def run_batch(
     every combination (the default), zip the first values together, then the second ones.
 
     \b
-      depends_on: [clean]                           wait until it has completed
-      depends_on: [{job: clean, condition: failed}]     or finished: ended anyhow
-      inputs: {input: {job: clean}}                 its output; that is waited for, too
+      depends_on: [clean]                            wait until it has completed
+      depends_on: [{job: clean, condition: failed}]  has failed; or finished: ended anyhow
+      inputs: {input: {job: clean}}                  its output, which is waited for, too
 
     With per_sweep_index: true in such a reference each row of a sweep waits for the row of the
     other sweep with its own number. What can no longer run is SKIPPED.
