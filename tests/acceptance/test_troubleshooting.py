@@ -113,7 +113,10 @@ def test_a_data_folder_of_another_store(
     told += refused(f"--store={store}") + refused(f"--store=sqlite:///{tmp_path}/new.sqlite")
     with sqlite3.connect(tmp_path / "elsewhere.sqlite") as database:
         database.execute("DELETE FROM deployment")
-        database.execute("INSERT INTO batches VALUES ('b', '', 0, 0)")
+        database.execute(
+            "INSERT INTO batches (batch_id, display_name, created_at, row_count)"
+            " VALUES ('b', '', 0, 0)"
+        )
     database.close()
     told += refused(f"--store={store}", f"--data-dir={tmp_path}/empty")
     (tmp_path / "data/deployment_id").write_text("mine")

@@ -1,5 +1,6 @@
 """Packed tasks of Slurm: each job of a task has its own result, limits and fate."""
 
+import dataclasses
 import os
 import signal
 
@@ -48,6 +49,25 @@ async def test_each_job_of_a_task_has_its_own_result(
     assert slurm_waiting.runs(*many) == [1] * 4
     starts = [told.starts(one.key)[0].at for one in many]
     assert starts == sorted(starts)
+
+
+async def test_jobs_of_different_priority_share_no_task_and_slurm_is_told_which_go_first(
+    make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
+) -> None:
+    many = [
+        dataclasses.replace(launches.script("exit 0", run_time=SHORT), priority=priority)
+        for priority in (0, -100, 100, 0)
+    ]
+    engine = make_engine(policy=POLICY)
+    async with engine_told.running(engine) as told:
+        await engine.submit_many(many)
+        ends = [await told.exit_of(one.key) for one in many]
+    assert [end.packing and end.packing.jobs for end in ends] == [2, None, None, 2]
+    assert len({end.engine_job_id for end in ends}) == 3
+    told_nice = [
+        word for call in slurm_waiting.calls_of(fake, "sbatch") for word in call if "nice" in word
+    ]
+    assert told_nice == ["--nice=0", "--nice=100", "--nice=200"]
 
 
 async def test_a_packed_job_that_cannot_be_started_is_told_so_and_the_others_run(
