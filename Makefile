@@ -98,6 +98,15 @@ test-unit: setup ## Run the unit tests alone: seconds.
 fuzz: setup ## Fuzz every RPC for a minute.
 	@DSHPC_FUZZ_CALLS=$${DSHPC_FUZZ_CALLS:-40000} $(BIN)/pytest tests/acceptance/test_fuzz.py $(ARGS)
 
+.PHONY: resume
+resume: setup ## Cut a stream of 2,000 rows behind every one of them, and resume it.
+	@DSHPC_TEST_RESUME=all $(BIN)/pytest tests/acceptance/test_resume.py -k behind_any $(ARGS)
+
+.PHONY: soak-stream
+soak-stream: setup ## Read 100,000 rows of 60 kB slowly, and print what the server keeps of each.
+	@DSHPC_TEST_STREAM_ROWS=$${DSHPC_TEST_STREAM_ROWS:-100000} \
+	    $(BIN)/pytest -s tests/acceptance/test_slow_streams.py $(ARGS)
+
 .PHONY: torture
 torture: setup ## Kill servers at random under load: MINUTES=5, STORE=postgres, SEED=1.
 	@PYTHONPATH=tests $(BIN)/python -m support.fault_torture --minutes $(or $(MINUTES),1) \

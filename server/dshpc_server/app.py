@@ -98,6 +98,7 @@ async def running(
         parts = assembly.Assembly(
             assembly.Foundation(
                 data_dir=data_dir,
+                deployment_id=deployment_id,
                 store=store,
                 engine=engine,
                 catalog=installed,

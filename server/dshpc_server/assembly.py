@@ -51,6 +51,7 @@ class Foundation:
     """What the parts stand on."""
 
     data_dir: pathlib.Path
+    deployment_id: str
     store: port.Store
     engine: engine_port.Engine
     catalog: catalog.Catalog
@@ -215,6 +216,7 @@ class Assembly:
     def _parts(self) -> services.Parts:
         on = self._on
         return services.Parts(
+            deployment_id=on.deployment_id,
             store_name=on.store.name,
             engine_name=on.engine.name,
             capacity=on.engine.capacity,

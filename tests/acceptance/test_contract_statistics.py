@@ -176,3 +176,33 @@ def test_the_rows_and_the_statistics_of_an_answer_tell_the_same(
         ):
             assert outcomes.count(outcome) == getattr(answer.statistics, count), count
     mixture.end()
+
+
+def test_whoever_watches_or_reads_the_batch_is_told_the_same_counts(
+    service: calls.Service, mixture: Mixture
+) -> None:
+    batch_id = service.simulate(*mixture.rows).batch_id
+    options = types_pb2.StreamOptions(include_transitions=True)
+    options.statistics_interval.FromMilliseconds(100)
+    asked = batch_service_pb2.WatchBatchRequest(batch_id=batch_id, stream=options)
+    counted: list[types_pb2.JobStatistics] = []
+    for event in service.batches.WatchBatch(asked, timeout=60):
+        counted.append(read(service, batch_id).statistics)
+        if event.HasField("accepted"):
+            mixture.gate.open()
+        if event.HasField("progress"):
+            counted.append(event.progress)
+        if event.HasField("statistics"):
+            counted.append(event.statistics)
+    counted.append(read(service, batch_id).statistics)
+    for counts in counted:
+        assert_identities(counts)
+        assert counts.total_jobs == len(mixture.rows)
+    assert counted[-1].final
+    assert told(counted[-1]) == told(counted[-2])
+    listed = service.batches.ListBatches(batch_service_pb2.ListBatchesRequest(page_size=1))
+    assert told(listed.batches[0].statistics) == told(counted[-1])
+
+
+def read(service: calls.Service, batch_id: str) -> batch_service_pb2.Batch:
+    return service.batches.GetBatch(batch_service_pb2.GetBatchRequest(batch_id=batch_id)).batch

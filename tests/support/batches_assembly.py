@@ -104,6 +104,7 @@ class Assembly:
         self.committer = committer.Committer(
             self.wavering.as_store(),
             on_changes=self._take_changes,
+            on_rows=self.watchers.publish_rows,
             on_doubt=self._on_doubt,
         )
         self.library = content.Library(
@@ -190,7 +191,10 @@ class Assembly:
             new_id=lambda: f"batch-{id(self)}-{next(numbers)}",
         )
         self.simulation = simulation.Simulation(
-            resolver=self.resolver, watchers=self.watchers, clock=clock.SystemClock()
+            resolver=self.resolver,
+            committer=self.committer,
+            watchers=self.watchers,
+            clock=clock.SystemClock(),
         )
 
     @contextlib.asynccontextmanager

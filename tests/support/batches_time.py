@@ -1,8 +1,11 @@
 """Time for tests of waiting: a watch that moves a clock's hands instead of letting time pass,
 and batches whose rows are told by names."""
 
+import collections
 import contextlib
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+import dataclasses
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from typing import Any
 
 from dshpc_server.batches import request, resolver, watchers
 from dshpc_server.domain.job import JobStatus, Outcome
@@ -14,12 +17,13 @@ from support import methods_site, store_values
 Script = Sequence[tuple[float, Sequence[Attempt]]]
 
 
-class ScriptedWatch(watchers.Watch):
+class ScriptedWatch(watchers.BatchWatch):
     """A watch whose changes come at given seconds; waiting for them costs no time."""
 
-    def __init__(self, clock: methods_site.HandClock, script: Script) -> None:
-        super().__init__()
+    def __init__(self, clock: methods_site.HandClock, script: Script, store: "RowsStore") -> None:
+        super().__init__(collections.defaultdict(set))
         self._clock = clock
+        self._store = store
         self._script = list(script)
 
     async def wait(self, timeout_seconds: float | None) -> bool:
@@ -32,6 +36,7 @@ class ScriptedWatch(watchers.Watch):
             at, changes = self._script.pop(0)
             self._clock.advance(max(0.0, at - now))
             for change in changes:
+                self._store.put(change)
                 self.put(change)
             return True
         assert timeout_seconds is not None, "waits for ever"
@@ -42,22 +47,64 @@ class ScriptedWatch(watchers.Watch):
 class ScriptedWatchers(watchers.Watchers):
     """Gives every watcher the same script."""
 
-    def __init__(self, clock: methods_site.HandClock, script: Script = ()) -> None:
+    def __init__(
+        self,
+        clock: methods_site.HandClock,
+        script: Script = (),
+        store: "RowsStore | None" = None,
+    ) -> None:
         super().__init__()
         self._clock = clock
         self._script = script
+        self._store = store or RowsStore()
         self.open_watches = 0
         self.asked: list[set[str]] = []
         """The jobs of each watch there was."""
 
     @contextlib.contextmanager
+    def watch_batch(
+        self, batch_id: str, job_ids: Collection[str] = ()
+    ) -> Iterator[watchers.BatchWatch]:
+        assert batch_id == "b"
+        with self._watching(job_ids) as watch:
+            yield watch
+
+    @contextlib.contextmanager
     def watch(self, job_ids: Collection[str]) -> Iterator[watchers.Watch]:
+        with self._watching(job_ids) as watch:
+            yield watch
+
+    @contextlib.contextmanager
+    def _watching(self, job_ids: Collection[str]) -> Iterator[ScriptedWatch]:
         self.asked.append(set(job_ids))
         self.open_watches += 1
         try:
-            yield ScriptedWatch(self._clock, self._script)
+            yield ScriptedWatch(self._clock, self._script, self._store)
         finally:
             self.open_watches -= 1
+
+
+class RowsStore:
+    """The rows of the one batch as they stand, for who reads them through a committer."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, records.Row] = {}
+        self.asked: list[list[int]] = []
+        """Which rows were read whole, question after question."""
+
+    def put(self, change: Attempt) -> None:
+        """Have the rows of an attempt show it as it stands now."""
+        for index, row in self.rows.items():
+            if row.attempt is not None and row.attempt.key == change.key:
+                self.rows[index] = dataclasses.replace(row, attempt=change)
+
+    async def read(self, question: Callable[[Any], Any]) -> Any:  # noqa: ANN401 (whatever is asked)
+        return question(self)
+
+    def find_rows_by_index(self, batch_id: str, indexes: Collection[int]) -> list[records.Row]:
+        assert batch_id == "b"
+        self.asked.append(list(indexes))
+        return [self.rows[index] for index in sorted(indexes)]
 
 
 def change(name: str, status: JobStatus = JobStatus.COMPLETED) -> Attempt:
@@ -68,8 +115,11 @@ def change(name: str, status: JobStatus = JobStatus.COMPLETED) -> Attempt:
 class Accepting:
     """A resolver whose batch has one row for each name; what is "done" is found completed."""
 
-    def __init__(self, *names: str, publish: watchers.Watchers | None = None) -> None:
+    def __init__(
+        self, *names: str, store: "RowsStore", publish: watchers.Watchers | None = None
+    ) -> None:
         self._names = names
+        self._store = store
         self._publish = publish
         self.going: list[str] = []
         """Content that goes while the next batches are prepared, one after the other."""
@@ -87,9 +137,13 @@ class Accepting:
         if self.going:
             raise port.ContentGoingError(self.going.pop())
         rows = [self._row(index, name) for index, name in enumerate(self._names)]
+        self._store.rows = {row.index: row for row in rows}
         if self._publish is not None:
             # Another caller's commit comes between this batch's and its first wait.
-            self._publish.publish([change(name) for name in self._names])
+            changes = [change(name) for name in self._names]
+            for each in changes:
+                self._store.put(each)
+            self._publish.publish(changes)
         assert len(prepared.batch.rows) == len(rows)
         return rows
 

@@ -6,13 +6,14 @@ Promise: the watch is set before the batch is accepted, so no change of it is mi
 import asyncio
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 
 import structlog
 
 from dshpc_server import crashing, errors
 from dshpc_server.batches import content, progress, request, resolver, watchers
 from dshpc_server.store.port import ContentGoingError
-from dshpc_server.store.records import NewBatch
+from dshpc_server.store.records import NewBatch, Row
 
 _log = structlog.get_logger(__name__)
 
@@ -22,8 +23,9 @@ class Accepted:
     """A batch that was accepted, or only validated (then it has no name)."""
 
     batch_id: str
-    state: progress.BatchProgress
-    watch: watchers.Watch | None
+    rows: Sequence[Row]
+    progress: progress.BatchProgress
+    watch: watchers.BatchWatch | None
     """None when nothing is waited for."""
 
 
@@ -66,10 +68,17 @@ class Acceptance:
                 rows = await self._resolver.preview(prepared)
             else:
                 if is_watched:
-                    watch = watching.enter_context(self._watchers.watch(_job_ids(prepared.batch)))
+                    watch = watching.enter_context(
+                        self._watchers.watch_batch(
+                            prepared.batch.batch_id, _job_ids(prepared.batch)
+                        )
+                    )
                 rows = await self._resolver.accept(prepared)
         accepted = Accepted(
-            batch_id=prepared.batch.batch_id, state=progress.BatchProgress(rows), watch=watch
+            batch_id=prepared.batch.batch_id,
+            rows=rows,
+            progress=progress.BatchProgress(row.state for row in rows),
+            watch=watch,
         )
         if not asked.validate_only:
             crashing.point("batch.accepted")
@@ -78,7 +87,7 @@ class Acceptance:
 
 
 def _tell(accepted: Accepted) -> None:
-    counts = accepted.state.statistics()
+    counts = accepted.progress.statistics()
     _log.info(
         "batch.accepted",
         batch_id=accepted.batch_id,

@@ -1,70 +1,104 @@
-"""A batch's progress as one watcher sees it: its rows as they stand, and their statistics.
+"""A batch's progress as one watcher sees it: how its rows stand, and their statistics.
 
 Promise: the statistics always speak of exactly the rows as they stand here. A row is tied to a
 chain: when an attempt of it is retried, the row goes on with the retry. A change of another chain
-than a row's own, or one that is older than what is known, changes nothing.
+than a row's own, or one that is older than what is known, changes nothing. What has ended never
+changes, so that of such a row nothing is kept but that it counts.
 """
 
-import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable
 
-from dshpc_server.domain import job, statistics
-from dshpc_server.store.records import Attempt, Row
-
-_Chain = tuple[str, int]
-"""A job and the number of the first attempt of a chain."""
+from dshpc_server.domain import statistics
+from dshpc_server.store.records import Attempt, Chain, RowState
 
 
 class BatchProgress:
     """The rows of one batch, kept up to date."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = list(rows)
+    def __init__(self, states: Iterable[RowState] = ()) -> None:
         self._tally = statistics.Tally()
-        self._positions: dict[_Chain, list[int]] = collections.defaultdict(list)
-        self._known: dict[_Chain, Attempt] = {}
-        for position, row in enumerate(rows):
-            attempt = row.attempt
-            self._tally.add(row.outcome, None if attempt is None else attempt.status)
-            if attempt is not None and attempt.status not in job.TERMINAL:
-                self._positions[_chain(attempt)].append(position)
-                self._known[_chain(attempt)] = attempt
-
-    @property
-    def rows(self) -> Sequence[Row]:
-        """The rows as they stand, in the order given."""
-        return self._rows
+        self._open: dict[int, RowState] = {}
+        self._rows_of: dict[Chain, tuple[int, ...]] = {}
+        for state in states:
+            self.add(state)
 
     @property
     def is_finished(self) -> bool:
         """Whether no row can change any more."""
-        return not self._known
+        return not self._open
+
+    @property
+    def open_rows(self) -> Collection[int]:
+        """The indexes of the rows that have not ended."""
+        return self._open.keys()
+
+    def is_known(self, state: RowState) -> bool:
+        """Whether a row stands like this as far as is known."""
+        return state.has_ended or self._open.get(state.index) == state
+
+    @property
+    def open_jobs(self) -> set[str]:
+        """The jobs that these wait for."""
+        return {job_id for job_id, _ in self._rows_of}
 
     def statistics(self) -> statistics.Statistics:
         """Counts over the rows as they stand."""
         return self._tally.snapshot()
 
-    def apply(self, attempt: Attempt) -> Sequence[Row]:
-        """Take in a change; the rows that it changed."""
-        chain = _chain(attempt)
-        known = self._known.get(chain)
+    def add(self, state: RowState) -> None:
+        """Take in a row that was not known."""
+        self._tally.add(state.outcome, state.status)
+        self._keep(state)
+
+    def apply(self, attempt: Attempt) -> list[RowState]:
+        """Take in a change of an attempt; how the rows stand that it changed."""
         # What is retried is no end: the retry, which came with it, stands for it.
-        if known is None or attempt.revision <= known.revision or attempt.is_retried:
-            return ()
+        if attempt.is_retried:
+            return []
         changed = []
-        for position in self._positions[chain]:
-            row = dataclasses.replace(self._rows[position], attempt=attempt)
-            self._rows[position] = row
-            self._tally.move(known.status, attempt.status)
-            changed.append(row)
-        if attempt.status in job.TERMINAL:
-            del self._known[chain]
-            del self._positions[chain]
-        else:
-            self._known[chain] = attempt
+        for index in self._rows_of.get((attempt.key.job_id, attempt.chain), ()):
+            known = self._open[index]
+            if attempt.revision > known.revision:
+                state = dataclasses.replace(
+                    known,
+                    status=attempt.status,
+                    revision=attempt.revision,
+                    changed_at=max(known.changed_at, attempt.changed_at),
+                )
+                self._move(known, state)
+                changed.append(state)
         return changed
 
+    def update(self, state: RowState) -> bool:
+        """Take in how a row stands in the store now; whether that is news."""
+        known = self._open.get(state.index)
+        if known is None or state == known:
+            return False
+        self._move(known, state)
+        return True
 
-def _chain(attempt: Attempt) -> _Chain:
-    return attempt.key.job_id, attempt.chain
+    def _move(self, known: RowState, state: RowState) -> None:
+        self._tally.move((known.outcome, known.status), (state.outcome, state.status))
+        if state.has_ended or state.chain != known.chain:
+            self._forget(known)
+        self._keep(state)
+
+    def _keep(self, state: RowState) -> None:
+        if state.has_ended:
+            return
+        self._open[state.index] = state
+        if state.chain is not None:
+            rows = self._rows_of.get(state.chain, ())
+            if state.index not in rows:
+                self._rows_of[state.chain] = (*rows, state.index)
+
+    def _forget(self, state: RowState) -> None:
+        del self._open[state.index]
+        if state.chain is None:
+            return
+        rest = tuple(index for index in self._rows_of[state.chain] if index != state.index)
+        if rest:
+            self._rows_of[state.chain] = rest
+        else:
+            del self._rows_of[state.chain]

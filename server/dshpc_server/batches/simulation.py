@@ -7,13 +7,26 @@ jobs; what is only validated changes nothing and is not waited for.
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 
 from dshpc_server import clock
-from dshpc_server.batches import acceptance, progress, request, resolver, watchers
-from dshpc_server.domain import job
+from dshpc_server.batches import (
+    acceptance,
+    followed,
+    request,
+    resolver,
+    streaming,
+    untold,
+    watchers,
+)
+from dshpc_server.domain import statistics
 from dshpc_server.domain.statistics import Statistics
+from dshpc_server.store import committer
 from dshpc_server.store.records import Row
+
+_MAX_AT_HAND_BYTES = 1024 * 1024
+"""Results that are found are sent as they were found, up to this; others are read again when the
+reader is ready for them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,43 +39,6 @@ class Answer:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Accepted:
-    """The batch is durable."""
-
-    batch_id: str
-    total_jobs: int
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Results:
-    """Rows whose job has ended (or has changed), in that order."""
-
-    rows: Sequence[Row]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """Statistics on the way."""
-
-    statistics: Statistics
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Bookmark:
-    """Nothing happened for a while."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Closing:
-    """The statistics when the wait ended."""
-
-    statistics: Statistics
-
-
-BatchEvent = Accepted | Results | Progress | Bookmark | Closing
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Wait:
     """How long to wait."""
 
@@ -71,23 +47,19 @@ class Wait:
     """None: as long as it takes."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Reporting:
-    """How a stream reports."""
-
-    transitions: bool
-    heartbeat_seconds: float
-    statistics_seconds: float | None
-    """None: no statistics on the way."""
-
-
 class Simulation:
     """Resolves batches and follows them."""
 
     def __init__(
-        self, *, resolver: resolver.Resolver, watchers: watchers.Watchers, clock: clock.Clock
+        self,
+        *,
+        resolver: resolver.Resolver,
+        committer: committer.Committer,
+        watchers: watchers.Watchers,
+        clock: clock.Clock,
     ) -> None:
         self._acceptance = acceptance.Acceptance(resolver=resolver, watchers=watchers)
+        self._committer = committer
         self._clock = clock
 
     async def answer(self, asked: request.BatchRequest, wait: Wait) -> Answer:
@@ -97,32 +69,74 @@ class Simulation:
             accepted = await self._acceptance.accept(
                 asked, watching, is_watched=wait.until_finished
             )
-            state, watch = accepted.state, accepted.watch
-            while watch and not state.is_finished and await watch.wait(self._left(deadline)):
-                for attempt in watch.take():
-                    state.apply(attempt)
-        return Answer(batch_id=accepted.batch_id, rows=state.rows, statistics=state.statistics())
+            batch = self._followed(accepted)
+            rows = {row.index: row for row in accepted.rows}
+            if accepted.watch is not None:
+                changed = await self._changed(batch, deadline)
+                rows |= {row.index: row for row in await batch.read_rows(changed)}
+        return Answer(
+            batch_id=accepted.batch_id,
+            rows=list(rows.values()),
+            statistics=_counted(rows.values()),
+        )
 
     async def events(
-        self, asked: request.BatchRequest, wait: Wait, reporting: Reporting
-    ) -> AsyncGenerator[BatchEvent, None]:
+        self,
+        asked: request.BatchRequest,
+        wait: Wait,
+        reporting: streaming.Reporting,
+        packing: streaming.Packing,
+    ) -> AsyncGenerator[streaming.BatchEvent, None]:
         """Resolve a batch and tell its events. Close the iterator (`contextlib.aclosing`)."""
         deadline = self._deadline(wait)
         with contextlib.ExitStack() as watching:
             accepted = await self._acceptance.accept(
                 asked, watching, is_watched=wait.until_finished
             )
-            state, watch = accepted.state, accepted.watch
-            yield Accepted(batch_id=accepted.batch_id, total_jobs=len(state.rows))
-            told = watch is None or reporting.transitions
-            first = [row for row in state.rows if told or _has_ended(row)]
-            if first:
-                yield Results(rows=first)
-            if watch is not None:
-                follower = _Follower(state, watch, reporting, self._clock)
-                async for event in follower.events(deadline):
-                    yield event
-            yield Closing(statistics=state.statistics())
+            batch_id, total_jobs = accepted.batch_id, len(accepted.rows)
+            is_waited_for = accepted.watch is not None
+            if not is_waited_for:
+                deadline = self._clock.monotonic()
+            rows = untold.Untold()
+            for row in accepted.rows:
+                if not is_waited_for or reporting.tells(row.state):
+                    rows.note(row.index, row.state.changed_at)
+            batch = self._followed(accepted, rows)
+            del accepted  # it holds results, which a slow reader is not to keep here
+            yield streaming.Accepted(
+                batch_id=batch_id, total_jobs=total_jobs, position=rows.position
+            )
+            stream = streaming.Stream(
+                batch, rows, reporting=reporting, packing=packing, clock=self._clock
+            )
+            async for event in stream.events(deadline):
+                yield event
+            yield streaming.Closing(statistics=batch.progress.statistics(), position=rows.position)
+
+    def _followed(
+        self, accepted: acceptance.Accepted, told: untold.Untold | None = None
+    ) -> followed.FollowedBatch:
+        """The batch with those rows at hand that are told at once."""
+        at_hand = [row for row in accepted.rows if told is not None and row.index in told]
+        # What was only validated is nowhere else.
+        if accepted.batch_id and sum(map(_size, at_hand)) > _MAX_AT_HAND_BYTES:
+            at_hand = []
+        return followed.FollowedBatch(
+            accepted.batch_id,
+            watch=accepted.watch or watchers.BatchWatch.of_nothing(),
+            committer=self._committer,
+            known=accepted.progress,
+            at_hand=at_hand,
+        )
+
+    async def _changed(
+        self, batch: followed.FollowedBatch, deadline: float | None
+    ) -> Collection[int]:
+        """Wait until all rows have ended, or the time is over; the rows that changed meanwhile."""
+        changed: set[int] = set()
+        while not batch.progress.is_finished and await batch.wait(self._left(deadline)):
+            changed.update(state.index for state in await batch.take())
+        return changed
 
     def _deadline(self, wait: Wait) -> float | None:
         if wait.timeout_seconds is None:
@@ -133,70 +147,12 @@ class Simulation:
         return None if deadline is None else max(0.0, deadline - self._clock.monotonic())
 
 
-class _Follower:
-    """Tells what happens to the rows of one accepted batch until all have ended."""
-
-    def __init__(
-        self,
-        state: progress.BatchProgress,
-        watch: watchers.Watch,
-        reporting: Reporting,
-        clock: clock.Clock,
-    ) -> None:
-        self._state = state
-        self._watch = watch
-        self._reporting = reporting
-        self._clock = clock
-        now = clock.monotonic()
-        self._heartbeat_due = now + reporting.heartbeat_seconds
-        self._statistics_due = now + (reporting.statistics_seconds or 0.0)
-        self._statistics_told = state.statistics()
-
-    async def events(self, deadline: float | None) -> AsyncGenerator[BatchEvent, None]:
-        while not self._state.is_finished:
-            await self._watch.wait(self._until_next(deadline))
-            now = self._clock.monotonic()
-            changed = self._changed_rows()
-            if changed:
-                yield Results(rows=changed)
-                self._heartbeat_due = now + self._reporting.heartbeat_seconds
-            if self._statistics_are_due(now):
-                yield Progress(statistics=self._statistics_told)
-                self._heartbeat_due = now + self._reporting.heartbeat_seconds
-            elif now >= self._heartbeat_due:
-                yield Bookmark()
-                self._heartbeat_due = now + self._reporting.heartbeat_seconds
-            if deadline is not None and now >= deadline:
-                return
-
-    def _until_next(self, deadline: float | None) -> float:
-        moments = [self._heartbeat_due]
-        if deadline is not None:
-            moments.append(deadline)
-        if self._reporting.statistics_seconds is not None:
-            moments.append(self._statistics_due)
-        return max(0.0, min(moments) - self._clock.monotonic())
-
-    def _changed_rows(self) -> list[Row]:
-        return [
-            row
-            for attempt in self._watch.take()
-            for row in self._state.apply(attempt)
-            if self._reporting.transitions or _has_ended(row)
-        ]
-
-    def _statistics_are_due(self, now: float) -> bool:
-        """Whether the interval is over and the counts have changed; remembers what is told."""
-        interval = self._reporting.statistics_seconds
-        if interval is None or now < self._statistics_due:
-            return False
-        self._statistics_due = now + interval
-        present = self._state.statistics()
-        if present == self._statistics_told:
-            return False
-        self._statistics_told = present
-        return True
+def _size(row: Row) -> int:
+    result = None if row.attempt is None else row.attempt.result
+    return len(row.head) + len(result or b"")
 
 
-def _has_ended(row: Row) -> bool:
-    return row.attempt is None or row.attempt.status in job.TERMINAL
+def _counted(rows: Iterable[Row]) -> Statistics:
+    tally = statistics.Tally()
+    tally.add_many((row.outcome, row.status) for row in rows)
+    return tally.snapshot()

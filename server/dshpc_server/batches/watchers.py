@@ -11,6 +11,7 @@ import collections
 import contextlib
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
+from typing import Self
 
 from dshpc_server.domain.job import AttemptKey
 from dshpc_server.store.records import Attempt, ChangedRows
@@ -82,10 +83,15 @@ class Watch:
 class BatchWatch(Watch):
     """Who watches a batch: its rows, and the jobs that are added as they come to be known."""
 
-    def __init__(self, watches: dict[str, set[Watch]]) -> None:
+    def __init__(self, watches: collections.defaultdict[str, set[Watch]]) -> None:
         super().__init__(keeps_results=False)
         self._watches = watches
         self._job_ids: set[str] = set()
+
+    @classmethod
+    def of_nothing(cls) -> Self:
+        """A watch that is never told anything."""
+        return cls(collections.defaultdict(set))
 
     def add(self, job_ids: Collection[str]) -> bool:
         """Be told of these jobs, too; answer whether any of them is new."""
@@ -106,8 +112,8 @@ class Watchers:
     """Who watches which job, and which batch."""
 
     def __init__(self) -> None:
-        self._watches: dict[str, set[Watch]] = collections.defaultdict(set)
-        self._of_batches: dict[str, set[Watch]] = collections.defaultdict(set)
+        self._watches: collections.defaultdict[str, set[Watch]] = collections.defaultdict(set)
+        self._of_batches: collections.defaultdict[str, set[Watch]] = collections.defaultdict(set)
 
     @contextlib.contextmanager
     def watch(self, job_ids: Collection[str]) -> Iterator[Watch]:

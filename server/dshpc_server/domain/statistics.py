@@ -12,6 +12,7 @@ Promise: in every snapshot
 import collections
 import dataclasses
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from dshpc_server.domain import job
 from dshpc_server.domain.job import JobStatus, Outcome
@@ -55,6 +56,10 @@ _POSSIBLE: dict[Outcome, frozenset[JobStatus | None]] = {
 }
 
 
+Row: TypeAlias = tuple[Outcome, JobStatus | None]
+"""A row as it is counted: what was decided, and its status now; None when it has none."""
+
+
 class Tally:
     """Counts rows by outcome and by status; each change costs the same, whatever the batch."""
 
@@ -66,23 +71,18 @@ class Tally:
         """Count more rows, with their status now; None when they have none."""
         self._count(outcome, status, rows)
 
-    def add_many(self, rows: Iterable[tuple[Outcome, JobStatus | None]]) -> None:
+    def add_many(self, rows: Iterable[Row]) -> None:
         """Count many rows; cheaper than one by one, since few pairs differ."""
         for (outcome, status), rows_alike in collections.Counter(rows).items():
             self._count(outcome, status, rows_alike)
 
-    def remove(self, outcome: Outcome, status: JobStatus | None) -> None:
-        """Count a row no more. Raises ValueError when there is none like that."""
+    def move(self, old: Row, new: Row) -> None:
+        """One row went from `old` to `new`. Raises ValueError when no row is like `old`."""
+        outcome, status = old
         if not self._outcomes[outcome] or (status is not None and not self._statuses[status]):
             raise ValueError(f"no row is {outcome} and {status}")
-        self._count(outcome, status, -1)
-
-    def move(self, old: JobStatus, new: JobStatus) -> None:
-        """One row's job went from `old` to `new`. Raises ValueError when no row is in `old`."""
-        if not self._statuses[old]:
-            raise ValueError(f"no row is {old}")
-        self._statuses[old] -= 1
-        self._statuses[new] += 1
+        self._count(*new, 1)
+        self._count(*old, -1)
 
     def snapshot(self) -> Statistics:
         """Return the counts as they are now."""

@@ -40,12 +40,14 @@ def list_batch_results(
     )
 
 
-def result_event(rows: Sequence[bytes], event_time: datetime.datetime) -> bytes:
+def result_event(
+    rows: Sequence[bytes], event_time: datetime.datetime, resume_token: str = ""
+) -> bytes:
     """Return one event with these rows: `result` for one, `results` for more."""
-    time = job_service_pb2.StreamSimulateJobsResponse(
-        event_time=moments.timestamp(event_time)
+    head = job_service_pb2.StreamSimulateJobsResponse(
+        resume_token=resume_token, event_time=moments.timestamp(event_time)
     ).SerializeToString()
     if len(rows) == 1:
-        return time + wire.field(_EVENT_RESULT, rows[0])
+        return head + wire.field(_EVENT_RESULT, rows[0])
     group = b"".join(wire.field(_GROUP_RESULTS, row) for row in rows)
-    return time + wire.field(_EVENT_RESULTS, group)
+    return head + wire.field(_EVENT_RESULTS, group)

@@ -6,7 +6,7 @@ from google.protobuf import duration_pb2
 
 from dshpc.v1 import batch_service_pb2, types_pb2
 from dshpc_server import errors
-from dshpc_server.batches import simulation
+from dshpc_server.batches import streaming
 from dshpc_server.domain import identity, job, lookup
 from dshpc_server.domain.rejection import Violation
 from dshpc_server.transport import known, limits, moments
@@ -29,7 +29,10 @@ def max_response_bytes(options: types_pb2.BatchOptions) -> int:
 
 
 def max_inline_output_bytes(
-    path: str, asked: types_pb2.BatchOptions | batch_service_pb2.ListBatchResultsRequest
+    path: str,
+    asked: types_pb2.BatchOptions
+    | batch_service_pb2.ListBatchResultsRequest
+    | batch_service_pb2.WatchBatchRequest,
 ) -> int | None:
     """Read how long an output may be to be answered inline; None for the server's own limit."""
     if not asked.HasField("max_inline_output_bytes"):
@@ -90,10 +93,10 @@ _RESUBMIT_POLICIES: Mapping[int, lookup.ResubmitPolicy] = {
 }
 
 
-def reporting(options: types_pb2.StreamOptions) -> simulation.Reporting:
+def reporting(options: types_pb2.StreamOptions) -> streaming.Reporting:
     """Read how a stream reports."""
     known.refuse_unknown("stream", options)
-    return simulation.Reporting(
+    return streaming.Reporting(
         transitions=options.include_transitions,
         heartbeat_seconds=_interval(
             "heartbeat_interval", options.heartbeat_interval, _MIN_HEARTBEAT_SECONDS

@@ -64,6 +64,17 @@ def place(token: str, *asked: object) -> records.ListPosition | None:
     raise _foreign()
 
 
+def batch_place(token: str, *asked: object) -> records.ListPosition | None:
+    """Return the place in a listing of batches that a token goes on after; None without one."""
+    if not token:
+        return None
+    match _position(token, asked):
+        case [int(at), str(name), int()]:
+            with contextlib.suppress(OverflowError):
+                return records.ListPosition(at=moments.moment(at), name=name)
+    raise _foreign()
+
+
 def batch_rows(
     batch_id: str, statuses: Sequence[int] = (), outcomes: Sequence[int] = ()
 ) -> tuple[object, ...]:

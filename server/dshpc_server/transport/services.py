@@ -11,10 +11,12 @@ from dshpc_server.batches import (
     cancelling,
     inlining,
     logs,
+    overview,
     polling,
     resolver,
     simulation,
     watchers,
+    watching,
 )
 from dshpc_server.batches import content as library
 from dshpc_server.domain.job import AttemptKey, JobStatus
@@ -22,7 +24,14 @@ from dshpc_server.engine.port import Capacity, Waiting
 from dshpc_server.files import content
 from dshpc_server.methods import catalog
 from dshpc_server.store import committer
-from dshpc_server.transport import encoder, job_messages, limits, requests
+from dshpc_server.transport import (
+    batch_events,
+    encoder,
+    job_messages,
+    limits,
+    requests,
+    resume_tokens,
+)
 from dshpc_server.transport.servicers import batch, file, job, method, server, simulate
 
 
@@ -30,6 +39,7 @@ from dshpc_server.transport.servicers import batch, file, job, method, server, s
 class Parts:
     """What calls are answered with."""
 
+    deployment_id: str
     store_name: str
     engine_name: str
     capacity: Callable[[], Capacity]
@@ -59,7 +69,7 @@ def servicers(of: Parts) -> Mapping[str, object]:
     )
     return {
         "JobService": _job(of, rows),
-        "BatchService": batch.BatchServicer(committer=of.committer, inlining=rows),
+        "BatchService": _batch(of, rows),
         "FileService": file.FileServicer(
             content=of.content,
             library=of.library,
@@ -77,14 +87,32 @@ def servicers(of: Parts) -> Mapping[str, object]:
     }
 
 
+def _batch(of: Parts, rows: inlining.Inlining) -> batch.BatchServicer:
+    return batch.BatchServicer(
+        overviews=overview.Overviews(committer=of.committer, watchers=of.watchers, clock=of.clock),
+        watching=watching.Watching(committer=of.committer, watchers=of.watchers, clock=of.clock),
+        committer=of.committer,
+        inlining=rows,
+        tokens=resume_tokens.ResumeTokens(of.deployment_id),
+        max_wait_seconds=of.limits.max_wait_seconds,
+        clock=of.clock,
+    )
+
+
 def _job(of: Parts, rows: inlining.Inlining) -> job.JobServicer:
     return job.JobServicer(
         simulating=simulate.Simulating(
             simulation=simulation.Simulation(
-                resolver=_resolver(of), watchers=of.watchers, clock=of.clock
+                resolver=_resolver(of),
+                committer=of.committer,
+                watchers=of.watchers,
+                clock=of.clock,
             ),
             reader=requests.RequestReader(of.limits),
             inlining=rows,
+            events=batch_events.EventSender(
+                tokens=resume_tokens.ResumeTokens(of.deployment_id), clock=of.clock
+            ),
             clock=of.clock,
         ),
         polling=polling.Polling(committer=of.committer, watchers=of.watchers, clock=of.clock),

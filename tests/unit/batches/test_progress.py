@@ -1,5 +1,7 @@
 """A batch's progress: whatever comes in whatever order, the counts are those of its rows."""
 
+import dataclasses
+
 import hypothesis
 from hypothesis import strategies as st
 
@@ -7,8 +9,9 @@ from dshpc_server.batches.progress import BatchProgress
 from dshpc_server.domain import job
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.statistics import Statistics, Tally
-from dshpc_server.store.records import Attempt, Row
+from dshpc_server.store.records import Attempt, Row, RowState
 from support import batches_values as values
+from support import store_values
 
 FOUND = [Outcome.SUBMITTED, Outcome.RESUBMITTED, Outcome.FOUND_IN_PROGRESS]
 NAMES = "abc"
@@ -25,23 +28,30 @@ rows_with_jobs = st.builds(values.row, st.sampled_from(FOUND), changes)
 rows_without = st.builds(values.row, st.just(Outcome.REJECTED), rejection=st.just(b"no"))
 
 
-def recounted(rows: list[Row]) -> Statistics:
+def recounted(states: list[RowState]) -> Statistics:
     tally = Tally()
-    for row in rows:
-        tally.add(row.outcome, None if row.attempt is None else row.attempt.status)
+    for state in states:
+        tally.add(state.outcome, state.status)
     return tally.snapshot()
 
 
-def consistent(rows: list[Row]) -> list[Row]:
-    """Let rows with one chain agree on how it stands, as rows of one acceptance do."""
+def consistent(rows: list[Row]) -> list[RowState]:
+    """Number rows, and let those with one chain agree on how it stands, as in one acceptance."""
     seen: dict[object, Attempt] = {}
 
     def agreed(attempt: Attempt) -> Attempt:
         return seen.setdefault((attempt.key.job_id, attempt.chain), attempt)
 
     return [
-        row if row.attempt is None else values.row(row.outcome, agreed(row.attempt)) for row in rows
+        dataclasses.replace(row, index=index, attempt=row.attempt and agreed(row.attempt)).state
+        for index, row in enumerate(rows)
     ]
+
+
+def of(*attempts: Attempt) -> BatchProgress:
+    return BatchProgress(
+        values.row(of=attempt, index=index).state for index, attempt in enumerate(attempts)
+    )
 
 
 @hypothesis.given(
@@ -50,40 +60,52 @@ def consistent(rows: list[Row]) -> list[Row]:
 )
 @hypothesis.settings(max_examples=80)
 def test_any_history_keeps_the_counts_those_of_the_rows(
-    rows: list[Row], history: list[Attempt]
+    states: list[RowState], history: list[Attempt]
 ) -> None:
     """Late, repeated and foreign changes are among them."""
-    progress = BatchProgress(rows)
+    progress = BatchProgress(states)
+    known = {state.index: state for state in states}
     for change in history:
-        before = list(progress.rows)
         changed = progress.apply(change)
-        after = list(progress.rows)
-        assert progress.statistics() == recounted(after)
-        assert list(changed) == [
-            row for row, old in zip(after, before, strict=True) if row is not old
-        ]
-        assert all(row.attempt == change for row in changed)
-        has_open_row = any(
-            row.attempt is not None and row.attempt.status not in job.TERMINAL for row in after
-        )
-        assert progress.is_finished == (not has_open_row) == progress.statistics().final
+        for state in changed:
+            before = known[state.index]
+            assert not before.has_ended
+            assert state.chain == before.chain == (change.key.job_id, change.chain)
+            assert (state.status, state.revision) == (change.status, change.revision)
+            assert state.revision > before.revision
+            known[state.index] = state
+        unchanged = known.keys() - {state.index for state in changed}
+        assert all(_is_passed_over(known[index], change) for index in unchanged)
+        assert progress.statistics() == recounted(list(known.values()))
+        still_open = {index for index, state in known.items() if not state.has_ended}
+        assert set(progress.open_rows) == still_open
+        assert progress.is_finished == (not still_open) == progress.statistics().final
+
+
+def _is_passed_over(state: RowState, change: Attempt) -> bool:
+    is_of_row = state.chain == (change.key.job_id, change.chain)
+    return state.has_ended or not is_of_row or change.revision <= state.revision
 
 
 @hypothesis.given(st.lists(rows_with_jobs, max_size=8).map(consistent), changes)
 @hypothesis.settings(max_examples=60)
-def test_what_has_ended_never_changes_again(rows: list[Row], change: Attempt) -> None:
-    ended = [row for row in rows if row.attempt and row.attempt.status in job.TERMINAL]
+def test_what_has_ended_never_changes_again(states: list[RowState], change: Attempt) -> None:
+    ended = [state for state in states if state.status in job.TERMINAL]
     progress = BatchProgress(ended)
+    counts = progress.statistics()
     assert progress.is_finished
-    assert progress.apply(change) == ()
-    assert list(progress.rows) == ended
+    assert progress.apply(change) == []
+    assert not any(
+        progress.update(dataclasses.replace(state, status=JobStatus.RUNNING)) for state in ended
+    )
+    assert progress.statistics() == counts
 
 
 def test_rows_that_share_an_attempt_move_together() -> None:
     pending = values.attempt("a")
-    progress = BatchProgress([values.row(of=pending, index=index) for index in range(3)])
+    progress = of(pending, pending, pending)
     running = values.attempt("a", JobStatus.RUNNING, revision=2)
-    assert [row.index for row in progress.apply(running)] == [0, 1, 2]
+    assert [state.index for state in progress.apply(running)] == [0, 1, 2]
     assert progress.statistics().in_progress_jobs == 3
     done = values.attempt("a", JobStatus.COMPLETED, revision=3)
     assert len(progress.apply(done)) == 3
@@ -93,49 +115,86 @@ def test_rows_that_share_an_attempt_move_together() -> None:
 
 def test_a_change_that_was_known_already_changes_nothing() -> None:
     running = values.attempt("a", JobStatus.RUNNING, revision=2)
-    progress = BatchProgress([values.row(of=running)])
-    assert progress.apply(running) == ()
-    assert progress.apply(values.attempt("a", JobStatus.CONFIGURING, revision=1)) == ()
-    assert progress.apply(values.attempt("a", JobStatus.COMPLETED, revision=3, number=2)) == ()
+    progress = of(running)
+    assert progress.apply(running) == []
+    assert progress.apply(values.attempt("a", JobStatus.CONFIGURING, revision=1)) == []
+    assert progress.apply(values.attempt("a", JobStatus.COMPLETED, revision=3, number=2)) == []
     assert not progress.is_finished
 
 
 def test_no_rows_are_finished_rows() -> None:
-    assert BatchProgress([]).is_finished
-    assert BatchProgress([]).statistics() == Tally().snapshot()
+    assert BatchProgress().is_finished
+    assert BatchProgress().statistics() == Tally().snapshot()
 
 
 def test_a_row_goes_on_with_the_retry_of_its_attempt() -> None:
     running = values.attempt("a", JobStatus.RUNNING, revision=3)
-    progress = BatchProgress([values.row(of=running)])
+    progress = of(running)
     lost = values.attempt("a", JobStatus.NODE_FAIL, revision=4, is_retried=True)
-    assert progress.apply(lost) == ()
+    assert progress.apply(lost) == []
     assert progress.statistics().in_progress_jobs == 1
     waiting = values.attempt("a", JobStatus.PENDING, revision=5, number=2, chain=1)
-    (row,) = progress.apply(waiting)
-    assert row.attempt == waiting
+    (state,) = progress.apply(waiting)
+    assert (state.status, state.revision) == (JobStatus.PENDING, 5)
     assert not progress.statistics().final
-    assert progress.apply(lost) == ()
-    assert progress.apply(running) == ()
+    assert progress.apply(lost) == []
+    assert progress.apply(running) == []
     done = values.attempt("a", JobStatus.COMPLETED, revision=8, number=2, chain=1)
-    (row,) = progress.apply(done)
-    assert row.attempt == done
+    (state,) = progress.apply(done)
+    assert state.status is JobStatus.COMPLETED
     assert progress.is_finished
     assert progress.statistics().completed_jobs == 1
 
 
 def test_a_retry_may_be_heard_of_first_or_alone() -> None:
-    progress = BatchProgress([values.row(of=values.attempt("a", JobStatus.RUNNING, revision=3))])
+    progress = of(values.attempt("a", JobStatus.RUNNING, revision=3))
     third = values.attempt("a", JobStatus.RUNNING, revision=11, number=3, chain=1)
-    (row,) = progress.apply(third)
-    assert row.attempt == third
+    (state,) = progress.apply(third)
+    assert state.revision == 11
     second = values.attempt("a", JobStatus.NODE_FAIL, revision=8, number=2, chain=1)
-    assert progress.apply(second) == ()
+    assert progress.apply(second) == []
 
 
 def test_another_chain_of_the_same_job_is_not_the_rows() -> None:
-    progress = BatchProgress([values.row(of=values.attempt("a", JobStatus.RUNNING, revision=3))])
+    progress = of(values.attempt("a", JobStatus.RUNNING, revision=3))
     refreshed = values.attempt("a", JobStatus.RUNNING, revision=9, number=2)
     retried = values.attempt("a", JobStatus.COMPLETED, revision=12, number=3, chain=2)
-    assert progress.apply(refreshed) == progress.apply(retried) == ()
+    assert progress.apply(refreshed) == progress.apply(retried) == []
     assert not progress.is_finished
+
+
+def test_a_row_that_was_withdrawn_has_ended_and_its_run_goes_on_for_the_others() -> None:
+    running = values.attempt("a", JobStatus.RUNNING, revision=3)
+    progress = of(running, running)
+    row = values.row(of=running)
+    withdrawn = dataclasses.replace(row, ended_as=JobStatus.CANCELLED, ending=b"enough").state
+    assert progress.update(withdrawn)
+    assert not progress.update(withdrawn)
+    assert progress.statistics().cancelled_jobs == 1
+    (state,) = progress.apply(values.attempt("a", JobStatus.COMPLETED, revision=4))
+    assert state.index == 1
+    assert progress.statistics().cancelled_jobs == progress.statistics().completed_jobs == 1
+    assert progress.is_finished
+
+
+def test_a_row_that_is_decided_later_goes_on_with_its_job() -> None:
+    progress = BatchProgress([values.row(Outcome.PENDING).state])
+    assert progress.statistics().undecided_jobs == progress.statistics().in_progress_jobs == 1
+    assert progress.open_jobs == set()
+    decided = values.row(Outcome.SUBMITTED, values.attempt("a"))
+    assert progress.update(decided.state)
+    assert progress.open_jobs == {store_values.sha("a")}
+    assert progress.statistics().submitted_jobs == progress.statistics().in_progress_jobs == 1
+    assert progress.statistics().undecided_jobs == 0
+    assert progress.apply(values.attempt("a", JobStatus.COMPLETED, revision=2))
+    assert progress.is_finished
+
+
+def test_a_row_is_known_as_it_stands_or_when_it_has_ended() -> None:
+    pending = values.attempt("a")
+    progress = of(pending)
+    before = values.row(of=pending).state
+    assert progress.is_known(before)
+    (after,) = progress.apply(values.attempt("a", JobStatus.RUNNING, revision=2))
+    assert not progress.is_known(before)
+    assert progress.is_known(after)

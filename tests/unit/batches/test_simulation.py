@@ -7,18 +7,22 @@ from typing import Any, cast
 import pytest
 
 from dshpc_server import errors
-from dshpc_server.batches import content, request, simulation, watchers
-from dshpc_server.batches.simulation import Accepted, Bookmark, Closing, Progress, Results
+from dshpc_server.batches import content, request, simulation, streaming, watchers
+from dshpc_server.batches.streaming import Accepted, Bookmark, Closing, Progress, Results
+from dshpc_server.batches.untold import BEGINNING
 from dshpc_server.domain.job import JobStatus
 from support import batches_time, methods_site, store_values
 from support.batches_time import Accepting, change
 
 FINISHED = simulation.Wait(until_finished=True, timeout_seconds=None)
 RESOLVED = simulation.Wait(until_finished=False, timeout_seconds=None)
-QUIET = simulation.Reporting(transitions=False, heartbeat_seconds=15.0, statistics_seconds=None)
+QUIET = streaming.Reporting(transitions=False, heartbeat_seconds=15.0, statistics_seconds=None)
+PACKING = streaming.Packing(
+    encode=lambda row: b"%d" % row.index, rows_per_message=1000, max_bytes=1_000_000
+)
 A_REQUEST = request.BatchRequest(rows=(), display_name="")
 
-Timed = tuple[float, simulation.BatchEvent]
+Timed = tuple[float, streaming.BatchEvent]
 
 
 def within(seconds: float) -> simulation.Wait:
@@ -30,17 +34,21 @@ class Following:
 
     def __init__(self, *names: str, script: batches_time.Script = ()) -> None:
         self.clock = methods_site.HandClock()
-        self.watchers = batches_time.ScriptedWatchers(self.clock, script)
-        self.accepting = Accepting(*names)
+        self.store = batches_time.RowsStore()
+        self.watchers = batches_time.ScriptedWatchers(self.clock, script, self.store)
+        self.accepting = Accepting(*names, store=self.store)
         self.simulation = simulation.Simulation(
-            resolver=cast("Any", self.accepting), watchers=self.watchers, clock=self.clock
+            resolver=cast("Any", self.accepting),
+            committer=cast("Any", self.store),
+            watchers=self.watchers,
+            clock=self.clock,
         )
 
     async def events(
-        self, wait: simulation.Wait = FINISHED, reporting: simulation.Reporting = QUIET
+        self, wait: simulation.Wait = FINISHED, reporting: streaming.Reporting = QUIET
     ) -> list[Timed]:
         """Every event with the second it came at."""
-        events = self.simulation.events(A_REQUEST, wait, reporting)
+        events = self.simulation.events(A_REQUEST, wait, reporting, PACKING)
         async with contextlib.aclosing(events):
             told = [(self.clock.monotonic(), event) async for event in events]
         assert self.watchers.open_watches == 0
@@ -52,7 +60,7 @@ def kinds(told: Sequence[Timed]) -> list[tuple[float, type]]:
 
 
 def indexes(told: Sequence[Timed]) -> list[list[int]]:
-    return [[row.index for row in e.rows] for _, e in told if isinstance(e, Results)]
+    return [[int(row) for row in e.rows] for _, e in told if isinstance(e, Results)]
 
 
 def closing(told: Sequence[Timed]) -> Closing:
@@ -67,7 +75,7 @@ async def test_results_come_when_their_jobs_end_and_the_statistics_last() -> Non
     told = await following.events()
     assert kinds(told) == [(0, Accepted), (2, Results), (5, Results), (5, Closing)]
     assert indexes(told) == [[1], [0]]
-    assert told[0][1] == Accepted(batch_id="b", total_jobs=2)
+    assert told[0][1] == Accepted(batch_id="b", total_jobs=2, position=BEGINNING)
     assert closing(told).statistics.completed_jobs == 2
     assert closing(told).statistics.final
     assert following.watchers.asked == [{store_values.sha("a"), store_values.sha("b")}]
@@ -94,7 +102,7 @@ async def test_a_start_is_told_only_when_transitions_are_asked_for() -> None:
     script = [(1, [change("a", JobStatus.RUNNING)]), (2, [change("a")])]
     told = await Following("a", script=script).events()
     assert kinds(told) == [(0, Accepted), (2, Results), (2, Closing)]
-    reporting = simulation.Reporting(
+    reporting = streaming.Reporting(
         transitions=True, heartbeat_seconds=15.0, statistics_seconds=None
     )
     told = await Following("a", script=script).events(reporting=reporting)
@@ -127,7 +135,7 @@ async def test_changes_that_are_not_told_do_not_keep_a_stream_alive() -> None:
 
 
 async def test_statistics_come_at_their_interval_while_they_change() -> None:
-    reporting = simulation.Reporting(
+    reporting = streaming.Reporting(
         transitions=False, heartbeat_seconds=100.0, statistics_seconds=10.0
     )
     script = [(3, [change("a")]), (25, [change("b")]), (44, [change("c")])]
@@ -146,7 +154,7 @@ async def test_statistics_come_at_their_interval_while_they_change() -> None:
 
 
 async def test_statistics_that_stay_the_same_leave_the_heartbeat_alone() -> None:
-    reporting = simulation.Reporting(
+    reporting = streaming.Reporting(
         transitions=False, heartbeat_seconds=15.0, statistics_seconds=10.0
     )
     told = await Following("a", script=[(35, [change("a")])]).events(reporting=reporting)
@@ -187,8 +195,8 @@ async def test_until_resolved_tells_every_row_and_waits_for_none() -> None:
 
 async def test_a_reader_that_leaves_early_leaves_no_watch() -> None:
     following = Following("a", script=[(3, [change("a")])])
-    events: AsyncGenerator[simulation.BatchEvent, None] = following.simulation.events(
-        A_REQUEST, FINISHED, QUIET
+    events: AsyncGenerator[streaming.BatchEvent, None] = following.simulation.events(
+        A_REQUEST, FINISHED, QUIET, PACKING
     )
     assert isinstance(await anext(events), Accepted)
     assert following.watchers.open_watches == 1
@@ -223,15 +231,16 @@ async def test_an_answer_when_resolved_watches_nothing() -> None:
 
 
 async def test_a_change_between_acceptance_and_the_first_wait_is_not_missed() -> None:
-    real = watchers.Watchers()
+    real, store = watchers.Watchers(), batches_time.RowsStore()
     simulating = simulation.Simulation(
-        resolver=cast("Any", Accepting("a", "b", publish=real)),
+        resolver=cast("Any", Accepting("a", "b", store=store, publish=real)),
+        committer=cast("Any", store),
         watchers=real,
         clock=methods_site.HandClock(),
     )
     answer = await simulating.answer(A_REQUEST, FINISHED)
     assert answer.statistics.completed_jobs == 2
-    events = simulating.events(A_REQUEST, FINISHED, QUIET)
+    events = simulating.events(A_REQUEST, FINISHED, QUIET, PACKING)
     async with contextlib.aclosing(events):
         told = [event async for event in events]
     assert [type(event) for event in told] == [Accepted, Results, Closing]
@@ -241,11 +250,11 @@ async def test_a_change_between_acceptance_and_the_first_wait_is_not_missed() ->
 async def test_what_is_only_validated_is_told_at_once_and_never_accepted() -> None:
     following = Following("a", "done", "refused")
     asked = request.BatchRequest(rows=(), display_name="", validate_only=True)
-    events = following.simulation.events(asked, FINISHED, QUIET)
+    events = following.simulation.events(asked, FINISHED, QUIET, PACKING)
     async with contextlib.aclosing(events):
         told = [(following.clock.monotonic(), event) async for event in events]
     assert kinds(told) == [(0, Accepted), (0, Results), (0, Closing)]
-    assert told[0][1] == Accepted(batch_id="", total_jobs=3)
+    assert told[0][1] == Accepted(batch_id="", total_jobs=3, position=BEGINNING)
     assert indexes(told) == [[0, 1, 2]]
     assert following.watchers.asked == []
     answer = await following.simulation.answer(asked, FINISHED)

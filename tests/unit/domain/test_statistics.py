@@ -1,7 +1,6 @@
 """The identities of the statistics hold in every snapshot of every history."""
 
 import dataclasses
-from typing import TypeAlias
 
 import hypothesis
 import pytest
@@ -11,14 +10,13 @@ from dshpc.v1 import types_pb2
 from dshpc_server.domain import job
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.domain.lifecycle import TRANSITIONS
-from dshpc_server.domain.statistics import Statistics, Tally
-
-Row: TypeAlias = tuple[Outcome, JobStatus | None]
+from dshpc_server.domain.statistics import Row, Statistics, Tally
 
 WITHOUT_JOB = (Outcome.REJECTED, Outcome.NOT_FOUND)
 RESTRICTED = (*WITHOUT_JOB, Outcome.PENDING, Outcome.WITHHELD)
 FREE = sorted(set(Outcome) - set(RESTRICTED))
 
+UNDECIDED = (Outcome.PENDING, JobStatus.BLOCKED)
 coins = st.booleans()
 rows = st.one_of(
     st.tuples(st.sampled_from(FREE), st.sampled_from(JobStatus)),
@@ -64,8 +62,13 @@ def test_the_identities_hold_in_every_snapshot_of_a_random_history(data: st.Data
         ]
         if data.draw(coins) and moves:
             position, transition = data.draw(st.sampled_from(moves))
-            history[position] = (history[position][0], transition.target)
-            tally.move(transition.source, transition.target)
+            before = history[position]
+            history[position] = (before[0], transition.target)
+            tally.move(before, history[position])
+        elif data.draw(coins) and UNDECIDED in history:
+            position = history.index(UNDECIDED)
+            history[position] = data.draw(rows)
+            tally.move(UNDECIDED, history[position])
         else:
             history.append(data.draw(rows))
             tally.add(*history[-1])
@@ -166,8 +169,8 @@ def test_a_move_from_a_status_that_no_row_has_is_refused_and_changes_nothing() -
     tally = Tally()
     tally.add(Outcome.SUBMITTED, JobStatus.PENDING)
     before = tally.snapshot()
-    with pytest.raises(ValueError, match="no row is RUNNING"):
-        tally.move(JobStatus.RUNNING, JobStatus.COMPLETED)
+    with pytest.raises(ValueError, match="no row is SUBMITTED and RUNNING"):
+        tally.move((Outcome.SUBMITTED, JobStatus.RUNNING), (Outcome.SUBMITTED, JobStatus.COMPLETED))
     assert tally.snapshot() == before
 
 

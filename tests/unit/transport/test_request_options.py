@@ -5,7 +5,7 @@ from google.protobuf import duration_pb2
 
 from dshpc.v1 import job_service_pb2, types_pb2
 from dshpc_server import errors
-from dshpc_server.batches import simulation
+from dshpc_server.batches import simulation, streaming
 from dshpc_server.domain import lookup
 from dshpc_server.transport import limits, options, requests
 from support import transport_values as values
@@ -75,7 +75,7 @@ def test_a_wait_that_makes_no_sense_is_refused() -> None:
 
 
 def test_reporting_has_its_defaults() -> None:
-    assert options.reporting(types_pb2.StreamOptions()) == simulation.Reporting(
+    assert options.reporting(types_pb2.StreamOptions()) == streaming.Reporting(
         transitions=False, heartbeat_seconds=15.0, statistics_seconds=None
     )
 
@@ -86,7 +86,7 @@ def test_reporting_is_read() -> None:
         heartbeat_interval=duration(1),
         statistics_interval=duration(0.1),
     )
-    assert options.reporting(asked) == simulation.Reporting(
+    assert options.reporting(asked) == streaming.Reporting(
         transitions=True, heartbeat_seconds=1.0, statistics_seconds=0.1
     )
 

@@ -13,7 +13,15 @@ from dshpc_server import clock
 from dshpc_server.batches import inlining, progress, request, simulation
 from dshpc_server.domain.job import Outcome
 from dshpc_server.store import records
-from dshpc_server.transport import answers, edge, encoder, pages, requests, server
+from dshpc_server.transport import (
+    batch_events,
+    edge,
+    encoder,
+    pages,
+    requests,
+    resume_tokens,
+    server,
+)
 from dshpc_server.transport.servicers import batch, file, job, method, simulate
 from dshpc_server.transport.servicers import server as server_servicer
 from support import batches_values as values
@@ -61,6 +69,9 @@ def simulating(*, simulation: object = None, reader: object = None) -> simulate.
         simulation=cast("Any", simulation),
         reader=cast("Any", reader),
         inlining=INLINING,
+        events=batch_events.EventSender(
+            tokens=resume_tokens.ResumeTokens("d" * 32), clock=clock.SystemClock()
+        ),
         clock=clock.SystemClock(),
     )
 
@@ -72,7 +83,9 @@ def answer(sizes: list[int]) -> simulation.Answer:
         head = types_pb2.MultiJobResult(index=index, config_id="x" * size).SerializeToString()
         rows.append(values.row(Outcome.SUBMITTED, values.attempt(index), index=index, head=head))
     return simulation.Answer(
-        batch_id="0" * 36, rows=rows, statistics=progress.BatchProgress(rows).statistics()
+        batch_id="0" * 36,
+        rows=rows,
+        statistics=progress.BatchProgress(row.state for row in rows).statistics(),
     )
 
 
@@ -98,29 +111,6 @@ def test_many_small_rows_keep_to_the_size_too() -> None:
     packed = simulating()._packed(answer([0] * 3000), ENCODE, 256 * 1024)
     assert len(packed) <= 256 * 1024
     assert job_service_pb2.SimulateJobsResponse.FromString(packed).next_page_token
-
-
-@pytest.mark.parametrize("group_size", [1, 3, 1000])
-@pytest.mark.parametrize("in_thread", [False, True])
-async def test_a_group_of_results_is_cut_by_number_and_by_bytes(
-    group_size: int, *, in_thread: bool
-) -> None:
-    sizes = [0] * 5 + [1_500_000] * 4 + [5_000_000] + [0] * 5
-    grouping = simulate._Grouping(ENCODE, group_size, in_thread=in_thread)
-    now = clock.SystemClock().now()
-    messages = [
-        answers.result_event(group, now) async for group in grouping.groups(answer(sizes).rows)
-    ]
-    told = []
-    for message in messages:
-        event = job_service_pb2.StreamSimulateJobsResponse.FromString(message)
-        group = [event.result] if event.HasField("result") else list(event.results.results)
-        assert 1 <= len(group) <= group_size
-        assert len(message) < 3.1e6 or len(group) == 1
-        told += [row.index for row in group]
-    assert told == list(range(len(sizes)))
-    if group_size == 1000:
-        assert len(messages) < len(sizes) / 2
 
 
 class SlowReader(requests.RequestReader):

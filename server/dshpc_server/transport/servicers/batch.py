@@ -1,20 +1,23 @@
-"""BatchService: reading batches, and changing them."""
+"""BatchService: reading, following and changing batches."""
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from dshpc.v1 import batch_service_pb2
-from dshpc_server import errors
-from dshpc_server.batches import inlining, results, updating
+from dshpc_server import clock, errors
+from dshpc_server.batches import inlining, overview, results, streaming, updating, watching
 from dshpc_server.domain.rejection import Violation
 from dshpc_server.store import committer
 from dshpc_server.transport import (
     answers,
+    batch_events,
     batch_messages,
+    batch_requests,
     edge,
     limits,
     options,
     pages,
+    resume_tokens,
     unserved,
     words,
 )
@@ -25,28 +28,65 @@ W = TypeVar("W")
 class BatchServicer:
     """Serves BatchService."""
 
-    def __init__(self, *, committer: committer.Committer, inlining: inlining.Inlining) -> None:
+    def __init__(
+        self,
+        *,
+        overviews: overview.Overviews,
+        watching: watching.Watching,
+        committer: committer.Committer,
+        inlining: inlining.Inlining,
+        tokens: resume_tokens.ResumeTokens,
+        max_wait_seconds: float,
+        clock: clock.Clock,
+    ) -> None:
+        self._overviews = overviews
+        self._watching = watching
         self._committer = committer
         self._inlining = inlining
+        self._tokens = tokens
+        self._events = batch_events.EventSender(tokens=tokens, clock=clock)
+        self._max_wait_seconds = max_wait_seconds
+        self._clock = clock
 
-    async def get_batch(self, asked: batch_service_pb2.GetBatchRequest, call: edge.Call) -> bytes:
-        """Not served yet."""
-        del asked, call
-        raise unserved.refusal("batch_id")
+    async def get_batch(
+        self, asked: batch_service_pb2.GetBatchRequest, call: edge.Call
+    ) -> batch_service_pb2.GetBatchResponse:
+        """Read one batch, at once or when it has changed."""
+        wait = batch_requests.wait(asked, self._tokens, self._max_wait_seconds, call.seconds_left)
+        found = await self._overviews.one(asked.batch_id, wait)
+        return batch_service_pb2.GetBatchResponse(batch=self._message(found))
 
     async def list_batches(
         self, asked: batch_service_pb2.ListBatchesRequest, call: edge.Call
-    ) -> bytes:
-        """Not served yet."""
-        del asked, call
-        raise unserved.refusal("page_token")
+    ) -> batch_service_pb2.ListBatchesResponse:
+        """One page of the batches."""
+        del call
+        after = pages.batch_place(asked.page_token, "batches")
+        limit = batch_requests.batches_per_page(asked.page_size)
+        page = await self._overviews.page(after=after, limit=limit)
+        now = self._clock.now()
+        return batch_service_pb2.ListBatchesResponse(
+            batches=[batch_messages.batch_message(each, as_of=now) for each in page.batches],
+            next_page_token="" if page.last is None else pages.token(page.last, "batches"),
+        )
 
     async def watch_batch(
         self, asked: batch_service_pb2.WatchBatchRequest, call: edge.Call
     ) -> None:
-        """Not served yet."""
-        del asked, call
-        raise unserved.refusal("batch_id")
+        """Tell the events of a batch, from the beginning or from where a token says."""
+        after = None
+        if asked.resume_token:
+            after = self._tokens.position("resume_token", asked.resume_token, asked.batch_id)
+        reporting = options.reporting(asked.stream)
+        inline_bytes = options.max_inline_output_bytes("", asked)
+        packing = streaming.Packing(
+            encode=self._inlining.encoder(inline_bytes),
+            rows_per_message=options.results_per_message(asked.stream),
+            max_bytes=limits.DEFAULT_RESPONSE_BYTES,
+            in_thread=self._inlining.reads_files(inline_bytes),
+        )
+        events = self._watching.events(asked.batch_id, after, reporting, packing)
+        await self._events.send(events, call)
 
     async def cancel_batch(
         self, asked: batch_service_pb2.CancelBatchRequest, call: edge.Call
@@ -61,8 +101,9 @@ class BatchServicer:
         """Change a batch's priority."""
         del call
         priority = options.priority("priority", asked.priority)
-        batch = await updating.set_priority(self._committer, asked.batch_id, priority)
-        return batch_service_pb2.UpdateBatchResponse(batch=batch_messages.batch_message(batch))
+        await updating.set_priority(self._committer, asked.batch_id, priority)
+        found = await self._overviews.one(asked.batch_id, overview.Wait(seconds=0))
+        return batch_service_pb2.UpdateBatchResponse(batch=self._message(found))
 
     async def retry_batch(
         self, asked: batch_service_pb2.RetryBatchRequest, call: edge.Call
@@ -99,6 +140,10 @@ class BatchServicer:
         if page.next_index is not None:
             closing.next_page_token = pages.token(page.next_index, *what)
         return answers.list_batch_results(page.rows, closing)
+
+    def _message(self, found: overview.Overview) -> batch_service_pb2.Batch:
+        token = self._tokens.token(found.batch.batch_id, found.position)
+        return batch_messages.batch_message(found, as_of=self._clock.now(), resume_token=token)
 
 
 def _words(field: str, values: Sequence[int], meaning: Mapping[int, W]) -> list[W]:
