@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from typing import Any
 
+from dshpc_server import errors
 from dshpc_server.batches import request, resolver, watchers
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.store import port, records
@@ -90,7 +91,9 @@ class RowsStore:
     def __init__(self) -> None:
         self.rows: dict[int, records.Row] = {}
         self.asked: list[list[int]] = []
-        """Which rows were read whole, question after question."""
+        """Which rows were read, question after question."""
+        self.failures = 0
+        """How many of the next questions are not answered."""
 
     def put(self, change: Attempt) -> None:
         """Have the rows of an attempt show it as it stands now."""
@@ -99,7 +102,15 @@ class RowsStore:
                 self.rows[index] = dataclasses.replace(row, attempt=change)
 
     async def read(self, question: Callable[[Any], Any]) -> Any:  # noqa: ANN401 (whatever is asked)
+        if self.failures:
+            self.failures -= 1
+            raise errors.UnavailableError("the store is away", retry_after_seconds=1.0)
         return question(self)
+
+    def find_row_states_by_index(
+        self, batch_id: str, indexes: Collection[int]
+    ) -> list[records.RowState]:
+        return [row.state for row in self.find_rows_by_index(batch_id, indexes)]
 
     def find_rows_by_index(self, batch_id: str, indexes: Collection[int]) -> list[records.Row]:
         assert batch_id == "b"

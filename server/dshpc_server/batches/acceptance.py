@@ -77,7 +77,7 @@ class Acceptance:
         accepted = Accepted(
             batch_id=prepared.batch.batch_id,
             rows=rows,
-            progress=progress.BatchProgress(row.state for row in rows),
+            progress=progress.BatchProgress.of_rows(rows),
             watch=watch,
         )
         if not asked.validate_only:

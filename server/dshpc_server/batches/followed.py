@@ -5,9 +5,11 @@ kept, and never a result. What is read from the store is never older than what w
 whoever is told of a change is told after its commit.
 """
 
+import asyncio
 import functools
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator, Sequence
 
+from dshpc_server import errors
 from dshpc_server.batches import progress, watchers
 from dshpc_server.store import committer, port
 from dshpc_server.store.records import Row, RowState
@@ -15,6 +17,8 @@ from dshpc_server.store.records import Row, RowState
 STATES_PER_READING = 2_000
 """Each reading holds up other questions a little."""
 ROWS_PER_READING = 500
+RETRY_SECONDS = 0.5
+"""Pause after the store was not available."""
 
 
 class FollowedBatch:
@@ -61,20 +65,30 @@ class FollowedBatch:
         return await self._watch.wait(timeout_seconds)
 
     async def take(self) -> list[RowState]:
-        """How the rows stand that have changed since this was asked last."""
+        """How the rows stand that have changed since this was asked last.
+
+        What cannot be read now, since the store is away, is read the next time.
+        """
         rows = self._watch.take_rows()
         changed = {
             state.index: state
             for attempt in self._watch.take()
             for state in self.progress.apply(attempt)
         }
-        indexes = self.progress.open_rows if rows.is_any else rows.indexes
+        indexes = list(self.progress.open_rows if rows.is_any else rows.indexes)
         if indexes:
-            changed |= {state.index: state for state in await self._read_again(list(indexes))}
+            try:
+                changed |= {state.index: state for state in await self._read_again(indexes)}
+            except errors.UnavailableError:  # the store tells the log itself
+                await asyncio.sleep(RETRY_SECONDS)
+                self._watch.put_rows(indexes)
         return list(changed.values())
 
     async def read_rows(self, indexes: Collection[int]) -> list[Row]:
-        """Read these rows whole, in this order; what is news in them is known from then on."""
+        """Read these rows whole, in this order; what is news in them is known from then on.
+
+        Raises UnavailableError.
+        """
         found = {index: self._at_hand.pop(index) for index in indexes if index in self._at_hand}
         found = {index: row for index, row in found.items() if self.progress.is_known(row.state)}
         found |= {

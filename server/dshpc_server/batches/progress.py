@@ -7,10 +7,11 @@ changes, so that of such a row nothing is kept but that it counts.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from typing import Self
 
-from dshpc_server.domain import statistics
-from dshpc_server.store.records import Attempt, Chain, RowState
+from dshpc_server.domain import job, statistics
+from dshpc_server.store.records import Attempt, Chain, Row, RowState
 
 
 class BatchProgress:
@@ -22,6 +23,17 @@ class BatchProgress:
         self._rows_of: dict[Chain, tuple[int, ...]] = {}
         for state in states:
             self.add(state)
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Row]) -> Self:
+        """What is known from whole rows; quicker than row by row."""
+        made = cls()
+        made._tally.add_many((row.outcome, row.status) for row in rows)
+        for row in rows:
+            status = row.status
+            if status is not None and status not in job.TERMINAL:
+                made._keep(row.state)
+        return made
 
     @property
     def is_finished(self) -> bool:

@@ -69,16 +69,15 @@ class Simulation:
             accepted = await self._acceptance.accept(
                 asked, watching, is_watched=wait.until_finished
             )
-            batch = self._followed(accepted)
-            rows = {row.index: row for row in accepted.rows}
+            rows, counts = accepted.rows, accepted.progress.statistics()
             if accepted.watch is not None:
+                batch = self._followed(accepted)
                 changed = await self._changed(batch, deadline)
-                rows |= {row.index: row for row in await batch.read_rows(changed)}
-        return Answer(
-            batch_id=accepted.batch_id,
-            rows=list(rows.values()),
-            statistics=_counted(rows.values()),
-        )
+                now = {row.index: row for row in await batch.read_rows(changed)}
+                if now:
+                    rows = [now.get(row.index, row) for row in rows]
+                    counts = _counted(rows)
+        return Answer(batch_id=accepted.batch_id, rows=rows, statistics=counts)
 
     async def events(
         self,

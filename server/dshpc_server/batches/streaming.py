@@ -4,13 +4,14 @@ Promises: every row that ends is told, and of a row that changes several times w
 busy at least the last; rows come in the order in which they came to be known; every event says
 where the stream stands (`untold.Position`). No result is kept here: rows are read from the store
 when the reader is ready for them, a few at a time, so that what a slow reader costs is bounded.
+While the store is away a stream stays open; only one whose time is over meanwhile ends with that.
 """
 
 import asyncio
 import dataclasses
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from dshpc_server import clock
+from dshpc_server import clock, errors
 from dshpc_server.batches import followed, results, untold
 from dshpc_server.domain.statistics import Statistics
 from dshpc_server.store.records import Row, RowState
@@ -165,9 +166,14 @@ class Stream:
         """Tell what there is, and what comes, until the end or the deadline."""
         is_over = False
         while True:
-            async for told in self._next_rows():
-                yield told
-                self._put_heartbeat_off()
+            try:
+                async for told in self._next_rows():
+                    yield told
+                    self._put_heartbeat_off()
+            except errors.UnavailableError:  # the store tells the log itself
+                if is_over:
+                    raise
+                await asyncio.sleep(followed.RETRY_SECONDS)
             now = self._clock.monotonic()
             if self._statistics_are_due(now):
                 yield Progress(statistics=self._statistics_told, position=self._rows.position)
@@ -194,7 +200,11 @@ class Stream:
     async def _next_rows(self) -> AsyncGenerator[Results, None]:
         """Tell the next rows, as they stand now; a message that is not full waits for others."""
         taken = self._rows.take(self._piece)
-        found = await self._batch.read_rows(taken) if taken else []
+        try:
+            found = await self._batch.read_rows(taken) if taken else []
+        except errors.UnavailableError:
+            self._rows.put_back(taken)
+            raise
         for index in set(taken).difference(row.index for row in found):
             self._rows.told(index, None)  # not there any more
         size = 0

@@ -11,6 +11,7 @@ their stamps have, or a store was put back), all rows are told anew.
 
 import dataclasses
 import heapq
+from collections.abc import Iterable
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +79,11 @@ class Untold:
         for index in taken:
             self._in_hand[index] = self._waiting.pop(index)
         return taken
+
+    def put_back(self, indexes: Iterable[int]) -> None:
+        """Have these, which are in hand and could not be read, wait again, in their place."""
+        back = {index: self._in_hand.pop(index) for index in indexes}
+        self._waiting = {**back, **self._waiting}
 
     def told(self, index: int, ended_at: int | None) -> None:
         """Note that a row was told; `ended_at` is its stamp if it was told as ended."""

@@ -198,3 +198,17 @@ def test_a_row_is_known_as_it_stands_or_when_it_has_ended() -> None:
     (after,) = progress.apply(values.attempt("a", JobStatus.RUNNING, revision=2))
     assert not progress.is_known(before)
     assert progress.is_known(after)
+
+
+@hypothesis.given(st.lists(rows_with_jobs | rows_without, max_size=8))
+@hypothesis.settings(max_examples=60)
+def test_whole_rows_are_known_like_how_they_stand(rows: list[Row]) -> None:
+    states = consistent(rows)
+    numbered = [dataclasses.replace(row, index=index) for index, row in enumerate(rows)]
+    of_states = BatchProgress(row.state for row in numbered)
+    of_rows = BatchProgress.of_rows(numbered)
+    assert len(states) == of_rows.statistics().total_jobs
+    assert of_rows.statistics() == of_states.statistics()
+    assert of_rows.open_rows == of_states.open_rows
+    assert of_rows.open_jobs == of_states.open_jobs
+    assert all(of_rows.is_known(row.state) for row in numbered)

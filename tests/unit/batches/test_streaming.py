@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from dshpc_server import errors
 from dshpc_server.batches import followed, progress, streaming, untold, watchers
 from dshpc_server.batches.streaming import Progress, Results
 from dshpc_server.domain.job import JobStatus, Outcome
@@ -73,6 +74,7 @@ class Streaming:
         in_thread: bool = False,
         transitions: bool = False,
         statistics_seconds: float | None = None,
+        deadline: float | None = None,
     ) -> Any:  # noqa: ANN401 (an async generator)
         with self.watching:
             batch = followed.FollowedBatch(
@@ -95,7 +97,7 @@ class Streaming:
                 clock=self.clock,
             )
             async with asyncio.timeout(DEADLINE_SECONDS):
-                async for event in stream.events(None):
+                async for event in stream.events(deadline):
                     yield event
 
 
@@ -222,3 +224,39 @@ async def test_every_event_tells_where_the_stream_stands() -> None:
     assert rows_in(told) == [[1], [0], [2]]
     positions = [(event.position.changed_at, event.position.ended_rows) for event in told]
     assert positions == [(29, 1), (29, 1), (30, 3)]
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followed, "RETRY_SECONDS", 0.001)
+
+
+@pytest.mark.usefixtures("short_pauses")
+async def test_a_stream_stays_open_while_the_store_is_away() -> None:
+    streamed = Streaming(0, 0, 0, ended=False)
+    events = streamed.events(transitions=True)
+    streamed.change(1, JobStatus.COMPLETED, 2)
+    streamed.change(0, JobStatus.COMPLETED, 2)
+    streamed.store.failures = 3
+    assert rows_in([await anext(events)]) == [[1]]
+    assert streamed.store.failures == 0
+    streamed.store.failures = 2
+    streamed.store.rows[2] = dataclasses.replace(
+        streamed.store.rows[2], ended_as=JobStatus.CANCELLED, ending=b"enough"
+    )
+    streamed.watchers.publish_rows([records.ChangedRows(batch_id=BATCH, indexes=[2])])
+    assert rows_in([event async for event in events]) == [[0], [2]]
+    assert streamed.store.failures == 0
+
+
+@pytest.mark.usefixtures("short_pauses")
+async def test_a_stream_whose_time_is_over_while_the_store_is_away_says_so() -> None:
+    streamed = Streaming(0, 0, ended=False)
+    events = streamed.events(deadline=streamed.clock.monotonic() + 5)
+    streamed.change(0, JobStatus.COMPLETED, 2)
+    assert rows_in([await anext(events)]) == [[0]]
+    streamed.change(1, JobStatus.COMPLETED, 2)
+    streamed.clock.advance(10)
+    streamed.store.failures = 10
+    with pytest.raises(errors.UnavailableError):
+        await anext(events)
