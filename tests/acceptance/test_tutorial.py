@@ -21,7 +21,7 @@ STEPS = documents.steps(PAGE, "sh")
 FAILING = {
     "column: Belt": ["1 dshpc run -"],
     "run - <<'END'\njobs:\n  - {config_id: fine": ["1 dshpc run -"],
-    "sed -i 's/depends_on": ["1 dshpc run tutorial/sweep.yaml"],
+    "sed -i 's/depends_on": ["2 dshpc run tutorial/sweep.yaml"],
     "--no-wait": ["1 dshpc run --no-wait -"],
 }
 """The blocks with commands that fail, as the page says: words of the block, and which they are."""

@@ -37,4 +37,4 @@ def test_the_search_finds_what_it_is_for() -> None:
 
 def test_what_is_made_here_is_ignored() -> None:
     ignored = documents.text(".gitignore").split()
-    assert {"/.venv/", "/.tools/", "/build/", "/data/", "/dist/"} <= set(ignored)
+    assert {"/.venv/", "/.tools", "/build/", "/data/", "/dist/"} <= set(ignored)
