@@ -174,6 +174,8 @@ class Stream:
                 if is_over:
                     raise
                 await asyncio.sleep(followed.RETRY_SECONDS)
+            if not self._rows.is_waiting and (is_over or self._batch.progress.is_finished):
+                return
             now = self._clock.monotonic()
             if self._statistics_are_due(now):
                 yield Progress(statistics=self._statistics_told, position=self._rows.position)
@@ -182,8 +184,6 @@ class Stream:
                 yield Bookmark(position=self._rows.position)
                 self._put_heartbeat_off()
             if not self._rows.is_waiting:
-                if is_over or self._batch.progress.is_finished:
-                    return
                 await self._batch.wait(self._until_next(deadline))
             # What ends at the deadline is still told; what comes after it is not waited for.
             if not is_over:

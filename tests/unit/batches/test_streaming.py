@@ -214,6 +214,15 @@ async def test_statistics_come_in_the_midst_of_many_rows() -> None:
     assert sorted(index for group in rows_in(told) for index in group) == list(range(40))
 
 
+async def test_behind_the_last_row_nothing_comes_but_the_end() -> None:
+    streamed = Streaming(0, ended=False)
+    events = streamed.events(statistics_seconds=10.0)
+    streamed.change(0, JobStatus.COMPLETED, 2)
+    assert rows_in([await anext(events)]) == [[0]]
+    streamed.clock.advance(60)
+    assert [event async for event in events] == []
+
+
 async def test_every_event_tells_where_the_stream_stands() -> None:
     streamed = Streaming(0, 0, 0, ended=False)
     events = streamed.events()
