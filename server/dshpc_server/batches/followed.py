@@ -78,7 +78,7 @@ class FollowedBatch:
         indexes = list(self.progress.open_rows if rows.is_any else rows.indexes)
         if indexes:
             try:
-                changed |= {state.index: state for state in await self._read_again(indexes)}
+                await self._read_again(indexes, changed)
             except errors.UnavailableError:  # the store tells the log itself
                 await asyncio.sleep(RETRY_SECONDS)
                 self._watch.put_rows(indexes)
@@ -102,9 +102,8 @@ class FollowedBatch:
             self.progress.update(row.state)
         return [found[index] for index in indexes if index in found]
 
-    async def _read_again(self, indexes: Sequence[int]) -> list[RowState]:
-        """Take in how these rows stand now; those that are news."""
-        changed: dict[int, RowState] = {}
+    async def _read_again(self, indexes: Sequence[int], changed: dict[int, RowState]) -> None:
+        """Take in how these rows stand now; those that are news are put into `changed`."""
         while True:
             for some in _pieces(indexes):
                 states = await self._committer.read(
@@ -113,7 +112,7 @@ class FollowedBatch:
                 changed |= {state.index: state for state in states if self.progress.update(state)}
             # A row that waits for another job from now on may have changed before that was watched.
             if not self._watch.add(self.progress.open_jobs):
-                return list(changed.values())
+                return
 
 
 def _states(store: port.Reader, *, batch_id: str, first_index: int) -> Sequence[RowState]:

@@ -259,6 +259,22 @@ async def test_a_stream_stays_open_while_the_store_is_away() -> None:
 
 
 @pytest.mark.usefixtures("short_pauses")
+async def test_what_was_read_before_the_store_went_away_is_not_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(followed, "ROWS_PER_READING", 2)
+    streamed = Streaming(*[0] * 5, ended=False)
+    for index, row in streamed.store.rows.items():
+        ended = dataclasses.replace(row, ended_as=JobStatus.CANCELLED, ending=b"enough")
+        streamed.store.rows[index] = ended
+    streamed.watchers.publish_rows([records.ChangedRows(batch_id=BATCH, indexes=())])
+    streamed.store.fails_at = 1  # the second of three questions
+    told = rows_in([event async for event in streamed.events()])
+    assert sorted(index for group in told for index in group) == list(range(5))
+    assert streamed.store.fails_at == -1
+
+
+@pytest.mark.usefixtures("short_pauses")
 async def test_a_stream_whose_time_is_over_while_the_store_is_away_says_so() -> None:
     streamed = Streaming(0, 0, ended=False)
     events = streamed.events(deadline=streamed.clock.monotonic() + 5)
