@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import pathlib
 import random
+import uuid
 from collections.abc import AsyncIterator, Collection, Sequence
 
 from dshpc_server import clock, presence
@@ -25,7 +26,9 @@ from dshpc_server.batches import (
     launching,
     membership,
     reconciler,
+    releasing,
     reports,
+    resolver,
     retention,
     run_times,
     trials,
@@ -77,8 +80,8 @@ class Assembly:
         self._watchers = watchers.Watchers()
         self._committer = committer.Committer(
             on.store,
-            on_changes=self._publish,
-            on_rows=self._watchers.publish_rows,
+            on_changes=self._on_changes,
+            on_rows=self._on_rows,
             on_doubt=self._on_doubt,
         )
         self._library = content.Library(
@@ -118,6 +121,7 @@ class Assembly:
             presence=presence.Presence(on.data_dir / "servers"),
             scope=on.engine.scope,
             clock=on.clock,
+            on_taken_over=self._on_taken_over,
         )
         self._following = following.Following(
             store=on.store,
@@ -126,6 +130,22 @@ class Assembly:
             active=self._active,
             attempts=self._dispatcher,
             publish=self._publish,
+        )
+        self._resolver = resolver.Resolver(
+            catalog=on.catalog,
+            library=self._library,
+            committer=self._committer,
+            encoder=self._encoder,
+            defaults=on.defaults,
+            capacity=on.engine.capacity,
+            clock=on.clock,
+            new_id=lambda: str(uuid.uuid4()),
+        )
+        self._releasing = releasing.Releasing(
+            committer=self._committer,
+            resolver=self._resolver,
+            encoder=self._encoder,
+            clock=on.clock,
         )
         self._retention = self._make_retention()
         self._cancelling = cancelling.Cancelling(
@@ -161,6 +181,7 @@ class Assembly:
                         self._dispatch(),
                         self._membership.run(),
                         self._following.run(),
+                        self._release(),
                         self._on.reloading.run(),
                         self._expiry.run(),
                         self._room.run(),
@@ -226,10 +247,11 @@ class Assembly:
             library=self._library,
             committer=self._committer,
             watchers=self._watchers,
+            resolver=self._resolver,
+            releasing=self._releasing,
             cancelling=self._cancelling,
             folder=self._launcher.folder,
             encoder=self._encoder,
-            defaults=on.defaults,
             max_retries=on.retries.max_retries,
             limits=on.limits,
             clock=on.clock,
@@ -242,6 +264,14 @@ class Assembly:
         self._dispatcher.hear(facts)
         await self._reconciler.take(facts)
 
+    def _on_changes(self, attempts: Sequence[records.Attempt]) -> None:
+        self._publish(attempts)
+        self._releasing.note(attempts)
+
+    def _on_rows(self, changed: Sequence[records.ChangedRows]) -> None:
+        self._watchers.publish_rows(changed)
+        self._releasing.note_rows(changed)
+
     def _publish(self, attempts: Sequence[records.Attempt]) -> None:
         self._watchers.publish(attempts)
         self._dispatcher.notice(attempts)
@@ -251,6 +281,10 @@ class Assembly:
 
     def _on_doubt(self) -> None:
         self._following.note()
+        self._releasing.note_everything()
+
+    def _on_taken_over(self) -> None:
+        self._releasing.note_everything()
 
     def _on_dropped(self, job_ids: Collection[str]) -> None:
         self._following.note(job_ids)
@@ -262,6 +296,10 @@ class Assembly:
         # What is taken over counts against the capacity, so it comes first.
         await self._membership.begun()
         await self._dispatcher.run()
+
+    async def _release(self) -> None:
+        await self._membership.begun()
+        await self._releasing.run()
 
     async def _wait_for_engine(self) -> None:
         """Give the engine a moment, so that the first call finds it healthy; serve without it."""

@@ -22,6 +22,8 @@ POINTS = {
     "fact.taken": "the engine told a fact, it is not recorded",
     "output.stored": "an output is in the content store, its result is not recorded",
     "end.recorded": "an end is recorded, what the attempt left is not removed",
+    "rows.settled": "who waits for what has ended is told, who can go on is not looked up",
+    "rows.released": "rows that waited are looked up and submitted, nobody was told",
     "cancel.recorded": "the wish to cancel is recorded, the engine has not heard of it",
     "content.written": "content is written and durable under a temporary name",
     "content.renamed": "content has its name, which is not durable",

@@ -13,6 +13,7 @@ from contract import (
     store_suite_cancelling,
     store_suite_chains,
     store_suite_deleting,
+    store_suite_dependencies,
     store_suite_deployment,
     store_suite_listing,
     store_suite_opening,
@@ -155,6 +156,10 @@ class StoreSuite(
     store_suite_servers.Joining,
     store_suite_servers.Owning,
     store_suite_servers.TakingOver,
+    store_suite_dependencies.Waiting,
+    store_suite_dependencies.Skipping,
+    store_suite_dependencies.Releasing,
+    store_suite_dependencies.Needing,
     store_suite_deployment.Deployed,
 ):
     """All of it."""

@@ -1,6 +1,5 @@
 """Several stores on one PostgreSQL database: they share jobs, and get out of each other's way."""
 
-import concurrent.futures
 import random
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -17,7 +16,7 @@ from dshpc_server.store.port import Writer
 from dshpc_server.store.records import Row
 from dshpc_server.store.sql import transactions
 from dshpc_server.store.sql.store import SqlStore
-from support import postgres
+from support import postgres, together
 from support import store_values as v
 from support.postgres_fixtures import postgres_server, postgres_tables, postgres_url
 
@@ -39,18 +38,6 @@ def stores(postgres_url: str) -> Iterator[list[SqlStore]]:
         yield opened
 
 
-def at_once(*works: Callable[[], T]) -> list[T]:
-    """Do all this at the same time, each in a thread of its own."""
-    ready = threading.Barrier(len(works))
-
-    def run(work: Callable[[], T]) -> T:
-        ready.wait(WAIT_SECONDS)
-        return work()
-
-    with concurrent.futures.ThreadPoolExecutor(len(works)) as threads:
-        return [each.result(WAIT_SECONDS) for each in [threads.submit(run, w) for w in works]]
-
-
 def test_two_that_accept_the_same_new_jobs_at_once_make_one_attempt_of_each(
     stores: list[SqlStore],
 ) -> None:
@@ -62,7 +49,7 @@ def test_two_that_accept_the_same_new_jobs_at_once_make_one_attempt_of_each(
             batch = v.batch(f"{who} {names[0]}", *names)
             return lambda: v.accept(store, batch)
 
-        rows = at_once(
+        rows = together.at_once(
             *(
                 accepting(store, who, shuffled.sample(names, len(names)))
                 for who, store in enumerate(stores[:2])
@@ -85,7 +72,7 @@ def test_a_job_that_failed_is_submitted_again_once_however_many_ask(
         works = [_accepting(f"{who} {number}", "job") for number in range(5)]
         return lambda: [row.outcome for rows in _answers(store, works) for row in rows]
 
-    told = at_once(*(asking(store, who) for who, store in enumerate(stores)))
+    told = together.at_once(*(asking(store, who) for who, store in enumerate(stores)))
     outcomes = [outcome for each in told for outcome in each]
     assert sorted(outcomes) == [Outcome.FOUND_IN_PROGRESS] * 14 + [Outcome.RESUBMITTED]
     assert v.newest(stores[0], "job").key.number == 2
@@ -103,7 +90,7 @@ def test_what_one_claims_no_other_claims(stores: list[SqlStore]) -> None:
 
         return claim
 
-    taken = at_once(*(claiming(store) for store in stores))
+    taken = together.at_once(*(claiming(store) for store in stores))
     assert sorted(key.job_id for each in taken for key in each) == sorted(map(v.sha, range(600)))
     for store, keys in zip(stores, taken, strict=True):
         assert {attempt.claim.key for attempt in store.find_active()} == set(keys)
@@ -135,7 +122,7 @@ def test_what_is_moved_while_others_claim_is_claimed_once_and_nothing_is_left(
 
         return claim
 
-    _, *taken = at_once(move, *(claiming(store) for store in stores[1:]))
+    _, *taken = together.at_once(move, *(claiming(store) for store in stores[1:]))
     assert sorted(key.job_id for each in taken for key in each) == sorted(map(v.sha, range(500)))
 
 
@@ -157,7 +144,7 @@ def test_who_leaves_waits_for_a_claim_that_is_under_way(stores: list[SqlStore]) 
         leaving.leave()
         looking.join()
 
-    at_once(lambda: v.write(leaving, claiming), leave)
+    together.at_once(lambda: v.write(leaving, claiming), leave)
     records = {each.server_id: each.is_expired for each in other.find_servers()}
     assert records[leaving.server_id], (
         "its record says whose the attempt is, until it is taken over"
@@ -184,7 +171,7 @@ def test_what_one_records_the_other_sees_when_it_accepts(stores: list[SqlStore])
         looking.join()
         return rows
 
-    _, rows = at_once(lambda: v.write(stores[0], recording), accepting)
+    _, rows = together.at_once(lambda: v.write(stores[0], recording), accepting)
     assert [row.outcome for row in rows or []] == [Outcome.FOUND_COMPLETED]
 
 
@@ -204,7 +191,7 @@ def test_two_that_wait_for_each_other_both_commit(stores: list[SqlStore]) -> Non
         works = [meeting, _accepting(f"{second} second", second)]
         return lambda: [row.outcome for rows in _answers(store, works) for row in rows]
 
-    outcomes = at_once(crossing(stores[0], "x", "y"), crossing(stores[1], "y", "x"))
+    outcomes = together.at_once(crossing(stores[0], "x", "y"), crossing(stores[1], "y", "x"))
     assert outcomes == [[Outcome.FOUND_IN_PROGRESS] * 2] * 2
     assert len(tries) > 2, "one of them was ended and made again"
 

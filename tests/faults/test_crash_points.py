@@ -34,8 +34,10 @@ SLURM_POINTS = [
     if not name.startswith(
         (
             "runner.",  # there is none
-            "content.",  # files have no engine, so these are as they are without Slurm
+            # Neither files nor rows have an engine, so these are as they are without Slurm.
+            "content.",
             "deletion.",
+            "rows.",
         )
     )
 ]

@@ -23,6 +23,7 @@ from dshpc_server.batches import (
     launching,
     membership,
     reconciler,
+    releasing,
     reports,
     request,
     resolver,
@@ -32,6 +33,7 @@ from dshpc_server.batches import (
     watchers,
 )
 from dshpc_server.domain import identity, lookup, queue, retry
+from dshpc_server.domain.dependencies import Condition
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.engine import port as engine_port
 from dshpc_server.files import content as files
@@ -104,7 +106,7 @@ class Assembly:
         self.committer = committer.Committer(
             self.wavering.as_store(),
             on_changes=self._take_changes,
-            on_rows=self.watchers.publish_rows,
+            on_rows=self._take_rows,
             on_doubt=self._on_doubt,
         )
         self.library = content.Library(
@@ -163,6 +165,7 @@ class Assembly:
             presence=self.presence,
             scope=scope,
             clock=clock.SystemClock(),
+            on_taken_over=self._on_taken_over,
         )
         self.following = following.Following(
             store=self.store,
@@ -190,8 +193,15 @@ class Assembly:
             clock=clock.SystemClock(),
             new_id=lambda: f"batch-{id(self)}-{next(numbers)}",
         )
+        self.releasing = releasing.Releasing(
+            committer=self.committer,
+            resolver=self.resolver,
+            encoder=self.encoder,
+            clock=clock.SystemClock(),
+        )
         self.simulation = simulation.Simulation(
             resolver=self.resolver,
+            releasing=self.releasing,
             committer=self.committer,
             watchers=self.watchers,
             clock=clock.SystemClock(),
@@ -231,6 +241,7 @@ class Assembly:
                 self._dispatch(),
                 self.membership.run(),
                 self.following.run(),
+                self._release(),
             )
             owned = [tasks.create_task(work) for work in works]
             try:
@@ -290,8 +301,16 @@ class Assembly:
         await self.membership.begun()
         await self.dispatcher.run()
 
+    async def _release(self) -> None:
+        await self.membership.begun()
+        await self.releasing.run()
+
     def _on_doubt(self) -> None:
         self.following.note()
+        self.releasing.note_everything()
+
+    def _on_taken_over(self) -> None:
+        self.releasing.note_everything()
 
     def _on_fenced(self, server_id: str) -> None:
         self.membership.note_fenced(server_id)
@@ -302,6 +321,11 @@ class Assembly:
     def _take_changes(self, changes: Sequence[records.Attempt]) -> None:
         self.changes += changes
         self._publish(changes)
+        self.releasing.note(changes)
+
+    def _take_rows(self, changed: Sequence[records.ChangedRows]) -> None:
+        self.watchers.publish_rows(changed)
+        self.releasing.note_rows(changed)
 
     def _publish(self, attempts: Sequence[records.Attempt]) -> None:
         self.told += attempts
@@ -330,6 +354,7 @@ def job(
     function_hash: str = "",
     policy: lookup.Policy = lookup.Policy(),  # noqa: B008 - frozen
     priority: int | None = None,
+    upstreams: Sequence[request.Upstream] = (),
     **parameters: identity.Json,
 ) -> request.JobRequest:
     """One row; jobs differ by their parameters."""
@@ -344,4 +369,31 @@ def job(
         timeout_seconds=timeout_seconds,
         policy=policy,
         priority=priority,
+        upstreams=upstreams,
+    )
+
+
+def after(
+    index: int, condition: Condition = Condition.SUCCEEDED, *, input_name: str = ""
+) -> request.Upstream:
+    """A row's word that it waits for another one, perhaps for its output."""
+    return request.Upstream(
+        rows=range(index, index + 1),
+        condition=condition,
+        input_name=input_name,
+        name=f"config 'row {index}'",
+        field="depends_on[0]",
+    )
+
+
+def after_job(
+    job_id: str, condition: Condition = Condition.SUCCEEDED, *, input_name: str = ""
+) -> request.Upstream:
+    """The same about a job that is known."""
+    return request.Upstream(
+        job_id=job_id,
+        condition=condition,
+        input_name=input_name,
+        name=f"job '{job_id}'",
+        field="jobs[0].depends_on[0].job_id",
     )

@@ -147,6 +147,108 @@ BREAKING: list[tuple[str, str, set[str]]] = [
         set(),
     ),
     (
+        "row_waits_or_is_decided",
+        "UPDATE batch_rows SET outcome = 'NOT_FOUND' WHERE batch_id = 'waits' AND row_index = 1",
+        set(),
+    ),
+    (
+        "row_waits_or_is_decided",
+        "DELETE FROM dependencies;DELETE FROM undecided_rows",
+        set(),
+    ),
+    (
+        "row_waits_for_what_is_counted",
+        "UPDATE undecided_rows SET waits_for = 2",
+        set(),
+    ),
+    (
+        "dependency_is_on_another_row",
+        "UPDATE dependencies SET upstream_index = 9 WHERE position = 0",
+        set(),
+    ),
+    (
+        "dependency_is_on_another_row",
+        "UPDATE dependencies SET upstream_index = 1 WHERE position = 0",
+        set(),
+    ),
+    (
+        "dependency_was_met",
+        (
+            "UPDATE dependencies SET is_met = 1 WHERE position = 0;"
+            "UPDATE undecided_rows SET waits_for = 0"
+        ),
+        {"row_that_waits_goes_on"},
+    ),
+    (
+        "dependency_was_met",
+        "UPDATE dependencies SET condition = 'FAILED', input_name = '' WHERE position = 1",
+        set(),
+    ),
+    (
+        "row_that_waits_goes_on",
+        (
+            "UPDATE dependencies SET is_met = 0 WHERE position = 1;"
+            "UPDATE undecided_rows SET waits_for = 2"
+        ),
+        set(),
+    ),
+    (
+        "ck_undecided_rows_waits_for_from_0",
+        "UPDATE undecided_rows SET waits_for = -1",
+        {"row_waits_for_what_is_counted"},
+    ),
+    ("ck_undecided_rows_cpus_from_1", "UPDATE undecided_rows SET cpus = 0", set()),
+    (
+        "ck_undecided_rows_cache_policy_is_one",
+        "UPDATE undecided_rows SET cache_policy = 'WHENEVER'",
+        set(),
+    ),
+    (
+        "ck_undecided_rows_resubmit_policy_is_one",
+        "UPDATE undecided_rows SET resubmit_policy = 'WHENEVER'",
+        set(),
+    ),
+    (
+        "fk_undecided_rows_batch_id_row_index_batch_rows",
+        ("UPDATE undecided_rows SET row_index = 7;UPDATE dependencies SET row_index = 7"),
+        {"row_waits_or_is_decided"},
+    ),
+    (
+        "ck_dependencies_upstream_is_a_row_or_a_job",
+        "UPDATE dependencies SET upstream_attempt = 1 WHERE position = 0",
+        set(),
+    ),
+    (
+        "ck_dependencies_position_from_0",
+        "UPDATE dependencies SET position = -1 WHERE position = 0",
+        set(),
+    ),
+    (
+        "ck_dependencies_condition_is_one",
+        "UPDATE dependencies SET condition = 'WHENEVER' WHERE position = 0",
+        set(),
+    ),
+    (
+        "ck_dependencies_input_comes_from_success",
+        "UPDATE dependencies SET input_name = 'input' WHERE position = 0",
+        set(),
+    ),
+    (
+        "ck_dependencies_is_met_or_not",
+        "UPDATE dependencies SET is_met = 2 WHERE position = 1",
+        set(),
+    ),
+    (
+        "fk_dependencies_batch_id_row_index_undecided_rows",
+        "UPDATE dependencies SET row_index = 7 WHERE position = 1",
+        set(),
+    ),
+    (
+        "fk_dependencies_upstream_job_id_upstream_attempt_attempts",
+        "UPDATE dependencies SET upstream_attempt = 7 WHERE position = 1",
+        {"dependency_was_met"},
+    ),
+    (
         "deletion_is_finished",
         "UPDATE files SET is_deleting = 1 WHERE filename = 'a.csv'",
         set(),

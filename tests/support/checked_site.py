@@ -17,12 +17,13 @@ from dshpc_server.batches import encoding, reports
 from dshpc_server.checking import check
 from dshpc_server.checking.findings import Finding
 from dshpc_server.domain import identity, lookup
+from dshpc_server.domain.dependencies import Condition
 from dshpc_server.domain.job import AttemptKey, JobSpec, JobStatus, Resources
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.domain.lookup import CachePolicy, ResubmitPolicy
 from dshpc_server.files import content
 from dshpc_server.methods import catalog
-from dshpc_server.store import port, records
+from dshpc_server.store import port, records, undecided
 from dshpc_server.store.sql import invariants
 from dshpc_server.transport import encoder, reading
 from support import methods_site, site
@@ -187,6 +188,45 @@ class _Filling:
         self._accept("last", "running", "resubmitted", "pending", "running")
         self._claim(1)
         self._start("running")
+        self._wait()
+
+    def _wait(self) -> None:
+        """Accept a row that waits for another one and for a job, which has ended."""
+        spec = self._made.spec("of others")
+        plan = undecided.Undecided(
+            config_index=1,
+            method_name=spec.method_name,
+            function_hash=spec.function_hash,
+            inputs={},
+            parameters_json=spec.parameters_json,
+            resources=Resources(),
+            timeout_seconds=60.0,
+            policy=v.USUAL,
+        )
+        first = AttemptKey(job_id=self._made.job_id("inline"), number=1)
+        waiting = records.NewRow(
+            index=1,
+            head=b"head",
+            candidate=None,
+            rejection=None,
+            undecided=plan,
+            dependencies=[
+                undecided.Dependency(
+                    upstream_index=0, condition=Condition.FINISHED, upstream_name="config 'x'"
+                ),
+                undecided.Dependency(
+                    upstream_chain=first,
+                    condition=Condition.SUCCEEDED,
+                    input_name="input",
+                    upstream_name="job",
+                ),
+            ],
+        )
+        rows = [self._row(0, "pending", v.USUAL), waiting]
+        v.accept(self._store, v.batch("waits", rows=rows, at=self._moment()))
+        upstreams = undecided.Upstreams(batch_ids=["waits"])
+        settled = v.write(self._store, lambda writer: writer.settle(upstreams, lambda _: b""))
+        assert (settled.skipped, settled.ready) == ({}, [])
 
     def _moment(self) -> datetime.datetime:
         self._made.clock.advance(0.01)

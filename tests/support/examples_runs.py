@@ -12,6 +12,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,6 +61,11 @@ def methods() -> list[str]:
     return sorted(path.stem for path in COMMANDS.glob("*.json"))
 
 
+def input_names(method: str) -> list[str]:
+    """The inputs of a method; most have the one that a manifest need not name."""
+    return [entry["name"] for entry in manifest(method).get("inputs", [{"name": "input"}])]
+
+
 def with_defaults(method: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in what the server fills in."""
     declared = manifest(method)["parameters"]
@@ -75,6 +81,16 @@ def run(method: str, input_path: pathlib.Path | str, /, **parameters: object) ->
             json.dumps(with_defaults(method, parameters), separators=(",", ":"), sort_keys=True)
         )
         return execute(method, DATA / input_path, parameters_path)
+
+
+def run_on_inputs(method: str, inputs: Mapping[str, pathlib.Path], /, **parameters: object) -> Run:
+    """Run a method over files by the names of its inputs."""
+    with tempfile.TemporaryDirectory() as workspace:
+        parameters_path = pathlib.Path(workspace, "parameters.json")
+        parameters_path.write_text(json.dumps(with_defaults(method, parameters)))
+        first = inputs[input_names(method)[0]]
+        named = {f"INPUT_FILE_{name.upper()}": str(path) for name, path in inputs.items()}
+        return execute(method, first, parameters_path, named)
 
 
 def run_all(method: str, jobs: Sequence[tuple[pathlib.Path, Mapping[str, object]]]) -> list[Run]:
@@ -106,14 +122,19 @@ def execute_together(method: str, pairs: Sequence[tuple[pathlib.Path, pathlib.Pa
     ]
 
 
-def execute(method: str, input_path: pathlib.Path, parameters_path: pathlib.Path) -> Run:
+def execute(
+    method: str,
+    input_path: pathlib.Path,
+    parameters_path: pathlib.Path,
+    named_inputs: Mapping[str, str] = types.MappingProxyType({}),
+) -> Run:
     """Start the method's command and wait for its end."""
     described = manifest(method)
     done = subprocess.run(
         [described["command"], described["script_path"], input_path, parameters_path],
         check=False,
         cwd=SCRIPTS / method,
-        env=environment(method, input_path, parameters_path),
+        env=environment(method, input_path, parameters_path) | dict(named_inputs),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=DEADLINE_SECONDS,

@@ -206,6 +206,11 @@ def _results(service: calls.Service, batch_id: str) -> Sequence[types_pb2.MultiJ
         return None
 
 
+def ended(service: calls.Service, batch_id: str) -> dict[int, Row]:
+    """The rows of a batch that have ended."""
+    return rows(_results(service, batch_id) or ())
+
+
 def rows(results: Sequence[types_pb2.MultiJobResult]) -> dict[int, Row]:
     """What is told of rows that have ended."""
     return {each.index: _row(each) for each in results if each.new_status in calls.TERMINAL}

@@ -1,11 +1,13 @@
 """A small day in a server's life, played again after whatever has happened to it.
 
-Upload, batches that complete and that fail, a job that is cancelled while it runs, content that is
-deleted. `play` raises what a call met when the server died in it; played once more on a server that
-lives, it comes to its end. What was acknowledged at any time is held against the service by
-`problems`, and every run has counted itself.
+Upload, batches that complete and that fail, one whose second job goes on from the first one's
+output, a job that is cancelled while it runs, content that is deleted. `play` raises what a call
+met when the server died in it; played once more on a server that lives, it comes to its end. What
+was acknowledged at any time is held against the service by `problems`, and every run has counted
+itself.
 """
 
+import dataclasses
 import pathlib
 
 import grpc
@@ -32,6 +34,7 @@ class Scenario:
         """The batches that were acknowledged."""
         self.stopped_job_id = ""
         """The job that is to be cancelled; empty before it was accepted."""
+        self._chains: list[str] = []
         self._uploaded: set[str] = set()
         self._deleting = False
 
@@ -41,6 +44,8 @@ class Scenario:
         self._upload(service, short[0].content)
         self._ask(service, short[:2])
         self._ask(service, [*short, _asked(Mode.ONCE, n=4)], finished=True)
+        self.chain(service)
+        self.wait_for_chains(service)
         self._stop(service, _asked(Mode.STOP, n=5))
         self._delete(service)
 
@@ -63,6 +68,25 @@ class Scenario:
                 return False
 
         live_server.wait_for(may_come_again, "the deletion to end")
+
+    def chain(self, service: calls.Service) -> None:
+        """Ask for a job, and for one that goes on from what it puts out."""
+        first, second = _asked(Mode.WORK, n=6), dataclasses.replace(_asked(Mode.WORK, n=7), x=0)
+        self._upload(service, first.content)
+        config = first.config()
+        config.config_id = "first"
+        answer = service.simulate(config, second.config_after("first"))
+        rows = fault_load.rows(answer.results)
+        self.told.append(Told(batch_id=answer.batch_id, asked=[first, second], rows=rows))
+        self._chains.append(answer.batch_id)
+
+    def wait_for_chains(self, service: calls.Service) -> None:
+        """Wait until all rows of those have ended that were acknowledged, though nobody asks."""
+        for batch_id in self._chains:
+            live_server.wait_for(
+                lambda batch_id=batch_id: len(fault_load.ended(service, batch_id)) == 2,
+                f"batch {batch_id} to end",
+            )
 
     def problems(self, service: calls.Service, kills: Kills) -> list[str]:
         """What was lost, doubled or wrong, now that the story has come to its end."""

@@ -21,7 +21,7 @@ say() {{ printf '%s\\n' "$1 $job $number" >> '{tally}'; }}
 exec 9> '{marks}'"/$job.lock"
 flock -n 9 || say beside
 say start
-params=$(<"$2"); read -r x < "$1"
+params=$(<"$2"); read -r x _ < "$1"
 for name in lines milliseconds mode n; do
   [[ $params =~ \\"$name\\":\\"?([a-z0-9]+) ]]; printf -v "$name" %s "${{BASH_REMATCH[1]}}"
 done
@@ -79,6 +79,13 @@ class Asked:
             "n": self.n,
         }
         return calls.config(METHOD, site.hash_of(self.content), parameters)
+
+    def config_after(self, config_id: str) -> types_pb2.JobConfig:
+        """The row of a request whose input another one puts out: with lines of it, `x` is 0."""
+        config = self.config()
+        config.file_hash = ""
+        config.inputs["input"].job_output.config_id = config_id
+        return config
 
 
 @dataclasses.dataclass(frozen=True, order=True, slots=True)

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import structlog
 
 from dshpc_server import crashing, errors
-from dshpc_server.batches import content, progress, request, resolver, watchers
+from dshpc_server.batches import content, progress, releasing, request, resolver, watchers
+from dshpc_server.domain.job import Outcome
 from dshpc_server.store.port import ContentGoingError
 from dshpc_server.store.records import NewBatch, Row
 
@@ -32,8 +33,15 @@ class Accepted:
 class Acceptance:
     """Accepts batches."""
 
-    def __init__(self, *, resolver: resolver.Resolver, watchers: watchers.Watchers) -> None:
+    def __init__(
+        self,
+        *,
+        resolver: resolver.Resolver,
+        releasing: releasing.Releasing,
+        watchers: watchers.Watchers,
+    ) -> None:
         self._resolver = resolver
+        self._releasing = releasing
         self._watchers = watchers
 
     async def accept(
@@ -74,6 +82,10 @@ class Acceptance:
                         )
                     )
                 rows = await self._resolver.accept(prepared)
+        if not asked.validate_only and any(row.outcome is Outcome.PENDING for row in rows):
+            # What had ended before lets them go on at once.
+            await self._releasing.begin(prepared.batch.batch_id)
+            rows = await self._resolver.stored(prepared.batch)
         accepted = Accepted(
             batch_id=prepared.batch.batch_id,
             rows=rows,

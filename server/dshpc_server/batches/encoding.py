@@ -9,7 +9,7 @@ Everything here is opaque to batches and store.
 
 import dataclasses
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dshpc_server.domain import lookup
@@ -58,6 +58,14 @@ class ResultEncoder(Protocol):
 
     def identity(self, job_id: str, function_hash: str) -> bytes:
         """Name the job in the head of a row that may get no attempt to name it."""
+        ...
+
+    def waiting(self, upstreams: Sequence[str]) -> bytes:
+        """What a row waits for, in its head; it is told as long as the row is not decided."""
+        ...
+
+    def input(self, file_hash: str) -> bytes:
+        """The input called "input", in the head of a row that did not know it from the first."""
         ...
 
     def rejection(self, index: int, rejection: Rejection) -> bytes:
@@ -123,13 +131,16 @@ def encoded_row(
     """Return a row's whole answer; `change` is applied to the result of its attempt.
 
     The decision of a row that found its answer stands last, so that its message is the one that
-    counts; in every other row the attempt has the last word, or the row's own ending.
+    counts; that of one that waits stands before its head, which says what for; in every other row
+    the attempt has the last word, or the row's own ending.
     """
     if row.rejection is not None:
         return row.head + row.rejection
     decision = encoder.decision(row.outcome, row.old_status, row.kept)
     if row.ending is not None:
         return row.head + decision + row.ending
+    if row.outcome is Outcome.PENDING:
+        return decision + row.head
     if row.attempt is None:
         return row.head + decision
     attempt = row.attempt.result or encoder.in_progress(row.attempt)

@@ -66,6 +66,10 @@ class Locks(Protocol):
         ...
 
 
+def _ignore() -> None:
+    """Nobody wants to know."""
+
+
 class Membership:
     """Keeps this server a member. An async context manager; inside it, one task calls `run`.
 
@@ -81,12 +85,15 @@ class Membership:
         presence: Locks,
         scope: str,
         clock: clock.Clock,
+        on_taken_over: Callable[[], None] = _ignore,
     ) -> None:
+        """`on_taken_over` is told that others have died, who may have left something undone."""
         self._store = store
         self._committer = committer
         self._attempts = attempts
         self._presence = presence
         self._scope = scope
+        self._on_taken_over = on_taken_over
         self._clock = clock
         self._lease = lease.Lease(store, self._from_thread, clock)
         self._is_fenced = False
@@ -195,6 +202,7 @@ class Membership:
             taken = await self._take_over(gone, also_expired=is_steady)
             _tell_gone(dead, left, taken)
             await self._attempts.take_up(taken)
+            self._on_taken_over()
         self._tell_silent([each for each in others if each.server_id in expired.difference(near)])
         await asyncio.to_thread(self._presence.clear, {each.server_id for each in found} - dead)
         # Also what a write has done of which we never heard.

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from dshpc_server.domain import identity, lookup
+from dshpc_server.domain.dependencies import Condition
 from dshpc_server.domain.rejection import Rejection
 
 
@@ -28,6 +29,24 @@ class RequestedResources:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Upstream:
+    """Something that a row waits for: rows of its own request, or a job that is known."""
+
+    rows: range = range(0)
+    """Their indexes; each of them is waited for."""
+    job_id: str = ""
+    """Given if and only if it is no row."""
+    condition: Condition
+    input_name: str = ""
+    """The input that the output of the one row, or job, becomes; empty when it only has to have
+    ended."""
+    name: str
+    """What people call it."""
+    field: str
+    """Where the request speaks of it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class JobRequest:
     """One row: a config that was understood."""
 
@@ -38,7 +57,7 @@ class JobRequest:
     function_hash: str
     """The version asked for; empty for the newest."""
     inputs: Mapping[str, str]
-    """Content hash by input name."""
+    """Content hash by input name; what waits for another's output is left out."""
     parameters: Parameters
     resources: RequestedResources
     timeout_seconds: float | None
@@ -46,6 +65,8 @@ class JobRequest:
     policy: lookup.Policy
     priority: int | None = None
     """From -100 to 100; None: the batch's."""
+    upstreams: Sequence[Upstream] = ()
+    """What has to have ended before it is looked up."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

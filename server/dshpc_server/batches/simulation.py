@@ -13,6 +13,7 @@ from dshpc_server import clock
 from dshpc_server.batches import (
     acceptance,
     followed,
+    releasing,
     request,
     resolver,
     streaming,
@@ -54,11 +55,14 @@ class Simulation:
         self,
         *,
         resolver: resolver.Resolver,
+        releasing: releasing.Releasing,
         committer: committer.Committer,
         watchers: watchers.Watchers,
         clock: clock.Clock,
     ) -> None:
-        self._acceptance = acceptance.Acceptance(resolver=resolver, watchers=watchers)
+        self._acceptance = acceptance.Acceptance(
+            resolver=resolver, releasing=releasing, watchers=watchers
+        )
         self._committer = committer
         self._clock = clock
 

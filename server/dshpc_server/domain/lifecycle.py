@@ -43,6 +43,7 @@ class Mover(enum.StrEnum):
     ENGINE = "engine"
     RECONCILER = "reconciler"
     CLIENT = "client"
+    RELEASER = "releaser"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,8 +79,9 @@ _ENDS = {
 def _table() -> tuple[Transition, ...]:
     s, e, m = JobStatus, Event, Mover
     rows = [
-        (s.BLOCKED, e.DEPENDENCY_MET, s.PENDING, m.DISPATCHER),
-        (s.BLOCKED, e.DEPENDENCY_FAILED, s.SKIPPED, m.DISPATCHER),
+        # What waits for others is a row, and no attempt yet; see `domain.dependencies`.
+        (s.BLOCKED, e.DEPENDENCY_MET, s.PENDING, m.RELEASER),
+        (s.BLOCKED, e.DEPENDENCY_FAILED, s.SKIPPED, m.RELEASER),
         (s.BLOCKED, e.CANCELLED, s.CANCELLED, m.CLIENT),
         (s.PENDING, e.CLAIMED, s.CONFIGURING, m.DISPATCHER),
         (s.PENDING, e.CANCELLED, s.CANCELLED, m.CLIENT),

@@ -42,6 +42,7 @@ from dshpc_server.store.records import (
     RowState,
     ServerRecord,
 )
+from dshpc_server.store.undecided import Settled, Skip, Upstreams
 
 T = TypeVar("T")
 
@@ -183,6 +184,10 @@ class Reader(Protocol):
         """How those of these rows stand that there are, by index."""
         ...
 
+    def has_undecided(self) -> bool:
+        """Whether any row of any batch waits for others."""
+        ...
+
     def find_active(self) -> Sequence[ActiveAttempt]:
         """Every attempt that this server owns and that has not ended, oldest first."""
         ...
@@ -199,7 +204,8 @@ class Reader(Protocol):
         """At most `limit` files last used before then, the longest unused first.
 
         Left out is what is being deleted, and what was used since the oldest of the jobs that have
-        not ended was queued: so nothing that they or their batches refer to is among them.
+        not ended was queued, or the oldest of the batches was accepted in which rows wait for
+        others: so nothing that they or their batches refer to is among them.
         """
         ...
 
@@ -246,6 +252,38 @@ class Writer(Protocol):
         attempt; both are told of it. Returns the rows in the order given. A batch_id that exists
         is an error (`ValueError`), and nothing is stored. So is content among `file_hashes` that
         is being deleted (`ContentGoingError`).
+
+        A row that waits for others is stored as PENDING, with what it is to run; nothing is looked
+        up, nor looked at how what it waits for stands: `settle` does that, right after.
+        """
+        ...
+
+    def settle(
+        self,
+        upstreams: Upstreams | None,
+        ending: Callable[[Skip], bytes],
+        *,
+        within: str | None = None,
+    ) -> Settled:
+        """Tell those who wait for these that have ended how that was; None: for whatever they do.
+
+        What has not ended, or is waited for by nobody, is passed over. Dependencies that are met
+        are noted. A row with one that cannot be met any more (`domain.dependencies`) is WITHHELD
+        and SKIPPED, with what `ending` makes of it, and so are those who needed that row, and so
+        on. A row that waits for nothing more is ready; ready rows are told until they are
+        released, some at a time, of all batches or of the one `within` which it is asked. Settling
+        again is harmless.
+        """
+        ...
+
+    def release(self, batch: NewBatch) -> Sequence[Row]:
+        """Look up rows of a stored batch that are ready, decide and store them as `accept` does.
+
+        Those that are not ready, or were decided meanwhile, are passed over. Of `batch` its name,
+        rows, content and moment count, which is when the new attempts are created and queued; they
+        take turns as those of a batch that comes then, with the priority that the stored batch has
+        by now. The heads of the rows are replaced. Returns the rows that were decided. Raises
+        ContentGoingError as `accept` does.
         """
         ...
 
@@ -342,7 +380,7 @@ class Writer(Protocol):
         more. Until `forget_file` no batch that needs the content is accepted, and nobody puts it:
         between the two the content itself is removed. Beginning again is harmless. Answers whether
         anything was known of it. Raises `errors.InUseError`, and nothing is changed, while a job
-        with an attempt in progress has it as an input.
+        with an attempt in progress has it as an input, or a row that waits for others needs it.
         """
         ...
 

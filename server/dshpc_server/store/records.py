@@ -19,6 +19,7 @@ from dshpc_server.domain.job import (
     Usage,
 )
 from dshpc_server.domain.lifecycle import Event
+from dshpc_server.store.undecided import Dependency, Undecided
 
 T = TypeVar("T")
 _USUAL_POLICY = lookup.Policy()
@@ -70,7 +71,7 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class NewRow:
-    """One row of a batch that is to be accepted: a candidate, a rejection, or both.
+    """One row of a batch that is to be accepted: a candidate, a rejection, or both; or undecided.
 
     Both: the job may be known, but cannot be run now. The row is rejected only if it takes a run.
     """
@@ -84,6 +85,10 @@ class NewRow:
     """Why the row names no job, encoded; opaque to the store."""
     priority: int | None = None
     """Its own, from -100 to 100; None: as the batch has."""
+    undecided: Undecided | None = None
+    """What it is to run once it can be looked up; given if and only if it waits for others."""
+    dependencies: Sequence[Dependency] = ()
+    """What it waits for."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

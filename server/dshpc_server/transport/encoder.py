@@ -5,7 +5,7 @@ fields; which of two values for one field counts is settled by the order of join
 """
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from google.protobuf import any_pb2, message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -21,6 +21,8 @@ from dshpc_server.transport import moments, packings, words
 ERROR_DOMAIN = "dshpc"
 MAX_ERROR_MESSAGE_CHARACTERS = 1024
 """A rejection's text; the log's tail of a failed job is limited where it is read."""
+MAX_UPSTREAMS_TOLD = 10
+"""Of those that a row waits for."""
 MAX_VIOLATIONS = 16
 """More would not be read, and an error stays small."""
 
@@ -88,6 +90,17 @@ class MultiJobResultEncoder:
             job_id=job_id, function_hash=function_hash
         ).SerializeToString()
 
+    def waiting(self, upstreams: Sequence[str]) -> bytes:
+        """What a row waits for."""
+        told = list(upstreams[:MAX_UPSTREAMS_TOLD])
+        if len(upstreams) > len(told):
+            told[-1] += f" and {len(upstreams) - len(told)} more"
+        return types_pb2.MultiJobResult(message=f"Waits for {', '.join(told)}").SerializeToString()
+
+    def input(self, file_hash: str) -> bytes:
+        """The input called "input"."""
+        return types_pb2.MultiJobResult(file_hash=file_hash).SerializeToString()
+
     def rejection(self, index: int, rejection: Rejection) -> bytes:
         """Why the row of this index names no job."""
         return types_pb2.MultiJobResult(
@@ -106,6 +119,9 @@ class MultiJobResultEncoder:
                 if old_status is not None
                 else types_pb2.JOB_STATUS_UNSPECIFIED,
                 message=DECISION_MESSAGES[outcome] if kept is None else KEPT_MESSAGES[kept],
+                new_status=types_pb2.JOB_STATUS_BLOCKED
+                if outcome is Outcome.PENDING
+                else types_pb2.JOB_STATUS_UNSPECIFIED,
             ).SerializeToString()
         return self._decisions[key]
 

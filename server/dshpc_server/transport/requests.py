@@ -15,7 +15,16 @@ from dshpc_server import errors
 from dshpc_server.batches import request, simulation
 from dshpc_server.domain import identity, lookup
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
-from dshpc_server.transport import known, limits, moments, options, parameters, unserved, wire
+from dshpc_server.transport import (
+    dependencies,
+    known,
+    limits,
+    moments,
+    options,
+    parameters,
+    unserved,
+    wire,
+)
 
 _MAX_ECHO_CHARACTERS = 256
 """Of names and hashes that are refused for their length; the others are shorter."""
@@ -64,8 +73,13 @@ class RequestReader:
         )
         _check_config_ids(asked.jobs)
         policies = _Policies(options.policy(asked.options, max_attempts=self._limits.max_attempts))
+        waits = dependencies.Dependencies(
+            asked.jobs, [range(index, index + 1) for index in range(len(asked.jobs))]
+        )
         return request.BatchRequest(
-            rows=[self._row(index, config, policies) for index, config in enumerate(asked.jobs)],
+            rows=[
+                self._row(index, config, policies, waits) for index, config in enumerate(asked.jobs)
+            ],
             display_name=asked.options.display_name,
             priority=options.priority("options.priority", asked.options.priority),
             validate_only=asked.options.validate_only,
@@ -92,7 +106,11 @@ class RequestReader:
         )
 
     def _row(
-        self, index: int, config: types_pb2.JobConfig, policies: "_Policies"
+        self,
+        index: int,
+        config: types_pb2.JobConfig,
+        policies: "_Policies",
+        waits: dependencies.Dependencies,
     ) -> request.JobRequest | request.RefusedRow:
         encoded = config.parameters.SerializeToString() if config.HasField("parameters") else None
         file_hash = config.file_hash
@@ -139,6 +157,7 @@ class RequestReader:
             timeout_seconds=timeout_seconds,
             policy=policy,
             priority=priority,
+            upstreams=waits.of(index, 0),
         )
 
     def _timeout(self, config: types_pb2.JobConfig) -> float | None:
@@ -208,6 +227,8 @@ def _inputs(config: types_pb2.JobConfig) -> dict[str, str]:
         source = config.inputs[name]
         if source.WhichOneof("source") is None:
             raise _RefusedError(f"inputs.{name[:64]}", "has no source")
+        if source.HasField("job_output"):  # known when that has completed
+            continue
         if not identity.is_hash(source.file_hash):
             raise _RefusedError(f"inputs.{name[:64]}.file_hash", _bad_hash(source.file_hash))
         inputs[name] = source.file_hash

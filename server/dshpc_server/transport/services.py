@@ -2,17 +2,16 @@
 
 import dataclasses
 import pathlib
-import uuid
 from collections.abc import Callable, Mapping
 
 from dshpc_server import clock
 from dshpc_server.batches import (
-    admission,
     cancelling,
     inlining,
     logs,
     overview,
     polling,
+    releasing,
     resolver,
     simulation,
     watchers,
@@ -50,11 +49,12 @@ class Parts:
     library: library.Library
     committer: committer.Committer
     watchers: watchers.Watchers
+    resolver: resolver.Resolver
+    releasing: releasing.Releasing
     cancelling: cancelling.Cancelling
     folder: Callable[[AttemptKey], pathlib.Path]
     """Where an attempt's logs are."""
     encoder: encoder.MultiJobResultEncoder
-    defaults: admission.Defaults
     max_retries: int
     limits: limits.Limits
     clock: clock.Clock
@@ -103,7 +103,8 @@ def _job(of: Parts, rows: inlining.Inlining) -> job.JobServicer:
     return job.JobServicer(
         simulating=simulate.Simulating(
             simulation=simulation.Simulation(
-                resolver=_resolver(of),
+                resolver=of.resolver,
+                releasing=of.releasing,
                 committer=of.committer,
                 watchers=of.watchers,
                 clock=of.clock,
@@ -125,17 +126,4 @@ def _job(of: Parts, rows: inlining.Inlining) -> job.JobServicer:
             max_retries=of.max_retries,
             waiting=of.waiting,
         ),
-    )
-
-
-def _resolver(of: Parts) -> resolver.Resolver:
-    return resolver.Resolver(
-        catalog=of.catalog,
-        library=of.library,
-        committer=of.committer,
-        encoder=of.encoder,
-        defaults=of.defaults,
-        capacity=of.capacity,
-        clock=of.clock,
-        new_id=lambda: str(uuid.uuid4()),
     )

@@ -5,7 +5,7 @@ from dshpc_server import errors
 from dshpc_server.domain.rejection import Violation
 
 OPTIONS = ("request_id", "max_failures", "cancel_on_disconnect")
-CONFIG = ("depends_on", "sweep")
+CONFIG = ("sweep",)
 
 
 def refuse_options(options: types_pb2.BatchOptions) -> None:
@@ -20,9 +20,6 @@ def refuse_config(index: int, config: types_pb2.JobConfig) -> None:
     for field, _ in config.ListFields():
         if field.name in CONFIG:
             raise refusal(f"jobs[{index}].{field.name}")
-    for name, source in config.inputs.items():
-        if source.HasField("job_output"):
-            raise refusal(f"jobs[{index}].inputs.{name}.job_output")
 
 
 def refusal(field: str) -> errors.InvalidRequestError:

@@ -39,6 +39,7 @@ class Following:
         self.accepting = Accepting(*names, store=self.store)
         self.simulation = simulation.Simulation(
             resolver=cast("Any", self.accepting),
+            releasing=cast("Any", None),
             committer=cast("Any", self.store),
             watchers=self.watchers,
             clock=self.clock,
@@ -234,6 +235,7 @@ async def test_a_change_between_acceptance_and_the_first_wait_is_not_missed() ->
     real, store = watchers.Watchers(), batches_time.RowsStore()
     simulating = simulation.Simulation(
         resolver=cast("Any", Accepting("a", "b", store=store, publish=real)),
+        releasing=cast("Any", None),
         committer=cast("Any", store),
         watchers=real,
         clock=methods_site.HandClock(),

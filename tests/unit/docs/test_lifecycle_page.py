@@ -64,14 +64,6 @@ def test_every_mover_is_introduced() -> None:
     assert introduced == set(lifecycle.Mover)
 
 
-def test_what_is_not_reported_today_is_said_twice_alike() -> None:
-    marked = {status for status in JobStatus if "Not reported today." in section(status)}
-    chapter = PAGE[PAGE.index("## What is not reported today") :]
-    lines = re.findall(r"^- (.*?):", chapter, re.MULTILINE)
-    assert marked == {word for line in lines for word in re.findall(r"[A-Z_]+", line)}
-    assert marked
-
-
 def test_what_is_retried_is_told_with_its_numbers() -> None:
     told = " ".join(PAGE[PAGE.index("## Retries") : PAGE.index("## Asking again")].split())
     for name in ("max_retries", "retry_first_seconds", "retry_last_seconds"):

@@ -11,10 +11,11 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store import records
+from dshpc_server.store import records, undecided
 from dshpc_server.store.sql import tables
 from dshpc_server.store.sql.store import SqlStore
 from support import store_values as v
+from support import store_waiting
 
 LOST = v.sha("lost")
 STOPPED = "status = 'CANCELLED' WHERE ended_at > 0"
@@ -28,10 +29,14 @@ NOT_ENDED = "ended_at = NULL, result = NULL, status = 'RUNNING'"
 
 @pytest.fixture
 def filled(sql_store: SqlStore) -> SqlStore:
-    """One batch: row 0 is completed, row 1 is lost and waits again as attempt 2, row 2 rejected."""
+    """One batch: row 0 is completed, row 1 is lost and waits again as attempt 2, row 2 rejected.
+
+    Row 3 waits for row 1.
+    """
     v.accept(sql_store, v.batch("before", "lost"))
     v.end(sql_store, "lost", Event.LOST)
-    rows = [v.row(0, "done"), v.row(1, "lost"), v.rejected(2)]
+    waiting = store_waiting.waiting(3, store_waiting.on_row(1))
+    rows = [v.row(0, "done"), v.row(1, "lost"), v.rejected(2), waiting]
     v.accept(sql_store, v.batch("b", rows=rows))
     sql_store.write([lambda writer: writer.claim(v.take, 1)])
     v.record(sql_store, v.report("done", Event.SUCCEEDED, ending=v.an_ending(output="some output")))
@@ -102,6 +107,19 @@ def filled(sql_store: SqlStore) -> SqlStore:
         ("kept_when", "UPDATE batch_rows SET outcome = 'FAILURE_KEPT' WHERE row_index = 1"),
         ("kept_when", "UPDATE batch_rows SET kept = 'ONLY' WHERE row_index = 1"),
         ("batch_rows.batch_id, batch_rows.row_index", "UPDATE batch_rows SET row_index = 0"),
+        ("waits_for_from_0", "UPDATE undecided_rows SET waits_for = -1"),
+        ("cache_policy_is_one", "UPDATE undecided_rows SET cache_policy = 'x'"),
+        ("resubmit_policy_is_one", "UPDATE undecided_rows SET resubmit_policy = 'x'"),
+        ("upstream_is_a_row_or_a_job", "UPDATE dependencies SET upstream_index = NULL"),
+        ("upstream_is_a_row_or_a_job", f"UPDATE dependencies SET upstream_job_id = '{LOST}'"),
+        ("condition_is_one", "UPDATE dependencies SET condition = 'x'"),
+        (
+            "input_comes_from_success",
+            "UPDATE dependencies SET condition = 'FAILED', input_name = 'input'",
+        ),
+        ("is_met_or_not", "UPDATE dependencies SET is_met = 2"),
+        ("FOREIGN KEY", "DELETE FROM undecided_rows"),
+        ("FOREIGN KEY", "UPDATE dependencies SET row_index = 0"),
         ("file_hash_is_a_hash", "INSERT INTO files VALUES ('../../x', 1, '', '', 0, 0, 0)"),
     ],
 )
@@ -149,8 +167,15 @@ def test_everything_asked_often_goes_by_an_index(filled: SqlStore) -> None:
 
 
 def _is_short(scan: str) -> bool:
-    """Whether what is scanned is part of an index, or as long as there are priorities in use."""
-    return "INDEX" in scan or scan == "SCAN classes"
+    """Whether what is scanned is part of an index, or as long as there are priorities in use.
+
+    Or rows that wait for others: who deletes a file goes through them.
+    """
+    return "INDEX" in scan or scan in {
+        "SCAN classes",
+        "SCAN dependencies",
+        "SCAN undecided_rows",
+    }
 
 
 def _ask_everything(filled: SqlStore) -> None:
@@ -190,6 +215,11 @@ def _ask_everything(filled: SqlStore) -> None:
     v.take_over(filled, "somebody")
     v.accept(filled, v.batch("anew", "done", "lost"))
     v.cancel(filled, "lost", "done")
+    filled.has_undecided()
+    upstreams = undecided.Upstreams(job_ids=jobs, rows={"b": [1]}, batch_ids=["b"])
+    store_waiting.settle(filled, upstreams)
+    store_waiting.settle(filled, None)
+    store_waiting.release(filled, "b", v.row(3, "of others"))
     v.delete_file(filled, v.sha("some output"))
 
 

@@ -180,7 +180,35 @@ def test_a_row_that_waits_for_a_resubmitted_run_tells_how_the_earlier_one_ended(
     assert told.new_status == types_pb2.JOB_STATUS_PENDING
 
 
-@pytest.mark.parametrize("outcome", [Outcome.NOT_FOUND, Outcome.WITHHELD, Outcome.PENDING])
+def test_a_row_that_waits_is_blocked_and_says_what_for() -> None:
+    encoder = encoder_module.MultiJobResultEncoder()
+    head = HEAD.SerializeToString() + encoder.waiting(["config 'a'", "job 'b'"])
+    waits = values.row(Outcome.PENDING, index=3, head=head)
+    assert read(waits) == expected(
+        outcome=types_pb2.OUTCOME_PENDING,
+        new_status=types_pb2.JOB_STATUS_BLOCKED,
+        message="Waits for config 'a', job 'b'",
+    )
+
+
+def test_of_many_that_a_row_waits_for_the_first_are_told() -> None:
+    names = [f"config '{n}'" for n in range(100)]
+    told = encoder_module.MultiJobResultEncoder().waiting(names)
+    message = types_pb2.MultiJobResult.FromString(told).message
+    assert message.startswith("Waits for config '0', config '1'")
+    assert message.endswith("config '9' and 90 more")
+
+
+def test_what_was_decided_about_a_row_that_waited_has_the_last_word() -> None:
+    encoder = encoder_module.MultiJobResultEncoder()
+    waited = HEAD.SerializeToString() + encoder.waiting(["config 'a'"]) + encoder.input("0" * 64)
+    found = read(values.row(Outcome.NOT_FOUND, index=3, head=waited))
+    assert found.message == encoder_module.DECISION_MESSAGES[Outcome.NOT_FOUND]
+    assert found.new_status == types_pb2.JOB_STATUS_UNSPECIFIED
+    assert found.file_hash == "0" * 64
+
+
+@pytest.mark.parametrize("outcome", [Outcome.NOT_FOUND, Outcome.WITHHELD])
 def test_a_row_without_a_job_tells_the_decision_alone(outcome: Outcome) -> None:
     assert read(row(outcome, None)) == expected(
         outcome=OUTCOME(f"OUTCOME_{outcome}"),
@@ -262,7 +290,7 @@ def test_an_attempt_that_was_packed_says_with_how_many_and_why(
     assert told == read(row(Outcome.SUBMITTED, stored(ended)))
 
 
-@pytest.mark.parametrize("outcome", sorted(set(Outcome) - {Outcome.REJECTED}))
+@pytest.mark.parametrize("outcome", sorted(set(Outcome) - {Outcome.REJECTED, Outcome.PENDING}))
 @pytest.mark.parametrize("status", sorted(JobStatus))
 def test_status_outcome_and_echo_survive_in_every_pair(outcome: Outcome, status: JobStatus) -> None:
     attempt = values.attempt(status=status)

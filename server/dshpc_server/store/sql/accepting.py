@@ -13,7 +13,7 @@ from dshpc_server.domain.job import JobSpec
 from dshpc_server.domain.lookup import CachePolicy
 from dshpc_server.domain.queue import Place
 from dshpc_server.store.records import Attempt, NewBatch, NewRow, Row
-from dshpc_server.store.sql import bulk, columns, files, queueing, standings, tables
+from dshpc_server.store.sql import bulk, columns, files, queueing, standings, tables, undecided
 from dshpc_server.store.sql.deciding import Decided, NewAttempt
 from dshpc_server.store.sql.standings import JobStanding, Standings
 
@@ -28,6 +28,23 @@ def accept(
     """
     files.use(connection, batch.file_hashes, batch.created_at)
     _insert_batch(connection, batch)
+    decided, moved_jobs = decide(connection, batch, changed_at)
+    row_values = [
+        _row_values(batch.batch_id, row, asked.priority)
+        for row, asked in zip(decided.rows, batch.rows, strict=True)
+    ]
+    bulk.insert(connection, tables.batch_rows, _NEW_ROW, row_values)
+    undecided.insert(connection, batch)
+    return decided.rows, [each.attempt for each in decided.new], moved_jobs
+
+
+def decide(
+    connection: sqlalchemy.Connection, batch: NewBatch, changed_at: int
+) -> tuple[Decided, Collection[str]]:
+    """Decide rows, and store the jobs and attempts that are new by that; the rows are not.
+
+    The jobs whose attempt got another place in the queue are returned as well.
+    """
     decided = Decided(batch, _find_or_insert_jobs(connection, batch), changed_at)
     moved = [_moved_values(job_id, found) for job_id, found in decided.moved.items()]
     bulk.update(connection, tables.jobs, _MOVED_JOB, moved)
@@ -42,12 +59,7 @@ def accept(
     bulk.insert(connection, tables.attempts, _NEW_ATTEMPT, new)
     taken_over = [(0, key.job_id, key.number) for key in decided.taken_over]
     bulk.update(connection, tables.attempts, ["is_bypass"], taken_over)
-    row_values = [
-        _row_values(batch.batch_id, row, asked.priority)
-        for row, asked in zip(decided.rows, batch.rows, strict=True)
-    ]
-    bulk.insert(connection, tables.batch_rows, _NEW_ROW, row_values)
-    return decided.rows, [each.attempt for each in decided.new], moved_jobs
+    return decided, moved_jobs
 
 
 def preview(connection: sqlalchemy.Connection, batch: NewBatch) -> Sequence[Row]:
@@ -77,19 +89,9 @@ _NEW_ATTEMPT = (
     "priority",
     "turn",
 )
-_NEW_ROW = (
-    "batch_id",
-    "row_index",
-    "outcome",
-    "old_status",
-    "kept",
-    "job_id",
-    "attempt",
-    "head",
-    "rejection",
-    "changed_at",
-    "priority",
-)
+DECISION = ("outcome", "old_status", "kept", "job_id", "attempt", "head", "rejection", "changed_at")
+"""What becomes of a row when it is looked up."""
+_NEW_ROW = ("batch_id", "row_index", *DECISION, "priority")
 
 
 def _insert_batch(connection: sqlalchemy.Connection, batch: NewBatch) -> None:
@@ -159,10 +161,13 @@ def _attempt_values(new: NewAttempt, place: Place, created: int) -> tuple[object
 
 
 def _row_values(batch_id: str, row: Row, priority: int | None) -> tuple[object, ...]:
+    return (batch_id, row.index, *decision_values(row), priority)
+
+
+def decision_values(row: Row) -> tuple[object, ...]:
+    """Return the columns of DECISION."""
     key = None if row.attempt is None else row.attempt.key
     return (
-        batch_id,
-        row.index,
         row.outcome.value,
         None if row.old_status is None else row.old_status.value,
         None if row.kept is None else row.kept.value,
@@ -171,5 +176,4 @@ def _row_values(batch_id: str, row: Row, priority: int | None) -> tuple[object, 
         row.head,
         row.rejection,
         row.changed_at,
-        priority,
     )

@@ -27,6 +27,13 @@ def key_lists(keys: Collection[str]) -> Iterator[Sequence[str]]:
         yield ordered[start : start + KEYS_PER_LIST]
 
 
+def index_lists(indexes: Collection[int]) -> Iterator[Sequence[int]]:
+    """Cut indexes of rows into lists for IN, as `key_lists` does."""
+    ordered = sorted(indexes)
+    for start in range(0, len(ordered), KEYS_PER_LIST):
+        yield ordered[start : start + KEYS_PER_LIST]
+
+
 def select(
     connection: sqlalchemy.Connection, statement: str, keys: Collection[str]
 ) -> Iterator[Sequence[Any]]:

@@ -6,7 +6,7 @@ through in one call.
 
 import datetime
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dshpc_server.domain import lookup
@@ -165,9 +165,14 @@ def spec_values(spec: JobSpec) -> tuple[str, str, str, str, str]:
         spec.job_id,
         spec.method_name,
         spec.function_hash,
-        _encode_json(dict(spec.inputs)),
+        inputs_json(spec.inputs),
         spec.parameters_json,
     )
+
+
+def inputs_json(inputs: Mapping[str, str]) -> str:
+    """Return inputs as they are stored."""
+    return _encode_json(dict(inputs))
 
 
 def resources(row: Sequence[Any]) -> Resources:

@@ -13,6 +13,7 @@ from dshpc_server.store.records import Attempt, Candidate, NewBatch, NewRow, Row
 from dshpc_server.store.sql.standings import JobStanding, Standings
 
 _REJECTED = Decision(outcome=Outcome.REJECTED)
+_UNDECIDED = Decision(outcome=Outcome.PENDING)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +43,8 @@ class Decided:
         self.rows = [self._row(row) for row in batch.rows]
 
     def _row(self, row: NewRow) -> Row:
+        if row.undecided is not None:
+            return self._decided(row, _UNDECIDED, None)
         if row.candidate is None:
             return self._decided(row, _REJECTED, None)
         job_id, policy = row.candidate.spec.job_id, row.candidate.policy

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import sqlalchemy
 
 from dshpc_server import errors
-from dshpc_server.store.sql import exclusion, files, joins, outputs, tables
+from dshpc_server.store.sql import exclusion, files, joins, outputs, tables, undecided
 
 _jobs = tables.jobs.c
 
@@ -23,6 +23,10 @@ def delete_file(
     user = _find_user(connection, file_hash)
     if user is not None:
         raise errors.InUseError("file", file_hash, user=f"job '{user}'")
+    waiting = undecided.find_user(connection, file_hash)
+    if waiting is not None:
+        batch_id, index = waiting
+        raise errors.InUseError("file", file_hash, user=f"row {index} of batch '{batch_id}'")
     was_output = outputs.take_out(connection, file_hash, without_output)
     return files.begin_deleting(connection, file_hash, at) or was_output
 

@@ -27,6 +27,15 @@ _HOLD = (
 )
 
 
+_batches = tables.batches.c
+_HOLD_BATCH = (
+    sqlalchemy.select(_batches.batch_id)
+    .where(_batches.batch_id.in_(joins.KEYS))
+    .order_by(_batches.batch_id)
+    .with_for_update(key_share=True)
+)
+
+
 def use_content(connection: sqlalchemy.Connection) -> None:
     """Let no deletion begin before this transaction has ended."""
     if connection.dialect.name != "sqlite":
@@ -44,3 +53,10 @@ def hold_jobs(connection: sqlalchemy.Connection, job_ids: Collection[str]) -> No
     if connection.dialect.name != "sqlite":
         for keys in bulk.key_lists(job_ids):
             connection.execute(_HOLD, {"keys": keys})
+
+
+def hold_batches(connection: sqlalchemy.Connection, batch_ids: Collection[str]) -> None:
+    """Let nobody else settle what rows of these batches wait for before the transaction's end."""
+    if connection.dialect.name != "sqlite":
+        for keys in bulk.key_lists(batch_ids):
+            connection.execute(_HOLD_BATCH, {"keys": keys})

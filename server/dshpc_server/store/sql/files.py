@@ -8,7 +8,7 @@ import sqlalchemy
 
 from dshpc_server.store.port import ContentGoingError
 from dshpc_server.store.records import FileRecord, ListPosition
-from dshpc_server.store.sql import bulk, columns, exclusion, joins, tables
+from dshpc_server.store.sql import bulk, columns, exclusion, joins, tables, undecided
 
 _files = tables.files.c
 _FILE = (
@@ -147,9 +147,10 @@ def unused(
     oldest = connection.execute(
         sqlalchemy.select(sqlalchemy.func.min(attempts.queued_at)).where(joins.NOT_ENDED)
     ).scalar_one()
-    until = columns.moment(before)
+    moments = [columns.moment(before), oldest, undecided.oldest(connection)]
+    until = min(each for each in moments if each is not None)
     statement = (
-        _STAYING.where(_files.last_used_at < (until if oldest is None else min(until, oldest)))
+        _STAYING.where(_files.last_used_at < until)
         .order_by(_files.last_used_at, _files.file_hash)
         .limit(limit)
     )

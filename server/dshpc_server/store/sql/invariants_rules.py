@@ -12,7 +12,7 @@ import sqlalchemy
 from sqlalchemy import ColumnElement
 
 from dshpc_server.domain.job import JobStatus, Outcome
-from dshpc_server.store.sql import invariants_runs, tables
+from dshpc_server.store.sql import invariants_runs, invariants_waiting, tables
 from dshpc_server.store.sql.invariants_runs import SqlRule, rule
 
 _jobs = tables.jobs.c
@@ -29,6 +29,7 @@ _PARTS = {
     "file_hash": "file",
     "server_id": "server",
     "is_only": "deployment",
+    "position": "dependency",
 }
 _ROW = (_rows.batch_id.label("batch"), _rows.row_index.label("row"))
 _SUBMITTING = (Outcome.SUBMITTED.value, Outcome.RESUBMITTED.value)
@@ -173,7 +174,14 @@ def _without_target(constraint: sqlalchemy.ForeignKeyConstraint) -> ColumnElemen
 
 
 SQL_RULES: Mapping[str, SqlRule] = {
-    each.rule.name: each for each in (*invariants_runs.RULES, *_OF_ROWS, *_OF_FILES, *_of_schema())
+    each.rule.name: each
+    for each in (
+        *invariants_runs.RULES,
+        *_OF_ROWS,
+        *invariants_waiting.RULES,
+        *_OF_FILES,
+        *_of_schema(),
+    )
 }
 """Every rule that a statement looks after."""
 ABOUT_SERVERS = frozenset(each.rule.name for each in invariants_runs.OWNERS)

@@ -39,6 +39,7 @@ from dshpc_server.store.sql import (
     rows,
     servers,
     tables,
+    undecided,
 )
 
 _jobs = tables.jobs.c
@@ -178,6 +179,11 @@ class SqlReader:
         """See the port."""
         with self._asking() as connection:
             return rows.states_by_index(connection, batch_id, indexes)
+
+    def has_undecided(self) -> bool:
+        """See the port."""
+        with self._asking() as connection:
+            return undecided.are_there(connection)
 
     def find_active(self) -> Sequence[ActiveAttempt]:
         """See the port."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import sqlalchemy
 from sqlalchemy import BigInteger, Column, Double, ForeignKey, Integer, LargeBinary, Text
 
+from dshpc_server.domain import dependencies as rules
 from dshpc_server.domain import job, lookup
 from dshpc_server.domain.job import JobStatus, Outcome
 
@@ -393,6 +394,103 @@ sqlalchemy.Index(
     batch_rows.c.attempt,
     sqlite_where=sqlalchemy.text(waits()),
     postgresql_where=sqlalchemy.text(waits()),
+)
+
+# What a row is to run that waits for others before it can be looked up; gone once it is decided.
+undecided_rows = sqlalchemy.Table(
+    "undecided_rows",
+    metadata,
+    Column("batch_id", Text, primary_key=True),
+    Column("row_index", Integer, primary_key=True),
+    # How many of its dependencies are not met yet; with 0 it is ready.
+    Column("waits_for", Integer, nullable=False),
+    # Position of its config in the request.
+    Column("config_index", Integer, nullable=False),
+    Column("method_name", Text, nullable=False),
+    # The version is pinned when the batch is accepted.
+    Column("function_hash", Text, nullable=False),
+    # A JSON object, as in jobs: of the inputs that were known from the beginning.
+    Column("inputs", Text, nullable=False),
+    Column("parameters_json", Text, nullable=False),
+    Column("cpus", Integer, nullable=False),
+    Column("memory_bytes", BigInteger, nullable=False),
+    Column("gpus", Integer, nullable=False),
+    Column("timeout_seconds", Double, nullable=False),
+    Column("cache_policy", Text, nullable=False),
+    Column("resubmit_policy", Text, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    sqlalchemy.CheckConstraint("waits_for >= 0", name="waits_for_from_0"),
+    sqlalchemy.CheckConstraint("cpus >= 1", name="cpus_from_1"),
+    sqlalchemy.CheckConstraint(
+        _one_of("cache_policy", lookup.CachePolicy), name="cache_policy_is_one"
+    ),
+    sqlalchemy.CheckConstraint(
+        _one_of("resubmit_policy", lookup.ResubmitPolicy), name="resubmit_policy_is_one"
+    ),
+    sqlalchemy.ForeignKeyConstraint(
+        ["batch_id", "row_index"], ["batch_rows.batch_id", "batch_rows.row_index"]
+    ),
+)
+# The rows that can be looked up.
+sqlalchemy.Index(
+    "ix_undecided_rows_ready",
+    undecided_rows.c.batch_id,
+    undecided_rows.c.row_index,
+    sqlite_where=sqlalchemy.text("waits_for = 0"),
+    postgresql_where=sqlalchemy.text("waits_for = 0"),
+)
+
+dependencies = sqlalchemy.Table(
+    "dependencies",
+    metadata,
+    # The row that waits.
+    Column("batch_id", Text, primary_key=True),
+    Column("row_index", Integer, primary_key=True),
+    # Its dependencies are counted, from 0.
+    Column("position", Integer, primary_key=True),
+    # What it waits for: a row of its batch, or a chain of attempts. That row may be stored later.
+    Column("upstream_index", Integer),
+    Column("upstream_job_id", Text),
+    Column("upstream_attempt", Integer),
+    Column("condition", Text, nullable=False),
+    # The input that the other's output becomes; empty when it only has to have ended.
+    Column("input_name", Text, nullable=False),
+    # What it waits for as people call it.
+    Column("upstream_name", Text, nullable=False),
+    # 1: it has ended as it should. Of one that can never be met no row waits any more.
+    Column("is_met", Integer, nullable=False, server_default="0"),
+    sqlalchemy.CheckConstraint(
+        "(upstream_index IS NOT NULL AND upstream_job_id IS NULL AND upstream_attempt IS NULL)"
+        " OR (upstream_index IS NULL AND upstream_job_id IS NOT NULL"
+        " AND upstream_attempt IS NOT NULL)",
+        name="upstream_is_a_row_or_a_job",
+    ),
+    sqlalchemy.CheckConstraint("position >= 0", name="position_from_0"),
+    sqlalchemy.CheckConstraint(_one_of("condition", rules.Condition), name="condition_is_one"),
+    sqlalchemy.CheckConstraint(
+        "input_name = '' OR condition = 'SUCCEEDED'", name="input_comes_from_success"
+    ),
+    sqlalchemy.CheckConstraint("is_met = 0 OR is_met = 1", name="is_met_or_not"),
+    sqlalchemy.ForeignKeyConstraint(
+        ["batch_id", "row_index"], ["undecided_rows.batch_id", "undecided_rows.row_index"]
+    ),
+    sqlalchemy.ForeignKeyConstraint(
+        ["upstream_job_id", "upstream_attempt"], ["attempts.job_id", "attempts.number"]
+    ),
+)
+# Who waits for a row, and who for a run.
+sqlalchemy.Index(
+    "ix_dependencies_on_row",
+    dependencies.c.batch_id,
+    dependencies.c.upstream_index,
+    sqlite_where=sqlalchemy.text("is_met = 0"),
+    postgresql_where=sqlalchemy.text("is_met = 0"),
+)
+sqlalchemy.Index(
+    "ix_dependencies_on_job",
+    dependencies.c.upstream_job_id,
+    sqlite_where=sqlalchemy.text("is_met = 0 AND upstream_job_id IS NOT NULL"),
+    postgresql_where=sqlalchemy.text("is_met = 0 AND upstream_job_id IS NOT NULL"),
 )
 
 files = sqlalchemy.Table(

@@ -32,9 +32,13 @@ from dshpc_server.store.sql import (
     queueing,
     reader,
     recording,
+    releasing,
     servers,
+    settling,
     stamps,
+    undecided,
 )
+from dshpc_server.store.undecided import Settled, Skip, Upstreams
 
 
 class SqlWriter:
@@ -64,6 +68,33 @@ class SqlWriter:
         rows, new, moved = accepting.accept(self._connection, batch, self._stamp())
         self.changes += new
         self.touched.update(moved)
+        return rows
+
+    def settle(
+        self,
+        upstreams: Upstreams | None,
+        ending: Callable[[Skip], bytes],
+        *,
+        within: str | None = None,
+    ) -> Settled:
+        """See the port."""
+        skipped = settling.settle(
+            self._connection, upstreams, ending, self._clock.now(), self._stamp
+        )
+        self.changed_rows += [
+            ChangedRows(batch_id=batch_id, indexes=indexes) for batch_id, indexes in skipped.items()
+        ]
+        ready = undecided.ready(self._connection, within, settling.READY_ROWS)
+        return Settled(skipped=skipped, ready=ready)
+
+    def release(self, batch: NewBatch) -> Sequence[Row]:
+        """See the port."""
+        rows, new, moved = releasing.release(self._connection, batch, self._stamp)
+        self.changes += new
+        self.touched.update(moved)
+        if rows:
+            indexes = [row.index for row in rows]
+            self.changed_rows.append(ChangedRows(batch_id=batch.batch_id, indexes=indexes))
         return rows
 
     def claim(
