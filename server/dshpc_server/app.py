@@ -109,13 +109,14 @@ async def running(
                 ageing=queue.Ageing(seconds=settings.priority_ageing_seconds),
                 retention=_retention(settings),
                 min_free_bytes=settings.min_free_bytes,
+                disconnect_grace_seconds=settings.disconnect_grace_seconds,
                 clock=clock.SystemClock(),
             )
         )
         await stack.enter_async_context(parts.serving())
         host, _, _ = settings.listen.rpartition(":")
         port_number = await parts.grpc.start(settings.listen)
-        stack.push_async_callback(parts.grpc.stop, settings.stop_grace_seconds)
+        stack.push_async_callback(parts.stop, settings.stop_grace_seconds)
         if not config.is_loopback(settings.listen):
             _log.warning("serving.remote", why=config.REMOTE)
         _log.info(

@@ -20,7 +20,9 @@ from dshpc_server.batches import (
     attempt_folders,
     cancelling,
     content,
+    disconnects,
     dispatcher,
+    failure_limits,
     following,
     intake,
     launching,
@@ -33,6 +35,7 @@ from dshpc_server.batches import (
     run_times,
     trials,
     watchers,
+    withdrawing,
 )
 from dshpc_server.domain import queue, retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
@@ -65,6 +68,7 @@ class Foundation:
     ageing: queue.Ageing
     retention: retention.Limits
     min_free_bytes: int
+    disconnect_grace_seconds: float
     clock: clock.Clock
 
 
@@ -155,6 +159,17 @@ class Assembly:
             stop=self._dispatcher.cancel,
             clock=on.clock,
         )
+        self._withdrawing = withdrawing.Withdrawing(
+            committer=self._committer,
+            encoder=self._encoder,
+            stop=self._dispatcher.cancel,
+        )
+        self._disconnects = disconnects.Disconnects(
+            withdrawing=self._withdrawing, grace_seconds=on.disconnect_grace_seconds
+        )
+        self._failure_limits = failure_limits.FailureLimits(
+            committer=self._committer, withdrawing=self._withdrawing, clock=on.clock
+        )
         self._expiry = expiry.Expiry(
             self._kept, expiry_seconds=on.limits.upload_expiry_seconds, clock=on.clock
         )
@@ -171,6 +186,8 @@ class Assembly:
             self._following,
             self._reconciler,
             self._cancelling,
+            self._withdrawing,
+            self._disconnects,
         ):
             await self._membership.begin()
             async with asyncio.TaskGroup() as tasks:
@@ -186,6 +203,7 @@ class Assembly:
                         self._expiry.run(),
                         self._room.run(),
                         self._retention.run(),
+                        self._failure_limits.run(),
                         self._tell_engine_health(),
                     )
                 ]
@@ -200,6 +218,11 @@ class Assembly:
                         task.cancel()
         if failed is not None:
             raise failed
+
+    async def stop(self, grace_seconds: float) -> None:
+        """End the calls; what they followed is not lost by that."""
+        self._disconnects.stop()
+        await self.grpc.stop(grace_seconds)
 
     def _make_reconciler(self) -> reconciler.Reconciler:
         taking_in = intake.Intake(
@@ -250,6 +273,9 @@ class Assembly:
             resolver=self._resolver,
             releasing=self._releasing,
             cancelling=self._cancelling,
+            withdrawing=self._withdrawing,
+            disconnects=self._disconnects,
+            failure_limits=self._failure_limits,
             folder=self._launcher.folder,
             encoder=self._encoder,
             max_retries=on.retries.max_retries,
@@ -275,6 +301,7 @@ class Assembly:
     def _publish(self, attempts: Sequence[records.Attempt]) -> None:
         self._watchers.publish(attempts)
         self._dispatcher.notice(attempts)
+        self._failure_limits.notice(attempts)
 
     def _wake_dispatcher(self) -> None:
         self._dispatcher.wake()

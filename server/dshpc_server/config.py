@@ -249,6 +249,10 @@ class Settings(pydantic_settings.BaseSettings):
     upload_stall_seconds: PositiveSeconds = pydantic.Field(
         default=60.0, description="how long a client may send nothing before its upload is ended"
     )
+    disconnect_grace_seconds: Seconds = pydantic.Field(
+        default=30.0,
+        description="how long a batch with cancel_on_disconnect waits for its client to come back",
+    )
     stop_grace_seconds: Seconds = pydantic.Field(
         default=1.0, description="how long open calls may go on after a stop is asked for"
     )

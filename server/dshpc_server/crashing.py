@@ -25,6 +25,7 @@ POINTS = {
     "rows.settled": "who waits for what has ended is told, who can go on is not looked up",
     "rows.released": "rows that waited are looked up and submitted, nobody was told",
     "cancel.recorded": "the wish to cancel is recorded, the engine has not heard of it",
+    "withdrawal.recorded": "rows are withdrawn, the engine has not heard of what it is to stop",
     "content.written": "content is written and durable under a temporary name",
     "content.renamed": "content has its name, which is not durable",
     "content.published": "content is durable under its name, nobody was told",

@@ -47,6 +47,22 @@ class InUseError(DshpcError):
         self.user = user
 
 
+class RequestReusedError(DshpcError):
+    """The name of another request; the same one with a new name would be done."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"request_id '{request_id}' is that of a request that asked otherwise")
+        self.request_id = request_id
+
+
+class NothingToRetryError(DshpcError):
+    """Every row of the batch is COMPLETED, or has not ended."""
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"batch '{batch_id}' has no row that ended without completing")
+        self.batch_id = batch_id
+
+
 class SupersededError(DshpcError):
     """Another call has taken over what this one was doing."""
 

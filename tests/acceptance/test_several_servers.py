@@ -4,6 +4,7 @@ import concurrent.futures
 import json
 import pathlib
 import signal
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,6 +92,29 @@ def running(server: Server, jobs: list[Held]) -> list[job_service_pb2.Job]:
         server.service.upload(each.content)
     answer = server.service.simulate(*(each.config for each in jobs))
     return [server.service.wait_for_status(row.job_id, RUNNING, FAILED) for row in answer.results]
+
+
+def test_of_two_servers_asked_for_one_named_request_at_one_instant_both_have_its_batch(
+    lasting: list[Server], tmp_path: pathlib.Path
+) -> None:
+    held = Held(tmp_path / "gate")
+    lasting[0].service.upload(held.content)
+    for number in range(4):
+        asked = job_service_pb2.SimulateJobsRequest(
+            jobs=[held.config],
+            options=types_pb2.BatchOptions(request_id=str(uuid.UUID(int=number))),
+        )
+        waiting = [
+            server.service.jobs.SimulateJobs.future(asked, timeout=60) for server in lasting * 3
+        ]
+        assert len({each.result().batch_id for each in waiting}) == 1
+        other = job_service_pb2.SimulateJobsRequest(jobs=[held.config] * 2, options=asked.options)
+        for server in lasting:
+            refused = job_calls.refused(server.service.jobs.SimulateJobs, other)
+            assert refused.code == grpc.StatusCode.FAILED_PRECONDITION
+    held.open()
+    assert lasting[1].service.run(held.config).new_status == COMPLETED
+    assert held.runs == 1
 
 
 def test_a_batch_is_run_by_all_and_its_stream_tells_what_comes_of_it_anywhere(

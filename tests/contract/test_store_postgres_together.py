@@ -1,5 +1,6 @@
 """Several stores on one PostgreSQL database: they share jobs, and get out of each other's way."""
 
+import functools
 import random
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -10,10 +11,10 @@ import pytest
 import structlog
 
 from dshpc_server import errors
-from dshpc_server.domain.job import AttemptKey, Outcome
+from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
-from dshpc_server.store.port import Writer
-from dshpc_server.store.records import Row
+from dshpc_server.store.port import RequestAcceptedError, Writer
+from dshpc_server.store.records import RequestName, Row, Withdrawn
 from dshpc_server.store.sql import transactions
 from dshpc_server.store.sql.store import SqlStore
 from support import postgres, together
@@ -62,6 +63,35 @@ def test_two_that_accept_the_same_new_jobs_at_once_make_one_attempt_of_each(
         assert keys[0] == keys[1] == {AttemptKey(job_id=v.sha(n), number=1) for n in names}
 
 
+def test_of_two_that_accept_one_named_request_at_once_the_second_is_told_the_firsts_batch(
+    stores: list[SqlStore],
+) -> None:
+    for round_number in range(ROUNDS):
+        name = v.request_name(round_number)
+        jobs = [f"{round_number} {number}" for number in range(200)]
+
+        def accepting(
+            store: SqlStore, who: int, name: RequestName, jobs: list[str]
+        ) -> Callable[[], str]:
+            batch = v.batch(f"{who} {jobs[0]}", *jobs, request=name)
+
+            def accept() -> str:
+                try:
+                    v.accept(store, batch)
+                except RequestAcceptedError as error:
+                    return error.accepted.batch_id
+                return batch.batch_id
+
+            return accept
+
+        told = together.at_once(
+            *(accepting(store, who, name, jobs) for who, store in enumerate(stores))
+        )
+        assert len(set(told)) == 1
+        batches = [f"{who} {jobs[0]}" for who in range(len(stores))]
+        assert [batch for batch in batches if stores[0].has_batch(batch)] == [told[0]]
+
+
 def test_a_job_that_failed_is_submitted_again_once_however_many_ask(
     stores: list[SqlStore],
 ) -> None:
@@ -76,6 +106,47 @@ def test_a_job_that_failed_is_submitted_again_once_however_many_ask(
     outcomes = [outcome for each in told for outcome in each]
     assert sorted(outcomes) == [Outcome.FOUND_IN_PROGRESS] * 14 + [Outcome.RESUBMITTED]
     assert v.newest(stores[0], "job").key.number == 2
+
+
+def test_of_all_who_withdraw_from_one_run_at_once_the_last_stops_it(
+    stores: list[SqlStore],
+) -> None:
+    for round_number in range(ROUNDS):
+        names = [f"{round_number} {number}" for number in range(100)]
+        batches = [f"{who} {round_number}" for who in range(len(stores))]
+        for batch_id in batches:
+            v.accept(stores[0], v.batch(batch_id, *names))
+
+        def withdrawing(store: SqlStore, batch_id: str) -> Callable[[], Withdrawn | None]:
+            return lambda: v.withdraw(store, batch_id)
+
+        told = together.at_once(*map(withdrawing, stores, batches))
+        counts = [(each.cancel_requested, each.detached) for each in told if each is not None]
+        assert sorted(counts) == [(0, 100), (0, 100), (100, 0)]
+        assert {v.status(stores[0], name) for name in names} == {JobStatus.CANCELLED}
+
+
+def test_who_joins_a_run_as_it_is_withdrawn_keeps_it_or_has_it_run_again(
+    stores: list[SqlStore],
+) -> None:
+    for round_number in range(4 * ROUNDS):
+        first, second = f"first {round_number}", f"second {round_number}"
+        v.accept(stores[0], v.batch(first, "job"))
+
+        def withdrawing(batch_id: str) -> JobStatus:
+            v.withdraw(stores[0], batch_id)
+            return JobStatus.CANCELLED
+
+        def joining(batch_id: str) -> JobStatus | None:
+            (row,) = v.accept(stores[1], v.batch(batch_id, "job"))
+            return row.status
+
+        statuses = together.at_once(
+            functools.partial(withdrawing, first), functools.partial(joining, second)
+        )
+        shown = [v.rows_of(stores[0], batch_id)[0].status for batch_id in (first, second)]
+        assert shown == statuses == [JobStatus.CANCELLED, JobStatus.PENDING]
+        v.withdraw(stores[0], second)
 
 
 def test_what_one_claims_no_other_claims(stores: list[SqlStore]) -> None:

@@ -164,6 +164,8 @@ def followed(
         # What is on record is acted on, though nobody asks again.
         if point == "cancel.recorded":
             service.wait_for_status(scenario.stopped_job_id, types_pb2.JOB_STATUS_CANCELLED)
+        if point == "withdrawal.recorded":
+            service.wait_for_status(scenario.withdrawn_job_id, types_pb2.JOB_STATUS_CANCELLED)
         if point.startswith("deletion."):
             scenario.wait_until_deleted(service)
         scenario.play(service)

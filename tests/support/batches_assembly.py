@@ -13,11 +13,14 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 
 from dshpc_server import clock, presence
 from dshpc_server.batches import (
+    acceptance,
     active,
     admission,
     cancelling,
     content,
+    disconnects,
     dispatcher,
+    failure_limits,
     following,
     intake,
     launching,
@@ -31,6 +34,7 @@ from dshpc_server.batches import (
     simulation,
     trials,
     watchers,
+    withdrawing,
 )
 from dshpc_server.domain import identity, lookup, queue, retry
 from dshpc_server.domain.dependencies import Condition
@@ -80,6 +84,7 @@ class Assembly:
         retries: retry.Retries = NO_RETRIES,
         scope: str = "scripted",
         ageing_seconds: float = 60.0,
+        grace_seconds: float = 30.0,
     ) -> None:
         """`url` names a database in the place of a file in the folder; `capacity` outdoes cpus."""
         self.changes: list[records.Attempt] = []
@@ -182,6 +187,15 @@ class Assembly:
             stop=self.dispatcher.cancel,
             clock=clock.SystemClock(),
         )
+        self.withdrawing = withdrawing.Withdrawing(
+            committer=self.committer, encoder=self.encoder, stop=self.dispatcher.cancel
+        )
+        self.disconnects = disconnects.Disconnects(
+            withdrawing=self.withdrawing, grace_seconds=grace_seconds
+        )
+        self.failure_limits = failure_limits.FailureLimits(
+            committer=self.committer, withdrawing=self.withdrawing, clock=clock.SystemClock()
+        )
         numbers = itertools.count(1)
         self.resolver = resolver.Resolver(
             catalog=self.catalog,
@@ -199,12 +213,16 @@ class Assembly:
             encoder=self.encoder,
             clock=clock.SystemClock(),
         )
-        self.simulation = simulation.Simulation(
+        self.acceptance = acceptance.Acceptance(
             resolver=self.resolver,
             releasing=self.releasing,
             committer=self.committer,
             watchers=self.watchers,
-            clock=clock.SystemClock(),
+            disconnects=self.disconnects,
+            failure_limits=self.failure_limits,
+        )
+        self.simulation = simulation.Simulation(
+            acceptance=self.acceptance, committer=self.committer, clock=clock.SystemClock()
         )
 
     @contextlib.asynccontextmanager
@@ -226,6 +244,8 @@ class Assembly:
                 self.following,
                 self.reconciler,
                 self.cancelling,
+                self.withdrawing,
+                self.disconnects,
             ):
                 await self.membership.begin()
                 async with self._running():
@@ -242,6 +262,7 @@ class Assembly:
                 self.membership.run(),
                 self.following.run(),
                 self._release(),
+                self.failure_limits.run(),
             )
             owned = [tasks.create_task(work) for work in works]
             try:
@@ -331,6 +352,7 @@ class Assembly:
         self.told += attempts
         self.watchers.publish(attempts)
         self.dispatcher.notice(attempts)
+        self.failure_limits.notice(attempts)
 
     def _on_room(self) -> None:
         self.dispatcher.wake()
@@ -370,6 +392,7 @@ def job(
         policy=policy,
         priority=priority,
         upstreams=upstreams,
+        config=lambda: b"config %d" % index,
     )
 
 

@@ -1,10 +1,10 @@
 """A small day in a server's life, played again after whatever has happened to it.
 
 Upload, batches that complete and that fail, one whose second job goes on from the first one's
-output, a job that is cancelled while it runs, content that is deleted. `play` raises what a call
-met when the server died in it; played once more on a server that lives, it comes to its end. What
-was acknowledged at any time is held against the service by `problems`, and every run has counted
-itself.
+output, a job and a batch that are cancelled while they run, content that is deleted. `play` raises
+what a call met when the server died in it; played once more on a server that lives, it comes to its
+end. What was acknowledged at any time is held against the service by `problems`, and every run has
+counted itself.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import pathlib
 
 import grpc
 
-from dshpc.v1 import file_service_pb2, job_service_pb2, types_pb2
+from dshpc.v1 import batch_service_pb2, file_service_pb2, job_service_pb2, types_pb2
 from support import calls, fault_load, fault_tally, fault_verdict, live_server, site
 from support.fault_tally import Asked, Mode
 from support.fault_verdict import Kills, Told
@@ -35,6 +35,8 @@ class Scenario:
         self.stopped_job_id = ""
         """The job that is to be cancelled; empty before it was accepted."""
         self._chains: list[str] = []
+        self.withdrawn_job_id = ""
+        """That of the batch that is to be cancelled."""
         self._uploaded: set[str] = set()
         self._deleting = False
 
@@ -47,6 +49,7 @@ class Scenario:
         self.chain(service)
         self.wait_for_chains(service)
         self._stop(service, _asked(Mode.STOP, n=5))
+        self._withdraw(service, _asked(Mode.STOP, n=6))
         self._delete(service)
 
     def lost_uploads(self, service: calls.Service) -> list[str]:
@@ -111,6 +114,16 @@ class Scenario:
             job_service_pb2.CancelJobRequest(job_id=self.stopped_job_id), timeout=SECONDS
         )
         assert cancelled.job.status == fault_verdict.CANCELLED
+
+    def _withdraw(self, service: calls.Service, asked: Asked) -> None:
+        answer = self._ask(service, [asked])
+        self.withdrawn_job_id = answer.results[0].job_id
+        service.wait_for_status(self.withdrawn_job_id, types_pb2.JOB_STATUS_RUNNING)
+        withdrawn = service.batches.CancelBatch(
+            batch_service_pb2.CancelBatchRequest(batch_id=answer.batch_id), timeout=SECONDS
+        )
+        assert withdrawn.cancel_requested == 1
+        service.wait_for_status(self.withdrawn_job_id, types_pb2.JOB_STATUS_CANCELLED)
 
     def _delete(self, service: calls.Service) -> None:
         self._upload(service, _UNUSED)

@@ -24,7 +24,10 @@ from dshpc_server.store.records import (
     NewBatch,
     NewRow,
     Report,
+    RequestName,
     Row,
+    Withdrawal,
+    Withdrawn,
 )
 
 T = TypeVar("T")
@@ -121,6 +124,8 @@ def batch(
     policy: lookup.Policy = USUAL,
     lost_outputs: Collection[str] = (),
     priority: int = 0,
+    request: RequestName | None = None,
+    max_failures: int = 0,
 ) -> NewBatch:
     """A batch of one row for each name, or of these rows."""
     if rows is None:
@@ -133,7 +138,13 @@ def batch(
         file_hashes=file_hashes,
         lost_outputs=lost_outputs,
         priority=priority,
+        request=request,
+        max_failures=max_failures,
     )
+
+
+def request_name(number: int = 1, *, asked: object = "the same") -> RequestName:
+    return RequestName(request_id=f"00000000-0000-4000-8000-{number:012d}", request_hash=sha(asked))
 
 
 def an_ending(
@@ -251,6 +262,21 @@ def cancel(store: Store, *names: object, reason: str = "not needed") -> list[Att
     job_ids = [sha(name) for name in names]
     ending = an_ending("cancelled", reason=reason)
     return list(write(store, lambda writer: writer.cancel(job_ids, reason, lambda _: ending)))
+
+
+def withdraw(
+    store: Store, batch_id: str, *indexes: int, reason: str = "not needed"
+) -> Withdrawn | None:
+    """Withdraw these rows; without any, the whole batch."""
+    asked = Withdrawal(batch_id=batch_id, indexes=indexes or None, reason=reason)
+    ending = an_ending("withdrawn", reason=reason)
+    return write(store, lambda writer: writer.withdraw(asked, lambda _: ending, row_ending))
+
+
+def row_ending(attempt: Attempt | None, at: datetime.datetime) -> bytes:
+    """What a row that ended by itself is answered with."""
+    del at
+    return b"row ended" if attempt is None else b"detached from %d" % attempt.key.number
 
 
 def without_output(result: bytes) -> bytes:

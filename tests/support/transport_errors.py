@@ -18,6 +18,8 @@ REACHING: dict[errors.DshpcError, grpc.StatusCode] = {
     errors.NoAnswerError("no answer", retry_after_seconds=2.5): grpc.StatusCode.UNAVAILABLE,
     errors.BeingRemovedError("file", "a", retry_after_seconds=1.0): grpc.StatusCode.UNAVAILABLE,
     errors.InUseError("file", "a", user="job b"): grpc.StatusCode.FAILED_PRECONDITION,
+    errors.RequestReusedError("a"): grpc.StatusCode.FAILED_PRECONDITION,
+    errors.NothingToRetryError("a"): grpc.StatusCode.FAILED_PRECONDITION,
     errors.SupersededError("another call goes on"): grpc.StatusCode.ABORTED,
     edge.StalledReaderError(30.0): grpc.StatusCode.RESOURCE_EXHAUSTED,
     files_errors.NotAHashError(): grpc.StatusCode.INVALID_ARGUMENT,

@@ -1,6 +1,7 @@
 """Accepting a batch: prepared, watched, stored; again, if what it needs goes meanwhile.
 
-Promise: the watch is set before the batch is accepted, so no change of it is missed.
+Promises: the watch is set before the batch is accepted, so no change of it is missed; a request
+that has a name is accepted once, however often and by however many it is asked.
 """
 
 import asyncio
@@ -11,11 +12,23 @@ from collections.abc import Sequence
 import structlog
 
 from dshpc_server import crashing, errors
-from dshpc_server.batches import content, progress, releasing, request, resolver, watchers
+from dshpc_server.batches import (
+    content,
+    disconnects,
+    failure_limits,
+    progress,
+    releasing,
+    request,
+    resolver,
+    watchers,
+)
 from dshpc_server.domain.job import Outcome
-from dshpc_server.store.port import ContentGoingError
-from dshpc_server.store.records import NewBatch, Row
+from dshpc_server.store import committer
+from dshpc_server.store.port import ContentGoingError, RequestAcceptedError
+from dshpc_server.store.records import AcceptedRequest, NewBatch, RequestName, Row
 
+_ALL_ROWS = 1_000_000
+"""More than a batch can have."""
 _log = structlog.get_logger(__name__)
 
 
@@ -28,6 +41,8 @@ class Accepted:
     progress: progress.BatchProgress
     watch: watchers.BatchWatch | None
     """None when nothing is waited for."""
+    is_duplicate: bool = False
+    """It was accepted before, as a request of the same name."""
 
 
 class Acceptance:
@@ -38,11 +53,17 @@ class Acceptance:
         *,
         resolver: resolver.Resolver,
         releasing: releasing.Releasing,
+        committer: committer.Committer,
         watchers: watchers.Watchers,
+        disconnects: disconnects.Disconnects,
+        failure_limits: failure_limits.FailureLimits,
     ) -> None:
         self._resolver = resolver
         self._releasing = releasing
+        self._committer = committer
         self._watchers = watchers
+        self._disconnects = disconnects
+        self._failure_limits = failure_limits
 
     async def accept(
         self, asked: request.BatchRequest, watching: contextlib.ExitStack, *, is_watched: bool
@@ -50,8 +71,53 @@ class Acceptance:
         """Accept a batch, or look what accepting it would do; watched until `watching` is left.
 
         What it needs may be deleted meanwhile by another server: then it is prepared anew. Raises
-        BeingRemovedError when that comes to no end.
+        BeingRemovedError when that comes to no end, and RequestReusedError when its name is that
+        of a request that asked otherwise.
         """
+        name = None if asked.validate_only else asked.name
+        batch_id = await self.find(name)
+        if batch_id is None:
+            try:
+                return await self._accept_new(asked, watching, is_watched=is_watched)
+            except RequestAcceptedError as error:  # somebody was quicker
+                batch_id = _batch_of(error.accepted, name)
+        cancels = asked.cancel_on_disconnect
+        watching.enter_context(self._disconnects.calling(batch_id, cancels=cancels))
+        return await self._again(batch_id, watching, is_watched=is_watched)
+
+    async def find(self, name: RequestName | None) -> str | None:
+        """The batch of a request of this name, if it was accepted. Raises RequestReusedError."""
+        if name is None:
+            return None
+        accepted = await self._committer.read(lambda store: store.find_request(name.request_id))
+        return None if accepted is None else _batch_of(accepted, name)
+
+    async def _again(
+        self, batch_id: str, watching: contextlib.ExitStack, *, is_watched: bool
+    ) -> Accepted:
+        """A batch that was accepted before, as it stands."""
+        rows, watch = await self._rows(batch_id), None
+        if is_watched:
+            jobs = {row.attempt.key.job_id for row in rows if row.attempt is not None}
+            watch = watching.enter_context(self._watchers.watch_batch(batch_id, jobs))
+            rows = await self._rows(batch_id)  # what has changed before the watch was set
+        _log.info("batch.asked_again", batch_id=batch_id, rows=len(rows))
+        return Accepted(
+            batch_id=batch_id,
+            rows=rows,
+            progress=progress.BatchProgress.of_rows(rows),
+            watch=watch,
+            is_duplicate=True,
+        )
+
+    async def _rows(self, batch_id: str) -> Sequence[Row]:
+        return await self._committer.read(
+            lambda store: store.find_rows(batch_id, first_index=0, limit=_ALL_ROWS)
+        )
+
+    async def _accept_new(
+        self, asked: request.BatchRequest, watching: contextlib.ExitStack, *, is_watched: bool
+    ) -> Accepted:
         going = ""
         for pause_seconds in content.GOING_PAUSES_SECONDS:
             with contextlib.ExitStack() as watching_this:
@@ -75,6 +141,12 @@ class Acceptance:
             if asked.validate_only:
                 rows = await self._resolver.preview(prepared)
             else:
+                # Before it is accepted: a call that is lost meanwhile does not take that back.
+                watching.enter_context(
+                    self._disconnects.calling(
+                        prepared.batch.batch_id, cancels=asked.cancel_on_disconnect
+                    )
+                )
                 if is_watched:
                     watch = watching.enter_context(
                         self._watchers.watch_batch(
@@ -95,7 +167,15 @@ class Acceptance:
         if not asked.validate_only:
             crashing.point("batch.accepted")
             _tell(accepted)
+            if 0 < asked.max_failures <= accepted.progress.statistics().failed_jobs:
+                self._failure_limits.note_batch(accepted.batch_id)
         return accepted
+
+
+def _batch_of(accepted: AcceptedRequest, name: RequestName | None) -> str:
+    if accepted.name != name:
+        raise errors.RequestReusedError(accepted.name.request_id)
+    return accepted.batch_id
 
 
 def _tell(accepted: Accepted) -> None:

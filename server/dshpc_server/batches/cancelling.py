@@ -13,9 +13,9 @@ from typing import Self
 import structlog
 
 from dshpc_server import clock, crashing, errors
-from dshpc_server.batches import encoding, endings, reports, watchers
+from dshpc_server.batches import encoding, reports, watchers
 from dshpc_server.domain import job
-from dshpc_server.domain.job import AttemptKey, JobStatus
+from dshpc_server.domain.job import AttemptKey
 from dshpc_server.store import committer, records
 
 WAIT_SECONDS = 5.0
@@ -95,7 +95,7 @@ class Cancelling:
 
     async def _tell(self, job_id: str, reason: str) -> records.Attempt | None:
         def end(attempt: records.Attempt) -> records.Ending:
-            return self._ending(attempt, reason)
+            return reports.cancelled_in_queue(attempt, reason, self._encoder)
 
         found = await self._committer.write(lambda writer: writer.cancel([job_id], reason, end))
         for attempt in found:
@@ -109,20 +109,3 @@ class Cancelling:
                 crashing.point("cancel.recorded")
                 await self._stop([attempt.key], reason)
         return found[0] if found else None
-
-    def _ending(self, attempt: records.Attempt, reason: str) -> records.Ending:
-        """The end of an attempt that never left the queue."""
-        ended = encoding.EndedAttempt(
-            key=attempt.key,
-            status=JobStatus.CANCELLED,
-            function_hash=attempt.function_hash,
-            created_at=attempt.created_at,
-            started_at=None,
-            ended_at=attempt.ended_at or self._clock.now(),
-            exit_code=None,
-            signal=None,
-            output=None,
-            reason=endings.cancelled(reason),
-            stderr_tail="",
-        )
-        return reports.ending(ended, self._encoder)

@@ -196,6 +196,26 @@ def ending(ended: encoding.EndedAttempt, encoder: encoding.ResultEncoder) -> rec
     )
 
 
+def cancelled_in_queue(
+    attempt: records.Attempt, reason: str, encoder: encoding.ResultEncoder
+) -> records.Ending:
+    """What the store keeps of an attempt that never left the queue; it is as it is to be."""
+    ended = encoding.EndedAttempt(
+        key=attempt.key,
+        status=JobStatus.CANCELLED,
+        function_hash=attempt.function_hash,
+        created_at=attempt.created_at,
+        started_at=None,
+        ended_at=attempt.ended_at or attempt.created_at,
+        exit_code=None,
+        signal=None,
+        output=None,
+        reason=endings.cancelled(reason),
+        stderr_tail="",
+    )
+    return ending(ended, encoder)
+
+
 def _text(reason: str) -> str:
     """What others said, as text: a path in it may hold bytes that are none."""
     return reason.encode(errors="replace").decode()

@@ -4,11 +4,15 @@
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from dshpc_server.domain import identity, lookup
 from dshpc_server.domain.dependencies import Condition
 from dshpc_server.domain.rejection import Rejection
+from dshpc_server.store import records
+
+Config = Callable[[], bytes]
+"""Encodes what a row asks for, opaque here; called only of a row that may get no job."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +71,8 @@ class JobRequest:
     """From -100 to 100; None: the batch's."""
     upstreams: Sequence[Upstream] = ()
     """What has to have ended before it is looked up."""
+    config: Config | None
+    """None: it waits for others, and cannot be asked for without them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +82,8 @@ class RefusedRow:
     index: int
     head: bytes
     rejection: Rejection
+    config: Config | None
+    """None: it waits for others, and cannot be asked for without them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,3 +97,9 @@ class BatchRequest:
     """Of rows that do not say, from -100 to 100."""
     validate_only: bool = False
     """Say what would happen, and change nothing."""
+    name: records.RequestName | None = None
+    """Asked again under this name, the same batch is the answer; None for one without a name."""
+    max_failures: int = 0
+    """Once so many of its jobs have failed the rest is withdrawn; 0 = never."""
+    cancel_on_disconnect: bool = False
+    """Withdraw it when its caller goes away before the end, and nobody comes back to it."""

@@ -46,6 +46,9 @@ class _Draft:
             case Rejection():
                 return ()
 
+    config: request.Config | None = None
+    """See `request.JobRequest`."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
@@ -93,6 +96,8 @@ class Resolver:
             rows=(),
             file_hashes=(),
             priority=asked.priority,
+            request=None if asked.validate_only else asked.name,
+            max_failures=asked.max_failures,
         )
         drafting = _Drafting(self._catalog, self._defaults, self._capacity())
         drafts = await asyncio.to_thread(drafting.all, asked.rows)
@@ -215,9 +220,9 @@ class Resolver:
         first_index: dict[str, int] = {}
         rows = []
         for draft in drafts:
-            head, plan, priority = draft.head, draft.plan, draft.priority
+            head, plan = draft.head, draft.plan
             if isinstance(plan, Rejection):
-                rows.append(self._row(draft.index, head, None, plan, priority))
+                rows.append(self._row(draft, head, None, plan))
                 continue
             if isinstance(plan, undecided.Undecided):
                 rows.append(self._waiting_row(draft, plan, chains))
@@ -230,7 +235,7 @@ class Resolver:
             if plan.policy.cache is lookup.CachePolicy.ONLY:
                 head += self._encoder.identity(plan.spec.job_id, plan.spec.function_hash)
             # What lacks a file may have been run before, and is rejected only if it was not.
-            rows.append(self._row(draft.index, head, plan, lacking, priority))
+            rows.append(self._row(draft, head, plan, lacking))
         return rows
 
     def _waiting_row(
@@ -252,15 +257,22 @@ class Resolver:
 
     def _row(
         self,
-        index: int,
+        draft: _Draft,
         head: bytes,
         plan: records.Candidate | None,
         refused: Rejection | None,
-        priority: int | None,
     ) -> records.NewRow:
-        encoded = None if refused is None else self._encoder.rejection(index, refused)
+        encoded = None if refused is None else self._encoder.rejection(draft.index, refused)
+        may_get_no_job = refused is not None or (
+            plan is not None and plan.policy.cache is lookup.CachePolicy.ONLY
+        )
         return records.NewRow(
-            index=index, head=head, candidate=plan, rejection=encoded, priority=priority
+            index=draft.index,
+            head=head,
+            candidate=plan,
+            rejection=encoded,
+            priority=draft.priority,
+            config=draft.config() if may_get_no_job and draft.config is not None else None,
         )
 
 
@@ -286,7 +298,7 @@ class _Drafting:
 
     def _draft(self, row: request.JobRequest | request.RefusedRow) -> _Draft:
         if isinstance(row, request.RefusedRow):
-            return _Draft(index=row.index, head=row.head, plan=row.rejection)
+            return _Draft(index=row.index, head=row.head, plan=row.rejection, config=row.config)
         plan: records.Candidate | undecided.Undecided | Rejection = self._plan(row)
         if isinstance(plan, undecided.Undecided) and not row.upstreams:
             plan = _candidate(plan)
@@ -296,6 +308,7 @@ class _Drafting:
             plan=plan,
             priority=row.priority,
             upstreams=() if isinstance(plan, Rejection) else row.upstreams,
+            config=row.config,
         )
 
     def _plan(self, row: request.JobRequest) -> undecided.Undecided | Rejection:

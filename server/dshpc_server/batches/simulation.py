@@ -13,9 +13,7 @@ from dshpc_server import clock
 from dshpc_server.batches import (
     acceptance,
     followed,
-    releasing,
     request,
-    resolver,
     streaming,
     untold,
     watchers,
@@ -54,15 +52,11 @@ class Simulation:
     def __init__(
         self,
         *,
-        resolver: resolver.Resolver,
-        releasing: releasing.Releasing,
+        acceptance: acceptance.Acceptance,
         committer: committer.Committer,
-        watchers: watchers.Watchers,
         clock: clock.Clock,
     ) -> None:
-        self._acceptance = acceptance.Acceptance(
-            resolver=resolver, releasing=releasing, watchers=watchers
-        )
+        self._acceptance = acceptance
         self._committer = committer
         self._clock = clock
 
@@ -97,6 +91,7 @@ class Simulation:
                 asked, watching, is_watched=wait.until_finished
             )
             batch_id, total_jobs = accepted.batch_id, len(accepted.rows)
+            is_duplicate = accepted.is_duplicate
             is_waited_for = accepted.watch is not None
             if not is_waited_for:
                 deadline = self._clock.monotonic()
@@ -107,7 +102,10 @@ class Simulation:
             batch = self._followed(accepted, rows)
             del accepted  # it holds results, which a slow reader is not to keep here
             yield streaming.Accepted(
-                batch_id=batch_id, total_jobs=total_jobs, position=rows.position
+                batch_id=batch_id,
+                total_jobs=total_jobs,
+                position=rows.position,
+                duplicate_request=is_duplicate,
             )
             stream = streaming.Stream(
                 batch, rows, reporting=reporting, packing=packing, clock=self._clock

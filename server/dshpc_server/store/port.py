@@ -25,6 +25,7 @@ from dshpc_server.domain import queue
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.store.records import (
     USUAL_AGEING,
+    AcceptedRequest,
     ActiveAttempt,
     Attempt,
     BatchRecord,
@@ -38,9 +39,12 @@ from dshpc_server.store.records import (
     ListPosition,
     NewBatch,
     Report,
+    RetriableRow,
     Row,
     RowState,
     ServerRecord,
+    Withdrawal,
+    Withdrawn,
 )
 from dshpc_server.store.undecided import Settled, Skip, Upstreams
 
@@ -69,6 +73,14 @@ class ContentGoingError(errors.DshpcError):
     def __init__(self, file_hash: str) -> None:
         super().__init__(f"file '{file_hash}' is being deleted")
         self.file_hash = file_hash
+
+
+class RequestAcceptedError(errors.DshpcError):
+    """A request of this name was accepted before; its batch is the answer."""
+
+    def __init__(self, accepted: AcceptedRequest) -> None:
+        super().__init__(f"request '{accepted.name.request_id}' has batch '{accepted.batch_id}'")
+        self.accepted = accepted
 
 
 class StoreUnusableError(errors.DshpcError):
@@ -151,8 +163,22 @@ class Reader(Protocol):
         """At most `limit` batches by (created_at, batch_id), the newest first; see `find_jobs`."""
         ...
 
+    def find_failure_limits(
+        self, job_ids: Collection[str] | None, *, batch_ids: Collection[str] = ()
+    ) -> Mapping[str, int]:
+        """`max_failures` of batches that have one, are not cancelled, and may not have ended.
+
+        Those with a row that waits for one of these jobs, or has waited for it to its end; and
+        these batches. None: all.
+        """
+        ...
+
     def find_tallies(self, batch_ids: Collection[str]) -> Mapping[str, BatchTally]:
         """How many rows of these batches are what, counted now; unknown ones are left out."""
+        ...
+
+    def find_request(self, request_id: str) -> AcceptedRequest | None:
+        """The request of this name, if it was accepted."""
         ...
 
     def find_rows(
@@ -186,6 +212,13 @@ class Reader(Protocol):
 
     def has_undecided(self) -> bool:
         """Whether any row of any batch waits for others."""
+        ...
+
+    def find_retriable_rows(self, batch_id: str) -> Sequence[RetriableRow]:
+        """The rows that ended and are not COMPLETED, by index.
+
+        Left out is what names no job and was accepted by a version that kept no configs.
+        """
         ...
 
     def find_active(self) -> Sequence[ActiveAttempt]:
@@ -251,7 +284,10 @@ class Writer(Protocol):
         earlier turn. Two servers that accept one new job at one instant store one
         attempt; both are told of it. Returns the rows in the order given. A batch_id that exists
         is an error (`ValueError`), and nothing is stored. So is content among `file_hashes` that
-        is being deleted (`ContentGoingError`).
+        is being deleted (`ContentGoingError`), and a `request` whose name has a batch
+        (`RequestAcceptedError`): of two servers that accept one name at one instant the second
+        waits for the first, and is told of its batch. The config of a row is kept if the row gets
+        no attempt.
 
         A row that waits for others is stored as PENDING, with what it is to run; nothing is looked
         up, nor looked at how what it waits for stands: `settle` does that, right after.
@@ -355,6 +391,26 @@ class Writer(Protocol):
         handed them as they are to be, their `ended_at` set. Of the others the reason is kept, so
         that a restart does not forget it; the first one given counts. Ended and unknown ones are
         passed over. Returns the newest attempts as they are now, in the order of the job_ids.
+        """
+        ...
+
+    def withdraw(
+        self,
+        asked: Withdrawal,
+        end: Callable[[Attempt], Ending],
+        end_row: Callable[[Attempt | None, datetime.datetime], bytes],
+    ) -> Withdrawn | None:
+        """Have a batch want rows of its own no more; None when there is no such batch.
+
+        A row that has not ended waits for a run. When another row waits for that run, of another
+        batch or one of this batch that is not withdrawn, the run goes on and the row is detached:
+        it is CANCELLED by itself, whatever becomes of the run. When none does, the attempt is
+        cancelled as by `cancel`, with `end`, and the row ends as that does. A row whose outcome is
+        PENDING waits for no run yet: it becomes WITHHELD, and is CANCELLED. Rows that end by
+        themselves have as `ending` what `end_row` makes of the attempt they were tied to and the
+        moment. What is to be stopped already is left as it is, so asking again changes nothing.
+        When all rows are withdrawn and one of them had not ended, the batch keeps the reason; the
+        first one given counts.
         """
         ...
 

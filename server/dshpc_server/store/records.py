@@ -89,6 +89,26 @@ class NewRow:
     """What it is to run once it can be looked up; given if and only if it waits for others."""
     dependencies: Sequence[Dependency] = ()
     """What it waits for."""
+    config: bytes | None = None
+    """What was asked for, encoded; kept if the row gets no job. Opaque to the store."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RequestName:
+    """What a client calls a request, so that it can be asked again and nothing is done twice."""
+
+    request_id: str
+    """A UUID."""
+    request_hash: str
+    """A checksum of everything else that is asked."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class AcceptedRequest:
+    """A named request that was accepted."""
+
+    name: RequestName
+    batch_id: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +125,10 @@ class NewBatch:
     """Outputs whose content is gone from the content store: who has one of them has no answer."""
     priority: int = 0
     """Of rows that have none of their own, from -100 to 100."""
+    request: RequestName | None = None
+    """As which request it is asked for; None for one without a name."""
+    max_failures: int = 0
+    """Once so many of its jobs have failed the rest is to be withdrawn; 0 = never."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,6 +180,27 @@ class Row:
             revision=0 if attempt is None else attempt.revision,
             changed_at=max(self.changed_at, attempt.changed_at if attempt and is_moved else 0),
         )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RetriedJob:
+    """What a row was to have run, as it was decided then."""
+
+    spec: JobSpec
+    resources: Resources
+    timeout_seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class RetriableRow:
+    """A row that ended and is not COMPLETED, with what it needs to be asked for again."""
+
+    head: bytes
+    priority: int | None
+    """Its own; None when it has the batch's."""
+    job: RetriedJob | None
+    config: bytes | None
+    """See `NewRow`; given if and only if it names no job."""
 
 
 Chain = tuple[str, int]
@@ -283,6 +328,31 @@ class ActiveAttempt:
     """Why it is to be stopped; None when it is not."""
     taken_from: str = ""
     """The server whose it was before it was taken over just now."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Withdrawal:
+    """That a batch wants its rows, or some of them, no more."""
+
+    batch_id: str
+    indexes: Collection[int] | None
+    """Those of these rows that there are; None: all, and the batch itself is cancelled."""
+    reason: str
+    """Why, for people."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Withdrawn:
+    """What became of rows that are wanted no more; each counts in one of the three."""
+
+    cancel_requested: int
+    """They have left the queue, or their run is to be stopped."""
+    detached: int
+    """Their run goes on for others."""
+    already_terminal: int
+    """They had ended, or were cancelled before."""
+    to_stop: Sequence[AttemptKey]
+    """What runs and is to be stopped since then."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -46,6 +46,13 @@ def max_inline_output_bytes(
     return wanted
 
 
+def max_failures(options: types_pb2.BatchOptions) -> int:
+    """Read how many jobs may fail; 0 for any number."""
+    if options.max_failures < 0:
+        raise _invalid("options.max_failures", "must not be negative")
+    return options.max_failures
+
+
 def policy(options: types_pb2.BatchOptions, *, max_attempts: int) -> lookup.Policy:
     """Read the batch's policies."""
     cache = cache_policy("options.cache_policy", options.cache_policy)

@@ -22,6 +22,7 @@ from dshpc_server.transport import (
     moments,
     options,
     parameters,
+    request_names,
     unserved,
     wire,
 )
@@ -57,7 +58,6 @@ class RequestReader:
         """Read the rows. Meant for a worker thread: it takes a while for many rows."""
         known.refuse_unknown("options", asked.options)
         known.refuse_unknown("wait", asked.wait)
-        unserved.refuse_options(asked.options)
         for index, config in enumerate(asked.jobs):
             unserved.refuse_config(index, config)
         if not asked.jobs:
@@ -72,17 +72,22 @@ class RequestReader:
             "options.display_name", asked.options.display_name, limits.MAX_DISPLAY_NAME_BYTES
         )
         _check_config_ids(asked.jobs)
+        name = request_names.of_batch(asked)
         policies = _Policies(options.policy(asked.options, max_attempts=self._limits.max_attempts))
         waits = dependencies.Dependencies(
             asked.jobs, [range(index, index + 1) for index in range(len(asked.jobs))]
         )
         return request.BatchRequest(
             rows=[
-                self._row(index, config, policies, waits) for index, config in enumerate(asked.jobs)
+                self._row(index, config, policies, waits.of(index, 0))
+                for index, config in enumerate(asked.jobs)
             ],
             display_name=asked.options.display_name,
             priority=options.priority("options.priority", asked.options.priority),
             validate_only=asked.options.validate_only,
+            name=name,
+            max_failures=options.max_failures(asked.options),
+            cancel_on_disconnect=asked.options.cancel_on_disconnect,
         )
 
     def unary_wait(
@@ -105,12 +110,18 @@ class RequestReader:
             timeout_seconds=next(iter(_wait_timeout(asked.wait)), None),
         )
 
+    def row(
+        self, index: int, config: types_pb2.JobConfig, policy: lookup.Policy
+    ) -> request.JobRequest | request.RefusedRow:
+        """Read one row of a batch with this policy."""
+        return self._row(index, config, _Policies(policy), ())
+
     def _row(
         self,
         index: int,
         config: types_pb2.JobConfig,
         policies: "_Policies",
-        waits: dependencies.Dependencies,
+        upstreams: Sequence[request.Upstream],
     ) -> request.JobRequest | request.RefusedRow:
         encoded = config.parameters.SerializeToString() if config.HasField("parameters") else None
         file_hash = config.file_hash
@@ -142,10 +153,12 @@ class RequestReader:
         if encoded is not None and len(encoded) <= self._max_echo_bytes:
             head += wire.field(_PARAMETERS_FIELD, encoded)
         if refused is not None:
-            return request.RefusedRow(index=index, head=head, rejection=refused)
+            return request.RefusedRow(
+                index=index, head=head, rejection=refused, config=_kept(config)
+            )
         read = self._parameters.read(encoded or b"")
         if isinstance(read, Rejection):
-            return request.RefusedRow(index=index, head=head, rejection=read)
+            return request.RefusedRow(index=index, head=head, rejection=read, config=_kept(config))
         return request.JobRequest(
             index=index,
             head=head,
@@ -157,7 +170,8 @@ class RequestReader:
             timeout_seconds=timeout_seconds,
             policy=policy,
             priority=priority,
-            upstreams=waits.of(index, 0),
+            upstreams=upstreams,
+            config=_kept(config),
         )
 
     def _timeout(self, config: types_pb2.JobConfig) -> float | None:
@@ -207,6 +221,13 @@ def _priority(config: types_pb2.JobConfig) -> int | None:
         return None
     with _refusing_the_row():
         return options.priority("priority", config.priority)
+
+
+def _kept(config: types_pb2.JobConfig) -> request.Config | None:
+    """How to encode a config that can be asked for again by itself."""
+    inputs = config.inputs.values()
+    waits = config.depends_on or any(source.HasField("job_output") for source in inputs)
+    return None if waits else config.SerializeToString
 
 
 def _check_known(asked: message.Message, field: str) -> None:

@@ -6,16 +6,21 @@ from collections.abc import Callable, Mapping
 
 from dshpc_server import clock
 from dshpc_server.batches import (
+    acceptance,
     cancelling,
+    disconnects,
+    failure_limits,
     inlining,
     logs,
     overview,
     polling,
     releasing,
     resolver,
+    retrying,
     simulation,
     watchers,
     watching,
+    withdrawing,
 )
 from dshpc_server.batches import content as library
 from dshpc_server.domain.job import AttemptKey, JobStatus
@@ -30,6 +35,7 @@ from dshpc_server.transport import (
     limits,
     requests,
     resume_tokens,
+    retries,
 )
 from dshpc_server.transport.servicers import batch, file, job, method, server, simulate
 
@@ -52,6 +58,9 @@ class Parts:
     resolver: resolver.Resolver
     releasing: releasing.Releasing
     cancelling: cancelling.Cancelling
+    withdrawing: withdrawing.Withdrawing
+    disconnects: disconnects.Disconnects
+    failure_limits: failure_limits.FailureLimits
     folder: Callable[[AttemptKey], pathlib.Path]
     """Where an attempt's logs are."""
     encoder: encoder.MultiJobResultEncoder
@@ -67,9 +76,11 @@ def servicers(of: Parts) -> Mapping[str, object]:
         library=of.library,
         inline_output_bytes=of.limits.inline_output_bytes,
     )
+    reader = requests.RequestReader(of.limits)
+    accepting = _acceptance(of)
     return {
-        "JobService": _job(of, rows),
-        "BatchService": _batch(of, rows),
+        "JobService": _job(of, rows, reader, accepting),
+        "BatchService": _batch(of, rows, reader, accepting),
         "FileService": file.FileServicer(
             content=of.content,
             library=of.library,
@@ -87,29 +98,42 @@ def servicers(of: Parts) -> Mapping[str, object]:
     }
 
 
-def _batch(of: Parts, rows: inlining.Inlining) -> batch.BatchServicer:
+def _batch(
+    of: Parts,
+    rows: inlining.Inlining,
+    reader: requests.RequestReader,
+    accepting: acceptance.Acceptance,
+) -> batch.BatchServicer:
     return batch.BatchServicer(
         overviews=overview.Overviews(committer=of.committer, watchers=of.watchers, clock=of.clock),
         watching=watching.Watching(committer=of.committer, watchers=of.watchers, clock=of.clock),
         committer=of.committer,
         inlining=rows,
+        withdrawing=of.withdrawing,
+        disconnects=of.disconnects,
+        retrying=retrying.Retrying(
+            committer=of.committer,
+            acceptance=accepting,
+            read=retries.RetryReader(reader, max_attempts=of.limits.max_attempts).rows,
+        ),
         tokens=resume_tokens.ResumeTokens(of.deployment_id),
         max_wait_seconds=of.limits.max_wait_seconds,
         clock=of.clock,
     )
 
 
-def _job(of: Parts, rows: inlining.Inlining) -> job.JobServicer:
+def _job(
+    of: Parts,
+    rows: inlining.Inlining,
+    reader: requests.RequestReader,
+    accepting: acceptance.Acceptance,
+) -> job.JobServicer:
     return job.JobServicer(
         simulating=simulate.Simulating(
             simulation=simulation.Simulation(
-                resolver=of.resolver,
-                releasing=of.releasing,
-                committer=of.committer,
-                watchers=of.watchers,
-                clock=of.clock,
+                acceptance=accepting, committer=of.committer, clock=of.clock
             ),
-            reader=requests.RequestReader(of.limits),
+            reader=reader,
             inlining=rows,
             events=batch_events.EventSender(
                 tokens=resume_tokens.ResumeTokens(of.deployment_id), clock=of.clock
@@ -126,4 +150,15 @@ def _job(of: Parts, rows: inlining.Inlining) -> job.JobServicer:
             max_retries=of.max_retries,
             waiting=of.waiting,
         ),
+    )
+
+
+def _acceptance(of: Parts) -> acceptance.Acceptance:
+    return acceptance.Acceptance(
+        resolver=of.resolver,
+        releasing=of.releasing,
+        committer=of.committer,
+        watchers=of.watchers,
+        disconnects=of.disconnects,
+        failure_limits=of.failure_limits,
     )

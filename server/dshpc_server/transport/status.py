@@ -25,6 +25,10 @@ LIMIT_RETRY_SECONDS = 1.0
 """Advice for a client that went over a limit: ask for less, later."""
 IN_USE = "IN_USE"
 """The type of the PreconditionFailure of what cannot be removed."""
+NOTHING_TO_RETRY = "NOTHING_TO_RETRY"
+"""The type of the PreconditionFailure of a batch that cannot be retried."""
+REQUEST_REUSED = "REQUEST_REUSED"
+"""The type of the PreconditionFailure of a request under the name of another one."""
 SUPERSEDED_RETRY_SECONDS = 1.0
 """Advice for a client whose upload went on in another call: ask how far that one is, later."""
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
@@ -67,6 +71,12 @@ def of(error: Exception) -> CallStatus | None:
             details = (_quota(error.limit, text), _retry(LIMIT_RETRY_SECONDS))
         case errors.InUseError():
             code, details = grpc.StatusCode.FAILED_PRECONDITION, (_in_use(error, text),)
+        case errors.RequestReusedError():
+            code = grpc.StatusCode.FAILED_PRECONDITION
+            details = (_unmet(REQUEST_REUSED, _subject("request", error.request_id), text),)
+        case errors.NothingToRetryError():
+            code = grpc.StatusCode.FAILED_PRECONDITION
+            details = (_unmet(NOTHING_TO_RETRY, _subject("batch", error.batch_id), text),)
         case errors.SupersededError():
             code, details = grpc.StatusCode.ABORTED, (_retry(SUPERSEDED_RETRY_SECONDS),)
         case errors.NoRoomError():
@@ -133,12 +143,18 @@ def _quota(limit: str, text: str) -> error_details_pb2.QuotaFailure:
 
 
 def _in_use(error: errors.InUseError, text: str) -> error_details_pb2.PreconditionFailure:
+    return _unmet(IN_USE, _subject(error.kind, error.name), text)
+
+
+def _subject(kind: str, name: str) -> str:
+    return f"{kind}/{name[:_MAX_NAME_CHARACTERS]}"
+
+
+def _unmet(kind: str, subject: str, text: str) -> error_details_pb2.PreconditionFailure:
     return error_details_pb2.PreconditionFailure(
         violations=[
             error_details_pb2.PreconditionFailure.Violation(
-                type=IN_USE,
-                subject=f"{error.kind}/{error.name[:_MAX_NAME_CHARACTERS]}",
-                description=text,
+                type=kind, subject=subject, description=text
             )
         ]
     )

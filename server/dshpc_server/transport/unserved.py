@@ -4,15 +4,7 @@ from dshpc.v1 import types_pb2
 from dshpc_server import errors
 from dshpc_server.domain.rejection import Violation
 
-OPTIONS = ("request_id", "max_failures", "cancel_on_disconnect")
 CONFIG = ("sweep",)
-
-
-def refuse_options(options: types_pb2.BatchOptions) -> None:
-    """Refuse options that would have no effect. Raises InvalidRequestError."""
-    for field, _ in options.ListFields():
-        if field.name in OPTIONS:
-            raise refusal(f"options.{field.name}")
 
 
 def refuse_config(index: int, config: types_pb2.JobConfig) -> None:

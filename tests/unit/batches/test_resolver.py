@@ -61,7 +61,10 @@ async def test_every_row_is_decided_by_its_own_situation(parts: Assembly) -> Non
     await end(parts, await parts.accept(failed), Event.EXITED_NONZERO)
     await parts.accept(waiting)
     refused = RefusedRow(
-        index=7, head=b"", rejection=Rejection(reason=Reason.INVALID_CONFIG, message="no name")
+        index=7,
+        head=b"",
+        rejection=Rejection(reason=Reason.INVALID_CONFIG, message="no name"),
+        config=lambda: b"config",
     )
     rows = await parts.accept(
         job(0, n=1),
@@ -275,9 +278,10 @@ async def test_a_refused_row_keeps_its_reason(
     parts: Assembly, violations: tuple[Violation, ...]
 ) -> None:
     given = Rejection(reason=Reason.INVALID_CONFIG, message="why", violations=violations)
-    (row,) = await prepare(parts, RefusedRow(index=0, head=b"echo", rejection=given))
+    refused = RefusedRow(index=0, head=b"echo", rejection=given, config=lambda: b"asked")
+    (row,) = await prepare(parts, refused)
     assert row.rejection == parts.encoder.rejection(0, given)
-    assert row.head == b"echo"
+    assert (row.head, row.config) == (b"echo", b"asked")
 
 
 async def test_a_file_that_another_server_deletes_meanwhile_is_found_missing(

@@ -7,7 +7,15 @@ from typing import Any, cast
 import pytest
 
 from dshpc_server import errors
-from dshpc_server.batches import content, request, simulation, streaming, watchers
+from dshpc_server.batches import (
+    acceptance,
+    content,
+    disconnects,
+    request,
+    simulation,
+    streaming,
+    watchers,
+)
 from dshpc_server.batches.streaming import Accepted, Bookmark, Closing, Progress, Results
 from dshpc_server.batches.untold import BEGINNING
 from dshpc_server.domain.job import JobStatus
@@ -29,6 +37,19 @@ def within(seconds: float) -> simulation.Wait:
     return simulation.Wait(until_finished=True, timeout_seconds=seconds)
 
 
+def acceptance_by(accepting: Accepting, watching: watchers.Watchers) -> acceptance.Acceptance:
+    """What accepts by a scripted resolver requests that have no name and no limit of failures."""
+    nobody = cast("Any", None)
+    return acceptance.Acceptance(
+        resolver=cast("Any", accepting),
+        releasing=nobody,
+        committer=nobody,
+        watchers=watching,
+        disconnects=disconnects.Disconnects(withdrawing=nobody, grace_seconds=30.0),
+        failure_limits=nobody,
+    )
+
+
 class Following:
     """A simulation of these rows over a script of changes."""
 
@@ -38,10 +59,8 @@ class Following:
         self.watchers = batches_time.ScriptedWatchers(self.clock, script, self.store)
         self.accepting = Accepting(*names, store=self.store)
         self.simulation = simulation.Simulation(
-            resolver=cast("Any", self.accepting),
-            releasing=cast("Any", None),
             committer=cast("Any", self.store),
-            watchers=self.watchers,
+            acceptance=acceptance_by(self.accepting, self.watchers),
             clock=self.clock,
         )
 
@@ -234,10 +253,8 @@ async def test_an_answer_when_resolved_watches_nothing() -> None:
 async def test_a_change_between_acceptance_and_the_first_wait_is_not_missed() -> None:
     real, store = watchers.Watchers(), batches_time.RowsStore()
     simulating = simulation.Simulation(
-        resolver=cast("Any", Accepting("a", "b", store=store, publish=real)),
-        releasing=cast("Any", None),
         committer=cast("Any", store),
-        watchers=real,
+        acceptance=acceptance_by(Accepting("a", "b", store=store, publish=real), real),
         clock=methods_site.HandClock(),
     )
     answer = await simulating.answer(A_REQUEST, FINISHED)

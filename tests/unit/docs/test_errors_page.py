@@ -4,7 +4,7 @@ import re
 
 import grpc
 import pytest
-from google.rpc import code_pb2
+from google.rpc import code_pb2, error_details_pb2
 
 from dshpc.v1 import server_service_pb2
 from dshpc_server.transport import encoder, limits, status
@@ -46,6 +46,17 @@ def test_the_details_of_a_code_are_told(end: status.CallStatus) -> None:
     # A disk without room is over no limit.
     is_of_a_disk = end.code is grpc.StatusCode.RESOURCE_EXHAUSTED and names == {"RetryInfo"}
     assert is_of_a_disk or names == set(re.findall(r"BadRequest|[A-Z]\w*(?:Info|Failure)", told))
+
+
+def test_everything_that_may_stand_in_the_way_is_told() -> None:
+    unmet = [
+        violation.type
+        for end in statuses()
+        for detail in end.details
+        if isinstance(detail, error_details_pb2.PreconditionFailure)
+        for violation in detail.violations
+    ]
+    assert sorted(rows("When something stands in the way")) == sorted(unmet)
 
 
 def test_every_limit_is_told_and_nothing_else() -> None:

@@ -44,7 +44,7 @@ def test_checks_keys_and_conditions_are_those_of_the_code(sql_store: SqlStore) -
     with made.connect() as from_code, sql_store._engine.connect() as migrated:
         tables.metadata.create_all(from_code)
         expected = schema(from_code)
-        assert len(expected) == len(tables.metadata.tables) + 16
+        assert len(expected) == len(tables.metadata.tables) + 17
         assert schema(migrated) == expected
     made.dispose()
 

@@ -19,6 +19,12 @@ from support import store_waiting
 
 LOST = v.sha("lost")
 STOPPED = "status = 'CANCELLED' WHERE ended_at > 0"
+PARTIAL = {
+    "attempts.ended_at IS NULL": "uq_attempts_active",
+    "ended_as IS NULL AND (outcome": "ix_batch_rows_waiting",
+    "WHERE max_failures > 0": "ix_batches_limited",
+}
+"""What is asked with these conditions goes by these indexes."""
 ORDERED = {
     "ORDER BY attempts.created_at DESC": "ix_attempts_listed",
     "ORDER BY batches.created_at DESC": "ix_batches_listed",
@@ -159,8 +165,8 @@ def test_everything_asked_often_goes_by_an_index(filled: SqlStore) -> None:
             if order in statement:
                 assert any(index in step for step in steps), steps
                 assert not any("ORDER BY" in step for step in steps), steps
-        if "ended_at IS NULL" in statement:
-            assert any("uq_attempts_active" in step for step in steps), steps
+        for condition, index in PARTIAL.items():
+            assert condition not in statement or any(index in step for step in steps), steps
         if "output_hash <>" in statement:
             index = "ix_attempts_kept_output" if "job_id IN" in statement else "ix_attempts_output"
             assert any(index in step for step in steps), f"{statement}: {steps}"
@@ -214,6 +220,11 @@ def _ask_everything(filled: SqlStore) -> None:
     v.fail(filled, "lost", number=3, retry=None)
     v.take_over(filled, "somebody")
     v.accept(filled, v.batch("anew", "done", "lost"))
+    v.withdraw(filled, "anew", 0)
+    v.withdraw(filled, "again")
+    filled.find_failure_limits(None)
+    filled.find_failure_limits(jobs, batch_ids=["b"])
+    filled.find_request(v.request_name().request_id)
     v.cancel(filled, "lost", "done")
     filled.has_undecided()
     upstreams = undecided.Upstreams(job_ids=jobs, rows={"b": [1]}, batch_ids=["b"])

@@ -42,6 +42,7 @@ CAUGHT_INSIDE = {
     cluster.UnreachableError,
     port.ContentGoingError,
     port.FencedError,
+    port.RequestAcceptedError,
     files_errors.OutputRefusedError,
     files_errors.StoredMeanwhileError,
     regular.NotRegularError,

@@ -12,8 +12,18 @@ import sqlalchemy
 from dshpc_server.domain.job import JobSpec
 from dshpc_server.domain.lookup import CachePolicy
 from dshpc_server.domain.queue import Place
+from dshpc_server.store.port import RequestAcceptedError
 from dshpc_server.store.records import Attempt, NewBatch, NewRow, Row
-from dshpc_server.store.sql import bulk, columns, files, queueing, standings, tables, undecided
+from dshpc_server.store.sql import (
+    bulk,
+    columns,
+    files,
+    named_requests,
+    queueing,
+    standings,
+    tables,
+    undecided,
+)
 from dshpc_server.store.sql.deciding import Decided, NewAttempt
 from dshpc_server.store.sql.standings import JobStanding, Standings
 
@@ -30,7 +40,7 @@ def accept(
     _insert_batch(connection, batch)
     decided, moved_jobs = decide(connection, batch, changed_at)
     row_values = [
-        _row_values(batch.batch_id, row, asked.priority)
+        _row_values(batch.batch_id, row, asked)
         for row, asked in zip(decided.rows, batch.rows, strict=True)
     ]
     bulk.insert(connection, tables.batch_rows, _NEW_ROW, row_values)
@@ -91,15 +101,37 @@ _NEW_ATTEMPT = (
 )
 DECISION = ("outcome", "old_status", "kept", "job_id", "attempt", "head", "rejection", "changed_at")
 """What becomes of a row when it is looked up."""
-_NEW_ROW = ("batch_id", "row_index", *DECISION, "priority")
+_NEW_BATCH = (
+    "batch_id",
+    "display_name",
+    "created_at",
+    "row_count",
+    "priority",
+    "max_failures",
+    "request_id",
+    "request_hash",
+)
+_NEW_ROW = ("batch_id", "row_index", *DECISION, "priority", "config")
 
 
 def _insert_batch(connection: sqlalchemy.Connection, batch: NewBatch) -> None:
-    created = columns.moment(batch.created_at)
-    values = (batch.batch_id, batch.display_name, created, len(batch.rows), batch.priority)
-    names = ("batch_id", "display_name", "created_at", "row_count", "priority")
-    if not bulk.insert_absent(connection, tables.batches, names, [values]):
+    asked = batch.request
+    values = (
+        batch.batch_id,
+        batch.display_name,
+        columns.moment(batch.created_at),
+        len(batch.rows),
+        batch.priority,
+        batch.max_failures,
+        None if asked is None else asked.request_id,
+        None if asked is None else asked.request_hash,
+    )
+    if bulk.insert_absent(connection, tables.batches, _NEW_BATCH, [values]):
+        return
+    accepted = None if asked is None else named_requests.find(connection, asked.request_id)
+    if accepted is None:
         raise ValueError(f"batch '{batch.batch_id}' exists")
+    raise RequestAcceptedError(accepted)
 
 
 def _find_or_insert_jobs(connection: sqlalchemy.Connection, batch: NewBatch) -> Standings:
@@ -160,8 +192,9 @@ def _attempt_values(new: NewAttempt, place: Place, created: int) -> tuple[object
     )
 
 
-def _row_values(batch_id: str, row: Row, priority: int | None) -> tuple[object, ...]:
-    return (batch_id, row.index, *decision_values(row), priority)
+def _row_values(batch_id: str, row: Row, asked: NewRow) -> tuple[object, ...]:
+    config = asked.config if row.attempt is None else None
+    return (batch_id, row.index, *decision_values(row), asked.priority, config)
 
 
 def decision_values(row: Row) -> tuple[object, ...]:

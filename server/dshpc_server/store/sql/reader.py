@@ -13,6 +13,7 @@ import sqlalchemy
 from dshpc_server import clock
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.store.records import (
+    AcceptedRequest,
     ActiveAttempt,
     Attempt,
     BatchRecord,
@@ -21,6 +22,7 @@ from dshpc_server.store.records import (
     JobRecord,
     ListPosition,
     NewBatch,
+    RetriableRow,
     Row,
     RowState,
     ServerRecord,
@@ -32,10 +34,13 @@ from dshpc_server.store.sql import (
     bulk,
     columns,
     database_clock,
+    failure_limits,
     files,
     jobs,
     joins,
+    named_requests,
     outputs,
+    retriable,
     rows,
     servers,
     tables,
@@ -145,10 +150,22 @@ class SqlReader:
         with self._asking() as connection:
             return batches.listed(connection, after, limit)
 
+    def find_failure_limits(
+        self, job_ids: Collection[str] | None, *, batch_ids: Collection[str] = ()
+    ) -> Mapping[str, int]:
+        """See the port."""
+        with self._asking() as connection:
+            return failure_limits.find(connection, job_ids, batch_ids)
+
     def find_tallies(self, batch_ids: Collection[str]) -> Mapping[str, BatchTally]:
         """See the port."""
         with self._asking() as connection:
             return batches.tallies(connection, batch_ids)
+
+    def find_request(self, request_id: str) -> AcceptedRequest | None:
+        """See the port."""
+        with self._asking() as connection:
+            return named_requests.find(connection, request_id)
 
     def find_rows(
         self,
@@ -184,6 +201,11 @@ class SqlReader:
         """See the port."""
         with self._asking() as connection:
             return undecided.are_there(connection)
+
+    def find_retriable_rows(self, batch_id: str) -> Sequence[RetriableRow]:
+        """See the port."""
+        with self._asking() as connection:
+            return retriable.find(connection, batch_id)
 
     def find_active(self) -> Sequence[ActiveAttempt]:
         """See the port."""

@@ -316,6 +316,14 @@ sqlalchemy.Index(
     sqlite_where=sqlalchemy.text("request_id IS NOT NULL"),
     postgresql_where=sqlalchemy.text("request_id IS NOT NULL"),
 )
+# Those with a limit of failures that it may yet reach: few at any time.
+LIMITED = "max_failures > 0 AND cancel_reason IS NULL AND tally IS NULL"
+sqlalchemy.Index(
+    "ix_batches_limited",
+    batches.c.batch_id,
+    sqlite_where=sqlalchemy.text(LIMITED),
+    postgresql_where=sqlalchemy.text(LIMITED),
+)
 # Listed, the newest first.
 sqlalchemy.Index("ix_batches_listed", batches.c.created_at, batches.c.batch_id)
 

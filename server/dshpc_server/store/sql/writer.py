@@ -1,6 +1,7 @@
 """Changes to the store, inside a transaction that `store.sql.store` holds."""
 
 import dataclasses
+import datetime
 from collections.abc import Callable, Collection, Sequence
 
 import sqlalchemy
@@ -20,6 +21,8 @@ from dshpc_server.store.records import (
     NewBatch,
     Report,
     Row,
+    Withdrawal,
+    Withdrawn,
 )
 from dshpc_server.store.sql import (
     accepting,
@@ -37,6 +40,7 @@ from dshpc_server.store.sql import (
     settling,
     stamps,
     undecided,
+    withdrawing,
 )
 from dshpc_server.store.undecided import Settled, Skip, Upstreams
 
@@ -154,6 +158,29 @@ class SqlWriter:
         self.changes += changes
         self.touched.update(job_ids)
         return newest
+
+    def withdraw(
+        self,
+        asked: Withdrawal,
+        end: Callable[[Attempt], Ending],
+        end_row: Callable[[Attempt | None, datetime.datetime], bytes],
+    ) -> Withdrawn | None:
+        """See the port."""
+        done = withdrawing.withdraw(
+            self._connection,
+            asked,
+            withdrawing.Endings(attempt=end, row=end_row, at=self._clock.now()),
+            self._server_id,
+            self._now,
+            stamp=self._stamp,
+        )
+        if done is None:
+            return None
+        self.changes += done.changes
+        self.touched.update(done.job_ids)
+        if done.rows.indexes:
+            self.changed_rows.append(done.rows)
+        return done.withdrawn
 
     def keep_tally(self, batch_id: str, tally: BatchTally) -> None:
         """See the port."""

@@ -1,11 +1,22 @@
 """BatchService: reading, following and changing batches."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from dshpc.v1 import batch_service_pb2
 from dshpc_server import clock, errors
-from dshpc_server.batches import inlining, overview, results, streaming, updating, watching
+from dshpc_server.batches import (
+    disconnects,
+    inlining,
+    overview,
+    results,
+    retrying,
+    streaming,
+    updating,
+    watching,
+    withdrawing,
+)
 from dshpc_server.domain.rejection import Violation
 from dshpc_server.store import committer
 from dshpc_server.transport import (
@@ -14,11 +25,12 @@ from dshpc_server.transport import (
     batch_messages,
     batch_requests,
     edge,
+    job_requests,
     limits,
     options,
     pages,
+    request_names,
     resume_tokens,
-    unserved,
     words,
 )
 
@@ -35,6 +47,9 @@ class BatchServicer:
         watching: watching.Watching,
         committer: committer.Committer,
         inlining: inlining.Inlining,
+        withdrawing: withdrawing.Withdrawing,
+        disconnects: disconnects.Disconnects,
+        retrying: retrying.Retrying,
         tokens: resume_tokens.ResumeTokens,
         max_wait_seconds: float,
         clock: clock.Clock,
@@ -43,6 +58,9 @@ class BatchServicer:
         self._watching = watching
         self._committer = committer
         self._inlining = inlining
+        self._withdrawing = withdrawing
+        self._disconnects = disconnects
+        self._retrying = retrying
         self._tokens = tokens
         self._events = batch_events.EventSender(tokens=tokens, clock=clock)
         self._max_wait_seconds = max_wait_seconds
@@ -53,7 +71,12 @@ class BatchServicer:
     ) -> batch_service_pb2.GetBatchResponse:
         """Read one batch, at once or when it has changed."""
         wait = batch_requests.wait(asked, self._tokens, self._max_wait_seconds, call.seconds_left)
-        found = await self._overviews.one(asked.batch_id, wait)
+        # Who waits for it has come back to it.
+        is_followed = wait.seconds > 0
+        with (
+            self._disconnects.following(asked.batch_id) if is_followed else contextlib.nullcontext()
+        ):
+            found = await self._overviews.one(asked.batch_id, wait)
         return batch_service_pb2.GetBatchResponse(batch=self._message(found))
 
     async def list_batches(
@@ -86,14 +109,24 @@ class BatchServicer:
             in_thread=self._inlining.reads_files(inline_bytes),
         )
         events = self._watching.events(asked.batch_id, after, reporting, packing)
-        await self._events.send(events, call)
+        with self._disconnects.following(asked.batch_id):
+            await self._events.send(events, call)
 
     async def cancel_batch(
         self, asked: batch_service_pb2.CancelBatchRequest, call: edge.Call
-    ) -> bytes:
-        """Not served yet."""
-        del asked, call
-        raise unserved.refusal("batch_id")
+    ) -> batch_service_pb2.CancelBatchResponse:
+        """Withdraw rows of a batch."""
+        del call
+        reason = job_requests.reason(asked.reason)
+        withdrawn = await self._withdrawing.withdraw(
+            asked.batch_id, reason, withdrawing.Cause.ASKED, asked.indexes
+        )
+        return batch_service_pb2.CancelBatchResponse(
+            batch=await self._now(asked.batch_id),
+            cancel_requested=withdrawn.cancel_requested,
+            detached=withdrawn.detached,
+            already_terminal=withdrawn.already_terminal,
+        )
 
     async def update_batch(
         self, asked: batch_service_pb2.UpdateBatchRequest, call: edge.Call
@@ -102,15 +135,15 @@ class BatchServicer:
         del call
         priority = options.priority("priority", asked.priority)
         await updating.set_priority(self._committer, asked.batch_id, priority)
-        found = await self._overviews.one(asked.batch_id, overview.Wait(seconds=0))
-        return batch_service_pb2.UpdateBatchResponse(batch=self._message(found))
+        return batch_service_pb2.UpdateBatchResponse(batch=await self._now(asked.batch_id))
 
     async def retry_batch(
         self, asked: batch_service_pb2.RetryBatchRequest, call: edge.Call
-    ) -> bytes:
-        """Not served yet."""
-        del asked, call
-        raise unserved.refusal("batch_id")
+    ) -> batch_service_pb2.RetryBatchResponse:
+        """Submit a new batch of the rows that did not complete."""
+        del call
+        batch_id = await self._retrying.retry(asked.batch_id, request_names.of_retry(asked))
+        return batch_service_pb2.RetryBatchResponse(batch=await self._now(batch_id))
 
     async def list_batch_results(
         self, asked: batch_service_pb2.ListBatchResultsRequest, call: edge.Call
@@ -140,6 +173,10 @@ class BatchServicer:
         if page.next_index is not None:
             closing.next_page_token = pages.token(page.next_index, *what)
         return answers.list_batch_results(page.rows, closing)
+
+    async def _now(self, batch_id: str) -> batch_service_pb2.Batch:
+        """A batch as it stands."""
+        return self._message(await self._overviews.one(batch_id, overview.Wait(seconds=0)))
 
     def _message(self, found: overview.Overview) -> batch_service_pb2.Batch:
         token = self._tokens.token(found.batch.batch_id, found.position)

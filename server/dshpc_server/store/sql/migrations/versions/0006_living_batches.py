@@ -109,6 +109,14 @@ def _batches() -> None:
         sqlite_where=named,
         postgresql_where=named,
     )
+    limited = sqlalchemy.text("max_failures > 0 AND cancel_reason IS NULL AND tally IS NULL")
+    op.create_index(
+        "ix_batches_limited",
+        "batches",
+        ["batch_id"],
+        sqlite_where=limited,
+        postgresql_where=limited,
+    )
     op.create_index("ix_batches_listed", "batches", ["created_at", "batch_id"])
 
 

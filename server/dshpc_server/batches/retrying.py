@@ -1,0 +1,64 @@
+"""Retrying a batch: a new one of the rows that ended and are not COMPLETED.
+
+Promises: a row asks for the job that it named, the same version of the method among it; one that
+named none asks for what its config asked for. The new batch is accepted as every other one is, so
+what completed meanwhile is found, and what fails again and again is kept.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from dshpc_server import errors
+from dshpc_server.batches import acceptance, request
+from dshpc_server.store import committer, records
+
+Row = request.JobRequest | request.RefusedRow
+Read = Callable[[Sequence[records.RetriableRow]], Sequence[Row]]
+
+_log = structlog.get_logger(__name__)
+
+
+class Retrying:
+    """Makes new batches of what did not complete."""
+
+    def __init__(
+        self,
+        *,
+        committer: committer.Committer,
+        acceptance: acceptance.Acceptance,
+        read: Read,
+    ) -> None:
+        """`read` makes requests of rows, by index from 0; it runs in a worker thread."""
+        self._committer = committer
+        self._acceptance = acceptance
+        self._read = read
+
+    async def retry(self, batch_id: str, name: records.RequestName | None) -> str:
+        """Submit a new batch of those rows; its name.
+
+        Raises NotFoundError for an unknown batch, NothingToRetryError when no row can be retried,
+        and RequestReusedError.
+        """
+        batch = await self._committer.read(lambda store: store.find_batch(batch_id))
+        if batch is None:
+            raise errors.NotFoundError("batch", batch_id)
+        # Asked again it is answered with its batch, whatever there is to retry by now.
+        known = await self._acceptance.find(name)
+        if known is not None:
+            return known
+        rows = await self._committer.read(lambda store: store.find_retriable_rows(batch_id))
+        if not rows:
+            raise errors.NothingToRetryError(batch_id)
+        asked = request.BatchRequest(
+            rows=await asyncio.to_thread(self._read, rows),
+            display_name=batch.display_name,
+            priority=batch.priority,
+            name=name,
+        )
+        with contextlib.ExitStack() as watching:
+            accepted = await self._acceptance.accept(asked, watching, is_watched=False)
+        _log.info("batch.retried", batch_id=batch_id, by=accepted.batch_id, rows=len(rows))
+        return accepted.batch_id
