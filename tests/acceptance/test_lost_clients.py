@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import pytest
 
-from dshpc.v1 import job_service_pb2, types_pb2
+from dshpc.v1 import batch_service_pb2, job_service_pb2, types_pb2
 from support import batch_calls, calls, job_calls, live_server, lost_client, site
 
 CANCELLED = types_pb2.JOB_STATUS_CANCELLED
@@ -148,6 +148,23 @@ def test_who_asks_again_under_the_same_name_has_come_back(
     held.gates[0].open()
     *_, closing = back
     assert closing.statistics.completed_jobs == 1
+
+
+@pytest.mark.parametrize("how", ["WatchBatch", "GetBatch"])
+def test_who_follows_the_batch_has_come_back(
+    address: str, service: calls.Service, held: Held, how: str
+) -> None:
+    batch_id = lost_stream(address, held.config(), cancel_on_disconnect=True)
+    if how == "WatchBatch":
+        stream = service.batches.WatchBatch(
+            batch_service_pb2.WatchBatchRequest(batch_id=batch_id), timeout=60
+        )
+        assert next(stream).accepted.batch_id == batch_id
+    else:
+        asked = batch_service_pb2.GetBatchRequest(batch_id=batch_id, wait=job_calls.duration(0.05))
+        service.batches.GetBatch(asked, timeout=60)
+    wait_until_a_later_grace_is_over(address, service, held)
+    assert batch_calls.statuses(service, batch_id) == [RUNNING]
 
 
 def test_what_others_wait_for_goes_on_without_the_client(
