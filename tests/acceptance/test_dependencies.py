@@ -18,6 +18,8 @@ BLOCKED = types_pb2.JOB_STATUS_BLOCKED
 SKIPPED = types_pb2.JOB_STATUS_SKIPPED
 FAILED = types_pb2.JOB_STATUS_FAILED
 SECONDS = 60.0
+END_SECONDS = 120.0
+"""A hundred interpreters are started in this time, on a machine that has other things to do."""
 
 
 @pytest.fixture
@@ -77,7 +79,9 @@ def ended(service: calls.Service, batch_id: str) -> dict[str, types_pb2.MultiJob
         has_ended = all(row.new_status in {*calls.TERMINAL, SKIPPED, 0} for row in rows)
         return rows if has_ended else None
 
-    rows: list[types_pb2.MultiJobResult] = live_server.wait_for(found, "the batch to end")
+    rows: list[types_pb2.MultiJobResult] = live_server.wait_for(
+        found, "the batch to end", seconds=END_SECONDS
+    )
     return {row.config_id: row for row in rows}
 
 
