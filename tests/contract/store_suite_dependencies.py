@@ -44,6 +44,14 @@ class Waiting:
         w.release_all(store, w.settle(store, None))
         assert not store.has_undecided()
 
+    def test_a_row_that_is_withdrawn_waits_for_nothing_more(self, store: Store) -> None:
+        v.accept(store, v.batch("b", rows=w.after((0, 1))))
+        v.withdraw(store, "b", indexes=[1])
+        assert not store.has_undecided()
+        v.end(store, "first")
+        assert w.ready_rows(w.settle(store, None)) == []
+        assert v.rows_of(store, "b")[1].status is JobStatus.CANCELLED
+
     def test_a_row_that_waits_may_stand_before_what_it_waits_for(self, store: Store) -> None:
         accept(store, w.waiting(0, w.on_row(1)), v.row(1, "first"))
         v.end(store, "first")

@@ -33,6 +33,7 @@ from dshpc_server.store.sql import (
     rows,
     stamps,
     tables,
+    undecided,
 )
 
 _attempts = tables.attempts.c
@@ -154,6 +155,7 @@ def withdraw(
     by_themselves = detached + withheld
     values = [_values(asked.batch_id, row, endings, stamp()) for row in by_themselves]
     bulk.update(connection, tables.batch_rows, _CHANGING, values)
+    undecided.drop(connection, asked.batch_id, [row.index for row in withheld])
     # Who is left may be in less of a hurry.
     moved = queueing.place_anew(
         connection, {row.attempt.key.job_id for row in detached if row.attempt}, now()
