@@ -46,7 +46,7 @@ class Waiting:
 
     def test_a_row_that_is_withdrawn_waits_for_nothing_more(self, store: Store) -> None:
         v.accept(store, v.batch("b", rows=w.after((0, 1))))
-        v.withdraw(store, "b", indexes=[1])
+        v.withdraw(store, "b", 1)
         assert not store.has_undecided()
         v.end(store, "first")
         assert w.ready_rows(w.settle(store, None)) == []
