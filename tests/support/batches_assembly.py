@@ -335,6 +335,7 @@ def job(
     """One row; jobs differ by their parameters."""
     return request.JobRequest(
         index=index,
+        config_index=index,
         head=b"",
         method_name=method,
         function_hash=function_hash,

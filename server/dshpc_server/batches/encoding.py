@@ -60,8 +60,8 @@ class ResultEncoder(Protocol):
         """Name the job in the head of a row that may get no attempt to name it."""
         ...
 
-    def rejection(self, index: int, rejection: Rejection) -> bytes:
-        """Why the row of this index names no job."""
+    def rejection(self, config_index: int, rejection: Rejection) -> bytes:
+        """Why a row of this config names no job."""
         ...
 
     def decision(

@@ -26,6 +26,7 @@ class _Draft:
     """A row on its way: what it would run, or why it cannot."""
 
     index: int
+    config_index: int
     head: bytes
     plan: records.Candidate | Rejection
     priority: int | None = None
@@ -118,9 +119,9 @@ class Resolver:
         first_index: dict[str, int] = {}
         rows = []
         for draft in drafts:
-            head, plan, priority = draft.head, draft.plan, draft.priority
+            head, plan = draft.head, draft.plan
             if isinstance(plan, Rejection):
-                rows.append(self._row(draft.index, head, None, plan, priority))
+                rows.append(self._row(draft, head, None, plan))
                 continue
             lacking = _refused_for_missing(plan, missing) if missing else None
             first = first_index.setdefault(plan.spec.job_id, draft.index)
@@ -129,20 +130,21 @@ class Resolver:
             if plan.policy.cache is lookup.CachePolicy.ONLY:
                 head += self._encoder.identity(plan.spec.job_id, plan.spec.function_hash)
             # What lacks a file may have been run before, and is rejected only if it was not.
-            rows.append(self._row(draft.index, head, plan, lacking, priority))
+            rows.append(self._row(draft, head, plan, lacking))
         return rows
 
     def _row(
-        self,
-        index: int,
-        head: bytes,
-        plan: records.Candidate | None,
-        refused: Rejection | None,
-        priority: int | None,
+        self, draft: _Draft, head: bytes, plan: records.Candidate | None, refused: Rejection | None
     ) -> records.NewRow:
-        encoded = None if refused is None else self._encoder.rejection(index, refused)
+        encoded = None
+        if refused is not None:
+            encoded = self._encoder.rejection(draft.config_index, refused)
         return records.NewRow(
-            index=index, head=head, candidate=plan, rejection=encoded, priority=priority
+            index=draft.index,
+            head=head,
+            candidate=plan,
+            rejection=encoded,
+            priority=draft.priority,
         )
 
 
@@ -167,6 +169,7 @@ class _Drafting:
         return [
             _Draft(
                 index=row.index,
+                config_index=row.config_index,
                 head=row.head,
                 plan=row.rejection if isinstance(row, request.RefusedRow) else self._plan(row),
                 priority=None if isinstance(row, request.RefusedRow) else row.priority,

@@ -97,7 +97,7 @@ class Sweep(Generic[T]):
         if not axes:
             raise SweepError("axes", "at least one is needed")
         if len(axes) > MAX_AXES:
-            raise SweepError("axes", f"{len(axes)} are over the maximum of {MAX_AXES}")
+            raise SweepError("axes", f"more than {MAX_AXES}")
         first: dict[str, int] = {}
         for number, axis in enumerate(axes):
             _check(f"axes[{number}]", axis)

@@ -15,7 +15,16 @@ from dshpc_server import errors
 from dshpc_server.batches import request, simulation
 from dshpc_server.domain import identity, lookup
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
-from dshpc_server.transport import known, limits, moments, options, parameters, unserved, wire
+from dshpc_server.transport import (
+    known,
+    limits,
+    moments,
+    options,
+    parameters,
+    sweeps,
+    unserved,
+    wire,
+)
 
 _MAX_ECHO_CHARACTERS = 256
 """Of names and hashes that are refused for their length; the others are shorter."""
@@ -53,19 +62,17 @@ class RequestReader:
             unserved.refuse_config(index, config)
         if not asked.jobs:
             raise _invalid("jobs", "at least one job is needed")
-        if len(asked.jobs) > self._limits.max_jobs_per_request:
-            raise errors.LimitExceededError(
-                "max_jobs_per_request",
-                maximum=self._limits.max_jobs_per_request,
-                actual=len(asked.jobs),
-            )
+        rows = sweeps.Rows(asked.jobs, self._limits.max_jobs_per_request)
         _check_length(
             "options.display_name", asked.options.display_name, limits.MAX_DISPLAY_NAME_BYTES
         )
         _check_config_ids(asked.jobs)
         policies = _Policies(options.policy(asked.options, max_attempts=self._limits.max_attempts))
         return request.BatchRequest(
-            rows=[self._row(index, config, policies) for index, config in enumerate(asked.jobs)],
+            rows=request.MadeRows(
+                rows.total,
+                lambda first, last: [self._row(row, policies) for row in rows.between(first, last)],
+            ),
             display_name=asked.options.display_name,
             priority=options.priority("options.priority", asked.options.priority),
             validate_only=asked.options.validate_only,
@@ -92,15 +99,14 @@ class RequestReader:
         )
 
     def _row(
-        self, index: int, config: types_pb2.JobConfig, policies: "_Policies"
+        self, row: sweeps.Row, policies: "_Policies"
     ) -> request.JobRequest | request.RefusedRow:
-        encoded = config.parameters.SerializeToString() if config.HasField("parameters") else None
-        file_hash = config.file_hash
+        config, encoded, file_hash = row.config, row.parameters, row.file_hash
         refused: Rejection | None = None
         inputs: dict[str, str] = {}
         try:
             _check_known(config, "config")
-            inputs = _inputs(config)
+            inputs = _inputs(config, file_hash)
             file_hash = inputs.get("input", file_hash)
             timeout_seconds = self._timeout(config)
             resources = _resources(config)
@@ -115,7 +121,9 @@ class RequestReader:
                 violations=(error.violation,),
             )
         head = types_pb2.MultiJobResult(
-            index=index,
+            index=row.index,
+            config_index=row.config_index,
+            sweep_index=row.sweep_index,
             config_id=config.config_id,
             file_hash=file_hash[:_MAX_ECHO_CHARACTERS],
             method_name=config.method_name[:_MAX_ECHO_CHARACTERS],
@@ -124,12 +132,17 @@ class RequestReader:
         if encoded is not None and len(encoded) <= self._max_echo_bytes:
             head += wire.field(_PARAMETERS_FIELD, encoded)
         if refused is not None:
-            return request.RefusedRow(index=index, head=head, rejection=refused)
+            return request.RefusedRow(
+                index=row.index, config_index=row.config_index, head=head, rejection=refused
+            )
         read = self._parameters.read(encoded or b"")
         if isinstance(read, Rejection):
-            return request.RefusedRow(index=index, head=head, rejection=read)
+            return request.RefusedRow(
+                index=row.index, config_index=row.config_index, head=head, rejection=read
+            )
         return request.JobRequest(
-            index=index,
+            index=row.index,
+            config_index=row.config_index,
             head=head,
             method_name=config.method_name,
             function_hash=config.function_hash,
@@ -196,13 +209,13 @@ def _check_known(asked: message.Message, field: str) -> None:
         raise _RefusedError(field, said)
 
 
-def _inputs(config: types_pb2.JobConfig) -> dict[str, str]:
-    if config.file_hash:
+def _inputs(config: types_pb2.JobConfig, file_hash: str) -> dict[str, str]:
+    if file_hash:
         if config.inputs:
             raise _RefusedError("inputs", "not together with file_hash")
-        if not identity.is_hash(config.file_hash):
-            raise _RefusedError("file_hash", _bad_hash(config.file_hash))
-        return {"input": config.file_hash}
+        if not identity.is_hash(file_hash):
+            raise _RefusedError("file_hash", _bad_hash(file_hash))
+        return {"input": file_hash}
     inputs = {}
     for name in sorted(config.inputs):
         source = config.inputs[name]

@@ -5,7 +5,7 @@ from dshpc_server import errors
 from dshpc_server.domain.rejection import Violation
 
 OPTIONS = ("request_id", "max_failures", "cancel_on_disconnect")
-CONFIG = ("depends_on", "sweep")
+CONFIG = ("depends_on",)
 
 
 def refuse_options(options: types_pb2.BatchOptions) -> None:

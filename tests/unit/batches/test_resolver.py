@@ -61,7 +61,10 @@ async def test_every_row_is_decided_by_its_own_situation(parts: Assembly) -> Non
     await end(parts, await parts.accept(failed), Event.EXITED_NONZERO)
     await parts.accept(waiting)
     refused = RefusedRow(
-        index=7, head=b"", rejection=Rejection(reason=Reason.INVALID_CONFIG, message="no name")
+        config_index=0,
+        index=7,
+        head=b"",
+        rejection=Rejection(reason=Reason.INVALID_CONFIG, message="no name"),
     )
     rows = await parts.accept(
         job(0, n=1),
@@ -275,7 +278,9 @@ async def test_a_refused_row_keeps_its_reason(
     parts: Assembly, violations: tuple[Violation, ...]
 ) -> None:
     given = Rejection(reason=Reason.INVALID_CONFIG, message="why", violations=violations)
-    (row,) = await prepare(parts, RefusedRow(index=0, head=b"echo", rejection=given))
+    (row,) = await prepare(
+        parts, RefusedRow(index=0, config_index=0, head=b"echo", rejection=given)
+    )
     assert row.rejection == parts.encoder.rejection(0, given)
     assert row.head == b"echo"
 

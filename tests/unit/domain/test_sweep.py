@@ -81,7 +81,9 @@ def test_the_pieces_of_a_sweep_are_the_whole_of_it(
 
 
 def test_how_many_points_there_are_is_known_before_one_is_made() -> None:
-    axes = [sweep.Axis(name=f"x{n}", range=long.range) for n in range(1000)]
+    axes: list[sweep.Axis[object]] = [
+        sweep.Axis(name=f"x{n}", range=long.range) for n in range(1000)
+    ]
     assert sweep.Sweep(axes, sweep.Mode.GRID).total == (2**31 - 1) ** 1000
 
 
