@@ -37,10 +37,13 @@ from dshpc_server.store.records import (
     JobRecord,
     ListPosition,
     NewBatch,
+    NextPiece,
     Report,
     Row,
     RowState,
     ServerRecord,
+    StagedPiece,
+    StrandedBatch,
 )
 
 T = TypeVar("T")
@@ -139,7 +142,15 @@ class Reader(Protocol):
         ...
 
     def has_batch(self, batch_id: str) -> bool:
-        """Whether this batch was accepted."""
+        """Whether this batch was accepted, to its last row."""
+        ...
+
+    def find_next_piece(self, batch_id: str) -> NextPiece | None:
+        """The first piece that is left of a sealed batch; None when there is none."""
+        ...
+
+    def find_stranded_batches(self) -> Sequence[StrandedBatch]:
+        """Those that have pieces left which were staged by servers of which there is no record."""
         ...
 
     def find_batch(self, batch_id: str) -> BatchRecord | None:
@@ -165,7 +176,8 @@ class Reader(Protocol):
     ) -> Sequence[Row]:
         """At most `limit` rows from `first_index` on, by index. Empty filters let all pass.
 
-        The status is `Row.status`; a filter on statuses leaves out a row that has none.
+        The status is `Row.status`; a filter on statuses leaves out a row that has none. A batch
+        that is not shown yet has no rows.
         """
         ...
 
@@ -246,7 +258,31 @@ class Writer(Protocol):
         attempt; both are told of it. Returns the rows in the order given. A batch_id that exists
         is an error (`ValueError`), and nothing is stored. So is content among `file_hashes` that
         is being deleted (`ContentGoingError`).
+
+        A batch with `staged_rows` is *sealed* by this: whatever happens then, the pieces that this
+        server has staged of it are accepted, one by one. Until the last one is, the batch is not
+        shown. When they are not all there FencedError is raised: others have removed them, since
+        this server was taken for dead.
         """
+        ...
+
+    def stage(self, pieces: Sequence[StagedPiece]) -> None:
+        """Keep pieces of a batch that is not sealed yet, as this server's.
+
+        Nothing else sees them, and nothing comes of them before the batch is sealed.
+        """
+        ...
+
+    def accept_piece(self, batch: NewBatch, first_index: int) -> Sequence[Row] | None:
+        """Accept a piece of a sealed batch as `accept` does a batch; with the last it is shown.
+
+        `rows` are those of the piece that begins with that index. None, and nothing is stored, when
+        that piece is not left: another server was quicker.
+        """
+        ...
+
+    def unstage(self, batch_id: str) -> bool:
+        """Forget what was staged of a batch, unless it is sealed; whether it is."""
         ...
 
     def claim(

@@ -100,6 +100,38 @@ class NewBatch:
     """Outputs whose content is gone from the content store: who has one of them has no answer."""
     priority: int = 0
     """Of rows that have none of their own, from -100 to 100."""
+    staged_rows: int = 0
+    """How many rows it has beside `rows`, staged before: it is sealed, and not shown yet."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class StagedPiece:
+    """Some rows of a large batch, one after the other, that are not looked up yet."""
+
+    batch_id: str
+    first_index: int
+    """Of its rows."""
+    row_count: int
+    rows: bytes
+    """Encoded; opaque to the store."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NextPiece:
+    """The first piece that a sealed batch has left."""
+
+    batch: NewBatch
+    """What the batch was sealed as, without the rows."""
+    piece: StagedPiece
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class StrandedBatch:
+    """A batch that was staged by a server which is gone."""
+
+    batch_id: str
+    is_sealed: bool
+    """It is to be accepted to its end; else nobody was promised anything."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

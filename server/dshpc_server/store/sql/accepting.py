@@ -26,8 +26,15 @@ def accept(
     And the jobs whose attempt got another place in the queue. `changed_at` is the stamp of the
     transaction.
     """
-    files.use(connection, batch.file_hashes, batch.created_at)
     _insert_batch(connection, batch)
+    return accept_rows(connection, batch, changed_at)
+
+
+def accept_rows(
+    connection: sqlalchemy.Connection, batch: NewBatch, changed_at: int
+) -> tuple[Sequence[Row], Sequence[Attempt], Collection[str]]:
+    """Store the rows of a batch that is there; return what `accept` does."""
+    files.use(connection, batch.file_hashes, batch.created_at)
     decided = Decided(batch, _find_or_insert_jobs(connection, batch), changed_at)
     moved = [_moved_values(job_id, found) for job_id, found in decided.moved.items()]
     bulk.update(connection, tables.jobs, _MOVED_JOB, moved)
@@ -94,8 +101,15 @@ _NEW_ROW = (
 
 def _insert_batch(connection: sqlalchemy.Connection, batch: NewBatch) -> None:
     created = columns.moment(batch.created_at)
-    values = (batch.batch_id, batch.display_name, created, len(batch.rows), batch.priority)
-    names = ("batch_id", "display_name", "created_at", "row_count", "priority")
+    values = (
+        batch.batch_id,
+        batch.display_name,
+        created,
+        len(batch.rows) + batch.staged_rows,
+        batch.staged_rows,
+        batch.priority,
+    )
+    names = ("batch_id", "display_name", "created_at", "row_count", "staged_rows", "priority")
     if not bulk.insert_absent(connection, tables.batches, names, [values]):
         raise ValueError(f"batch '{batch.batch_id}' exists")
 

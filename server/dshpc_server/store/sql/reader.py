@@ -21,9 +21,11 @@ from dshpc_server.store.records import (
     JobRecord,
     ListPosition,
     NewBatch,
+    NextPiece,
     Row,
     RowState,
     ServerRecord,
+    StrandedBatch,
 )
 from dshpc_server.store.sql import (
     accepting,
@@ -38,6 +40,7 @@ from dshpc_server.store.sql import (
     outputs,
     rows,
     servers,
+    staging,
     tables,
 )
 
@@ -148,6 +151,16 @@ class SqlReader:
         """See the port."""
         with self._asking() as connection:
             return batches.tallies(connection, batch_ids)
+
+    def find_next_piece(self, batch_id: str) -> NextPiece | None:
+        """See the port."""
+        with self._asking() as connection:
+            return staging.find_next(connection, batch_id)
+
+    def find_stranded_batches(self) -> Sequence[StrandedBatch]:
+        """See the port."""
+        with self._asking() as connection:
+            return staging.find_stranded(connection)
 
     def find_rows(
         self,

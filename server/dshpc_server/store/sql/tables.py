@@ -285,6 +285,8 @@ batches = sqlalchemy.Table(
     Column("display_name", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("row_count", Integer, nullable=False),
+    # How many of its rows are still staged; until there are none the batch is not shown.
+    Column("staged_rows", Integer, nullable=False, server_default="0"),
     # Of rows that have none of their own.
     Column("priority", Integer, nullable=False, server_default="0"),
     # Once so many jobs have failed the rest is cancelled; 0 = never.
@@ -301,6 +303,9 @@ batches = sqlalchemy.Table(
     sqlalchemy.CheckConstraint(
         f"priority BETWEEN {job.LOWEST_PRIORITY} AND {job.HIGHEST_PRIORITY}",
         name="priority_within_bounds",
+    ),
+    sqlalchemy.CheckConstraint(
+        "staged_rows BETWEEN 0 AND row_count", name="staged_rows_are_of_the_batch"
     ),
     sqlalchemy.CheckConstraint("max_failures >= 0", name="max_failures_from_0"),
     sqlalchemy.CheckConstraint(
@@ -393,6 +398,22 @@ sqlalchemy.Index(
     batch_rows.c.attempt,
     sqlite_where=sqlalchemy.text(waits()),
     postgresql_where=sqlalchemy.text(waits()),
+)
+
+staged_pieces = sqlalchemy.Table(
+    "staged_pieces",
+    metadata,
+    # Of a batch that is not there before it is sealed.
+    Column("batch_id", Text, primary_key=True),
+    # The index of its first row.
+    Column("first_index", Integer, primary_key=True),
+    Column("row_count", Integer, nullable=False),
+    # The server that staged it.
+    Column("owner", Text, nullable=False),
+    # The rows before they are decided, encoded; opaque here.
+    Column("rows", LargeBinary, nullable=False),
+    sqlalchemy.CheckConstraint("first_index >= 0", name="first_index_from_0"),
+    sqlalchemy.CheckConstraint("row_count >= 1", name="row_count_from_1"),
 )
 
 files = sqlalchemy.Table(

@@ -20,6 +20,7 @@ from dshpc_server.store.records import (
     NewBatch,
     Report,
     Row,
+    StagedPiece,
 )
 from dshpc_server.store.sql import (
     accepting,
@@ -33,6 +34,7 @@ from dshpc_server.store.sql import (
     reader,
     recording,
     servers,
+    staging,
     stamps,
 )
 
@@ -61,10 +63,28 @@ class SqlWriter:
 
     def accept(self, batch: NewBatch) -> Sequence[Row]:
         """See the port."""
+        staging.check_staged(self._connection, batch, self._server_id)
         rows, new, moved = accepting.accept(self._connection, batch, self._stamp())
         self.changes += new
         self.touched.update(moved)
         return rows
+
+    def stage(self, pieces: Sequence[StagedPiece]) -> None:
+        """See the port."""
+        staging.stage(self._connection, pieces, self._server_id)
+
+    def accept_piece(self, batch: NewBatch, first_index: int) -> Sequence[Row] | None:
+        """See the port."""
+        if not staging.take(self._connection, batch, first_index):
+            return None
+        rows, new, moved = accepting.accept_rows(self._connection, batch, self._stamp())
+        self.changes += new
+        self.touched.update(moved)
+        return rows
+
+    def unstage(self, batch_id: str) -> bool:
+        """See the port."""
+        return staging.unstage(self._connection, batch_id)
 
     def claim(
         self,
