@@ -20,13 +20,18 @@ from dshpc_server.methods import catalog, method
 from dshpc_server.methods import errors as method_errors
 from dshpc_server.store import committer, port, records
 
+_REMEMBERED = 1024
+"""Parameter sets, completed, that are kept while the rows of a request are drafted."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Draft:
+class Draft:
     """A row on its way: what it would run, or why it cannot."""
 
     index: int
     config_index: int
+    duplicate_of: int | None
+    """The index of the first row of the request with the same job, on every later one."""
     head: bytes
     plan: records.Candidate | Rejection
     priority: int | None = None
@@ -72,9 +77,31 @@ class Resolver:
 
         Until the exit this server deletes no file that the batch needs: accept it before.
         """
-        created_at = self._clock.now()
-        drafting = _Drafting(self._catalog, self._defaults, self._capacity())
-        drafts = await asyncio.to_thread(drafting.all, asked.rows)
+        batch = self.batch_of(asked)
+        drafts = await asyncio.to_thread(self.drafting().all, asked.rows)
+        async with self.prepared_rows(batch, drafts) as prepared:
+            yield prepared
+
+    def batch_of(self, asked: request.BatchRequest) -> records.NewBatch:
+        """A batch of now as it is asked for, without its rows."""
+        return records.NewBatch(
+            batch_id="" if asked.validate_only else self._new_id(),
+            display_name=asked.display_name,
+            created_at=self._clock.now(),
+            rows=(),
+            file_hashes=(),
+            priority=asked.priority,
+        )
+
+    def drafting(self) -> "Drafting":
+        """What drafts the rows of one request, all at once or one piece after the other."""
+        return Drafting(self._catalog, self._defaults, self._capacity())
+
+    @contextlib.asynccontextmanager
+    async def prepared_rows(
+        self, batch: records.NewBatch, drafts: Sequence[Draft]
+    ) -> AsyncIterator[Prepared]:
+        """Prepare a batch, or a piece of one, of drafts; see `prepared`."""
         plans = [draft.plan for draft in drafts if isinstance(draft.plan, records.Candidate)]
         wanted = dict.fromkeys(
             file_hash for plan in plans for file_hash in plan.spec.inputs.values()
@@ -86,16 +113,11 @@ class Resolver:
             lost = await self._library.lost(outputs)
             rows = await asyncio.to_thread(self._rows, drafts, missing)
             used = [file_hash for file_hash in wanted if file_hash not in missing]
-            batch = records.NewBatch(
-                batch_id="" if asked.validate_only else self._new_id(),
-                display_name=asked.display_name,
-                created_at=created_at,
-                rows=rows,
-                file_hashes=[*used, *(outputs - lost)],
-                lost_outputs=lost,
-                priority=asked.priority,
+            complete = dataclasses.replace(
+                batch, rows=rows, file_hashes=[*used, *(outputs - lost)], lost_outputs=lost
             )
-            yield Prepared(batch=batch, on_disk=await self._library.on_disk(batch.file_hashes))
+            on_disk = await self._library.on_disk(complete.file_hashes)
+            yield Prepared(batch=complete, on_disk=on_disk)
 
     async def accept(self, prepared: Prepared) -> Sequence[records.Row]:
         """Store the batch and what it submits, all or none; the rows as decided.
@@ -111,12 +133,26 @@ class Resolver:
 
         return await self._committer.write(work)
 
+    async def accept_piece(
+        self, prepared: Prepared, first_index: int
+    ) -> Sequence[records.Row] | None:
+        """Store a piece of a sealed batch, all or none; None when that was done before.
+
+        Raises ContentGoingError as `accept` does.
+        """
+
+        def work(writer: port.Writer) -> Sequence[records.Row] | None:
+            rows = writer.accept_piece(prepared.batch, first_index)
+            self._library.check_there(prepared.on_disk)
+            return rows
+
+        return await self._committer.write(work)
+
     async def preview(self, prepared: Prepared) -> Sequence[records.Row]:
         """The rows as `accept` would decide them now; nothing is stored."""
         return await self._committer.read(lambda store: store.preview(prepared.batch))
 
-    def _rows(self, drafts: Sequence[_Draft], missing: set[str]) -> list[records.NewRow]:
-        first_index: dict[str, int] = {}
+    def _rows(self, drafts: Sequence[Draft], missing: set[str]) -> list[records.NewRow]:
         rows = []
         for draft in drafts:
             head, plan = draft.head, draft.plan
@@ -124,9 +160,8 @@ class Resolver:
                 rows.append(self._row(draft, head, None, plan))
                 continue
             lacking = _refused_for_missing(plan, missing) if missing else None
-            first = first_index.setdefault(plan.spec.job_id, draft.index)
-            if first != draft.index and lacking is None:
-                head += self._encoder.duplicate(first)
+            if draft.duplicate_of is not None and lacking is None:
+                head += self._encoder.duplicate(draft.duplicate_of)
             if plan.policy.cache is lookup.CachePolicy.ONLY:
                 head += self._encoder.identity(plan.spec.job_id, plan.spec.function_hash)
             # What lacks a file may have been run before, and is rejected only if it was not.
@@ -134,7 +169,7 @@ class Resolver:
         return rows
 
     def _row(
-        self, draft: _Draft, head: bytes, plan: records.Candidate | None, refused: Rejection | None
+        self, draft: Draft, head: bytes, plan: records.Candidate | None, refused: Rejection | None
     ) -> records.NewRow:
         encoded = None
         if refused is not None:
@@ -148,8 +183,11 @@ class Resolver:
         )
 
 
-class _Drafting:
-    """One pass over a request's rows, remembering what rows have in common."""
+class Drafting:
+    """One pass over a request's rows, remembering what rows have in common.
+
+    For worker threads, one at a time.
+    """
 
     def __init__(
         self, catalog: catalog.Catalog, defaults: admission.Defaults, capacity: Capacity
@@ -159,23 +197,31 @@ class _Drafting:
         self._methods = catalog.current()
         self._defaults = defaults
         self._capacity = capacity
+        self._first: dict[bytes, int] = {}
+        """The first row of each job; of 100,000 jobs these take 15 MB."""
         # A batch repeats its parameters and resources over many files.
         self._completed: dict[tuple[str, str, str], str | Rejection] = {}
         self._granted: dict[
             tuple[str, str, request.RequestedResources], job.Resources | Rejection
         ] = {}
 
-    def all(self, rows: Sequence[request.JobRequest | request.RefusedRow]) -> list[_Draft]:
-        return [
-            _Draft(
-                index=row.index,
-                config_index=row.config_index,
-                head=row.head,
-                plan=row.rejection if isinstance(row, request.RefusedRow) else self._plan(row),
-                priority=None if isinstance(row, request.RefusedRow) else row.priority,
-            )
-            for row in rows
-        ]
+    def all(self, rows: Sequence[request.JobRequest | request.RefusedRow]) -> list[Draft]:
+        """Draft the next rows of the request."""
+        return [self._draft(row) for row in rows]
+
+    def _draft(self, row: request.JobRequest | request.RefusedRow) -> Draft:
+        plan = row.rejection if isinstance(row, request.RefusedRow) else self._plan(row)
+        first = row.index
+        if isinstance(plan, records.Candidate):
+            first = self._first.setdefault(bytes.fromhex(plan.spec.job_id), row.index)
+        return Draft(
+            index=row.index,
+            config_index=row.config_index,
+            duplicate_of=None if first == row.index else first,
+            head=row.head,
+            plan=plan,
+            priority=None if isinstance(row, request.RefusedRow) else row.priority,
+        )
 
     def _plan(self, row: request.JobRequest) -> records.Candidate | Rejection:
         version = self._version(row)
@@ -234,6 +280,8 @@ class _Drafting:
     ) -> str | Rejection:
         key = (version.name, version.function_hash, parameters.canonical)
         if key not in self._completed:
+            if len(self._completed) == _REMEMBERED:
+                self._completed.clear()
             self._completed[key] = _completed(parameters, version)
         return self._completed[key]
 
