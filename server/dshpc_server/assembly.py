@@ -10,10 +10,12 @@ import contextlib
 import dataclasses
 import pathlib
 import random
+import uuid
 from collections.abc import AsyncIterator, Collection, Sequence
 
 from dshpc_server import clock, presence
 from dshpc_server.batches import (
+    acceptance,
     active,
     admission,
     attempt_folders,
@@ -26,8 +28,10 @@ from dshpc_server.batches import (
     membership,
     reconciler,
     reports,
+    resolver,
     retention,
     run_times,
+    staging,
     trials,
     watchers,
 )
@@ -127,6 +131,14 @@ class Assembly:
             attempts=self._dispatcher,
             publish=self._publish,
         )
+        self._resolver = self._make_resolver()
+        self._staging = staging.Staging(
+            resolver=self._resolver,
+            library=self._library,
+            committer=self._committer,
+            clock=on.clock,
+            is_shared=on.store.is_shared,
+        )
         self._retention = self._make_retention()
         self._cancelling = cancelling.Cancelling(
             committer=self._committer,
@@ -161,6 +173,7 @@ class Assembly:
                         self._dispatch(),
                         self._membership.run(),
                         self._following.run(),
+                        self._staging.run(),
                         self._on.reloading.run(),
                         self._expiry.run(),
                         self._room.run(),
@@ -203,6 +216,18 @@ class Assembly:
             clock=self._on.clock,
         )
 
+    def _make_resolver(self) -> resolver.Resolver:
+        return resolver.Resolver(
+            catalog=self._on.catalog,
+            library=self._library,
+            committer=self._committer,
+            encoder=self._encoder,
+            defaults=self._on.defaults,
+            capacity=self._on.engine.capacity,
+            clock=self._on.clock,
+            new_id=lambda: str(uuid.uuid4()),
+        )
+
     def _make_retention(self) -> retention.Retention:
         return retention.Retention(
             library=self._library,
@@ -226,10 +251,15 @@ class Assembly:
             library=self._library,
             committer=self._committer,
             watchers=self._watchers,
+            acceptance=acceptance.Acceptance(
+                resolver=self._resolver,
+                staging=self._staging,
+                committer=self._committer,
+                watchers=self._watchers,
+            ),
             cancelling=self._cancelling,
             folder=self._launcher.folder,
             encoder=self._encoder,
-            defaults=on.defaults,
             max_retries=on.retries.max_retries,
             limits=on.limits,
             clock=on.clock,

@@ -13,9 +13,9 @@ from support import store_values as v
 OpenStore = store_suite_opening.OpenStore
 
 
-def piece(first_index: int, row_count: int, *, batch_id: str = "large") -> StagedPiece:
-    rows = b"rows from %d on" % first_index
-    return StagedPiece(batch_id=batch_id, first_index=first_index, row_count=row_count, rows=rows)
+def piece(number: int, row_count: int, *, batch_id: str = "large") -> StagedPiece:
+    rows = b"piece %d" % number
+    return StagedPiece(batch_id=batch_id, number=number, row_count=row_count, rows=rows)
 
 
 def stage(store: Store, *pieces: StagedPiece) -> None:
@@ -33,11 +33,17 @@ def sealed(staged_rows: int, *, batch_id: str = "large") -> NewBatch:
     )
 
 
-def accept_piece(store: Store, first_index: int, *names: str) -> Sequence[Row] | None:
-    """Accept the piece that begins here: a row for each name."""
-    rows = [v.row(first_index + number, name) for number, name in enumerate(names)]
+def accept_piece(store: Store, number: int, *names: str) -> Sequence[Row] | None:
+    """Accept this piece: a row for each name, the first with the piece's number."""
+    rows = [v.row(index, name) for index, name in enumerate(names, number)]
     of = v.batch("large", rows=rows)
-    return v.write(store, lambda writer: writer.accept_piece(of, first_index))
+    return v.write(store, lambda writer: writer.accept_piece(of, number))
+
+
+def accept_rows(store: Store, number: int, names: dict[int, str]) -> None:
+    """Accept this piece of these rows."""
+    of = v.batch("large", rows=[v.row(index, name) for index, name in names.items()])
+    assert v.write(store, lambda writer: writer.accept_piece(of, number))
 
 
 def unstage(store: Store, batch_id: str = "large") -> bool:
@@ -58,6 +64,8 @@ class AcceptingInPieces:
         stage(store, piece(2, 1), piece(0, 2))
         assert v.accept(store, sealed(3)) == []
         assert store.find_next_piece("large") == NextPiece(batch=sealed(3), piece=piece(0, 2))
+        assert store.find_next_piece("large", 0) == NextPiece(batch=sealed(3), piece=piece(2, 1))
+        assert store.find_next_piece("large", 2) is None
         assert not store.has_batch("large")
         assert store.find_stranded_batches() == []
 
@@ -94,6 +102,18 @@ class AcceptingInPieces:
         ]
         assert [row.attempt and row.attempt.created_at for row in rows] == [v.NOON, v.NOON]
         assert [key.job_id for key in v.claim_all(store)] == [v.sha("new"), v.sha("other")]
+
+    def test_jobs_of_a_large_batch_run_in_the_order_of_its_rows_in_turns_with_those_of_others(
+        self, store: Store
+    ) -> None:
+        stage(store, piece(0, 2), piece(1, 2))
+        v.accept(store, sealed(4))
+        accept_rows(store, 0, {3: "d", 0: "a"})
+        v.accept(store, v.batch("small", "x", at=v.later(1)))
+        accept_rows(store, 1, {1: "b", 2: "c"})
+        v.accept(store, v.batch("later", "y", "z", at=v.later(2)))
+        in_order = [v.sha(name) for name in "axybzcd"]
+        assert [key.job_id for key in v.claim_all(store)] == in_order
 
     def test_a_piece_is_accepted_once(self, store: Store) -> None:
         stage(store, piece(0, 1), piece(1, 1))

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 
 from dshpc_server import clock, presence
 from dshpc_server.batches import (
+    acceptance,
     active,
     admission,
     cancelling,
@@ -28,6 +29,7 @@ from dshpc_server.batches import (
     resolver,
     run_times,
     simulation,
+    staging,
     trials,
     watchers,
 )
@@ -43,6 +45,8 @@ from support import batches_engine, batches_store, methods_site
 
 DEADLINE_SECONDS = 30.0
 INLINE_BYTES = 64
+LARGE_ROWS, PIECE_ROWS = 10, 4
+"""So that a dozen rows are a large batch."""
 FOREVER = simulation.Wait(until_finished=True, timeout_seconds=DEADLINE_SECONDS)
 RESOLVED = simulation.Wait(until_finished=False, timeout_seconds=DEADLINE_SECONDS)
 NO_RETRIES = retry.Retries(max_retries=0)
@@ -190,8 +194,22 @@ class Assembly:
             clock=clock.SystemClock(),
             new_id=lambda: f"batch-{id(self)}-{next(numbers)}",
         )
-        self.simulation = simulation.Simulation(
+        self.staging = staging.Staging(
             resolver=self.resolver,
+            library=self.library,
+            committer=self.committer,
+            clock=clock.SystemClock(),
+            is_shared=self.store.is_shared,
+            large_rows=LARGE_ROWS,
+            piece_rows=PIECE_ROWS,
+        )
+        self.simulation = simulation.Simulation(
+            acceptance=acceptance.Acceptance(
+                resolver=self.resolver,
+                staging=self.staging,
+                committer=self.committer,
+                watchers=self.watchers,
+            ),
             committer=self.committer,
             watchers=self.watchers,
             clock=clock.SystemClock(),
@@ -231,6 +249,7 @@ class Assembly:
                 self._dispatch(),
                 self.membership.run(),
                 self.following.run(),
+                self.staging.run(),
             )
             owned = [tasks.create_task(work) for work in works]
             try:

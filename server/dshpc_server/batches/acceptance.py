@@ -11,7 +11,10 @@ from collections.abc import Sequence
 import structlog
 
 from dshpc_server import crashing, errors
-from dshpc_server.batches import content, progress, request, resolver, watchers
+from dshpc_server.batches import content, progress, request, resolver, staging, watchers
+from dshpc_server.domain import statistics
+from dshpc_server.domain.statistics import Statistics
+from dshpc_server.store import committer
 from dshpc_server.store.port import ContentGoingError
 from dshpc_server.store.records import NewBatch, Row
 
@@ -32,9 +35,32 @@ class Accepted:
 class Acceptance:
     """Accepts batches."""
 
-    def __init__(self, *, resolver: resolver.Resolver, watchers: watchers.Watchers) -> None:
+    def __init__(
+        self,
+        *,
+        resolver: resolver.Resolver,
+        staging: staging.Staging,
+        committer: committer.Committer,
+        watchers: watchers.Watchers,
+    ) -> None:
         self._resolver = resolver
+        self._staging = staging
+        self._committer = committer
         self._watchers = watchers
+
+    def is_large(self, asked: request.BatchRequest) -> bool:
+        """Whether a batch is accepted in pieces, and best read back in pages."""
+        return self._staging.is_large(asked) and not asked.validate_only
+
+    async def accept_large(self, asked: request.BatchRequest) -> tuple[str, Statistics]:
+        """Accept a large batch; its name, and the counts of its rows now."""
+        batch_id = await self._staging.accept(asked)
+        found = await self._committer.read(lambda store: store.find_tallies([batch_id]))
+        tally = statistics.Tally()
+        for (outcome, status), rows in found[batch_id].rows.items():
+            tally.add(outcome, status, rows)
+        _tell(batch_id, tally.snapshot())
+        return batch_id, tally.snapshot()
 
     async def accept(
         self, asked: request.BatchRequest, watching: contextlib.ExitStack, *, is_watched: bool
@@ -82,15 +108,14 @@ class Acceptance:
         )
         if not asked.validate_only:
             crashing.point("batch.accepted")
-            _tell(accepted)
+            _tell(accepted.batch_id, accepted.progress.statistics())
         return accepted
 
 
-def _tell(accepted: Accepted) -> None:
-    counts = accepted.progress.statistics()
+def _tell(batch_id: str, counts: Statistics) -> None:
     _log.info(
         "batch.accepted",
-        batch_id=accepted.batch_id,
+        batch_id=batch_id,
         rows=counts.total_jobs,
         submitted=counts.successful_submissions,
         rejected=counts.failed_submissions,

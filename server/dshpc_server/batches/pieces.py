@@ -1,70 +1,117 @@
 """Pieces of large batches as bytes: what the store keeps of rows that are not decided yet.
 
-Promise: what was written is read back equal, also by a server of a later version, which knows the
-version that it was written by. JSON, compressed: rows of one config differ in little.
+Promises: what was written is read back equal, also by a server of a later version, which knows the
+version that it was written by; rows of one job follow on one another, in their order. Pieces go by
+the jobs' names, not by the rows' order: of rows whose jobs are neighbours in an index a database
+writes few pages, and of others one for each row and index, which takes twice as long altogether.
+
+JSON, compressed; what rows have in common is written once, and is one value for all of them once
+it is read.
 """
 
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dshpc_server.batches import resolver
 from dshpc_server.domain import lookup
 from dshpc_server.domain.job import JobSpec, Resources
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
-from dshpc_server.store.records import Candidate
+from dshpc_server.store.records import Candidate, StagedPiece
 
 _VERSION = 1
 _FASTEST = 1
 """Level of compression; the next ones take longer than they save."""
 _BYTES = "latin-1"
 """A character for each byte."""
+_REFUSED = -1
+"""In the place of a row's kind."""
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+_Kind = tuple[object, ...]
 
 
-def encoded(rows: Sequence[resolver.Draft]) -> bytes:
-    """Return rows that follow on one another as bytes."""
-    document = [_VERSION, rows[0].index, [_row(row) for row in rows]]
-    return zlib.compress(json.dumps(document, separators=(",", ":")).encode(), _FASTEST)
+class Sorting:
+    """Collects the rows of a batch, and cuts them into pieces. Of a row 600 bytes are kept.
+
+    For worker threads, one at a time.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: dict[_Kind, int] = {}
+        self._rows: list[tuple[str, int, int, str]] = []
+        """Job, index, kind and all else of each row."""
+
+    def add(self, drafts: Sequence[resolver.Draft]) -> None:
+        """Collect the next rows."""
+        self._rows += map(self._row, drafts)
+
+    def pieces(self, batch_id: str, size: int) -> Iterator[StagedPiece]:
+        """Yield all rows in pieces of this size; none is kept."""
+        self._rows.sort(reverse=True)
+        kinds = [_encode(kind) for kind in self._kinds]
+        number = 0
+        while self._rows:
+            rows = self._rows[: -size - 1 : -1]
+            del self._rows[-size:]
+            yield StagedPiece(
+                batch_id=batch_id, number=number, row_count=len(rows), rows=_piece(rows, kinds)
+            )
+            number += 1
+
+    def _row(self, draft: resolver.Draft) -> tuple[str, int, int, str]:
+        plan, head = draft.plan, draft.head.decode(_BYTES)
+        if isinstance(plan, Rejection):
+            job_id, kind, rest = "", _REFUSED, _rejection(plan)
+        else:
+            job_id, kind = (
+                plan.spec.job_id,
+                self._kinds.setdefault(_kind(plan, draft.priority), len(self._kinds)),
+            )
+            rest = (dict(plan.spec.inputs), plan.spec.parameters_json)
+        return (
+            job_id,
+            draft.index,
+            kind,
+            _encode((draft.config_index, draft.duplicate_of, head, *rest)),
+        )
 
 
 def decoded(data: bytes) -> Sequence[resolver.Draft]:
-    """Return what was encoded. Raises ValueError for what a later version wrote."""
-    version, first_index, rows = json.loads(zlib.decompress(data))
+    """Return the rows of a piece. Raises ValueError for one that a later version wrote."""
+    version, kinds, rows = json.loads(zlib.decompress(data))
     if version != _VERSION:
         raise ValueError(f"pieces of version {version} are not known here")
-    return [_draft(first_index + number, *row) for number, row in enumerate(rows)]
+    read = [_read_kind(*kind) for kind in kinds]
+    return [
+        resolver.Draft(
+            index=index,
+            config_index=config_index,
+            duplicate_of=duplicate_of,
+            head=head.encode(_BYTES),
+            plan=_read_rejection(*rest)
+            if kind == _REFUSED
+            else _read_candidate(job_id, read[kind], *rest),
+            priority=None if kind == _REFUSED else read[kind][-1],
+        )
+        for job_id, index, kind, (config_index, duplicate_of, head, *rest) in rows
+    ]
 
 
-def _row(draft: resolver.Draft) -> Sequence[object]:
-    is_refused = isinstance(draft.plan, Rejection)
-    return (
-        draft.config_index,
-        draft.duplicate_of,
-        draft.head.decode(_BYTES),
-        int(is_refused),
-        _rejection(draft.plan) if isinstance(draft.plan, Rejection) else _candidate(draft.plan),
+def _piece(rows: Sequence[tuple[str, int, int, str]], kinds: Sequence[str]) -> bytes:
+    """Return rows as bytes, with those kinds that they have."""
+    own: dict[int, int] = {_REFUSED: _REFUSED}
+    for _, _, kind, _ in rows:
+        own.setdefault(kind, len(own) - 1)
+    told = ",".join(kinds[kind] for kind in own if kind != _REFUSED)
+    listed = ",".join(
+        f'["{job_id}",{index},{own[kind]},{rest}]' for job_id, index, kind, rest in rows
     )
+    return zlib.compress(f"[{_VERSION},[{told}],[{listed}]]".encode(), _FASTEST)
 
 
-def _draft(
-    index: int,
-    config_index: int,
-    duplicate_of: int | None,
-    head: str,
-    is_refused: int,
-    plan: Sequence[Any],
-) -> resolver.Draft:
-    return resolver.Draft(
-        index=index,
-        config_index=config_index,
-        duplicate_of=duplicate_of,
-        head=head.encode(_BYTES),
-        plan=_read_rejection(*plan) if is_refused else _read_candidate(*plan),
-    )
-
-
-def _rejection(rejection: Rejection) -> Sequence[object]:
+def _rejection(rejection: Rejection) -> tuple[object, ...]:
     violations = [(each.field, each.description) for each in rejection.violations]
     return rejection.reason.value, rejection.message, violations
 
@@ -79,31 +126,50 @@ def _read_rejection(reason: str, message: str, violations: Sequence[tuple[str, s
     )
 
 
-def _candidate(plan: Candidate) -> Sequence[object]:
-    spec, needs, policy = plan.spec, plan.resources, plan.policy
+def _kind(plan: Candidate, priority: int | None) -> _Kind:
+    """Return what few candidates differ in."""
+    needs, policy = plan.resources, plan.policy
     return (
-        (
-            spec.job_id,
-            spec.method_name,
-            spec.function_hash,
-            dict(spec.inputs),
-            spec.parameters_json,
-        ),
+        plan.spec.method_name,
+        plan.spec.function_hash,
         (needs.cpus, needs.memory_bytes, needs.gpus),
         plan.timeout_seconds,
         (policy.cache.value, policy.resubmit.value, policy.max_attempts),
+        priority,
+    )
+
+
+_ReadKind = tuple[str, str, Resources, float, lookup.Policy, int | None]
+
+
+def _read_kind(
+    method_name: str,
+    function_hash: str,
+    needs: Sequence[int],
+    timeout_seconds: float,
+    policy: Sequence[Any],
+    priority: int | None,
+) -> _ReadKind:
+    cpus, memory_bytes, gpus = needs
+    cache, resubmit, max_attempts = policy
+    return (
+        method_name,
+        function_hash,
+        Resources(cpus=cpus, memory_bytes=memory_bytes, gpus=gpus),
+        timeout_seconds,
+        lookup.Policy(
+            cache=lookup.CachePolicy(cache),
+            resubmit=lookup.ResubmitPolicy(resubmit),
+            max_attempts=max_attempts,
+        ),
+        priority,
     )
 
 
 def _read_candidate(
-    spec: tuple[str, str, str, dict[str, str], str],
-    needs: tuple[int, int, int],
-    timeout_seconds: float,
-    policy: tuple[str, str, int],
+    job_id: str, kind: _ReadKind, inputs: dict[str, str], parameters_json: str
 ) -> Candidate:
-    job_id, method_name, function_hash, inputs, parameters_json = spec
-    cpus, memory_bytes, gpus = needs
-    cache, resubmit, max_attempts = policy
+    method_name, function_hash, needs, timeout_seconds, policy, _ = kind
     return Candidate(
         spec=JobSpec(
             job_id=job_id,
@@ -112,11 +178,7 @@ def _read_candidate(
             inputs=inputs,
             parameters_json=parameters_json,
         ),
-        resources=Resources(cpus=cpus, memory_bytes=memory_bytes, gpus=gpus),
+        resources=needs,
         timeout_seconds=timeout_seconds,
-        policy=lookup.Policy(
-            cache=lookup.CachePolicy(cache),
-            resubmit=lookup.ResubmitPolicy(resubmit),
-            max_attempts=max_attempts,
-        ),
+        policy=policy,
     )

@@ -9,7 +9,7 @@ thread, one look at the files, one transaction.
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 from dshpc_server import clock
 from dshpc_server.batches import admission, content, encoding, request
@@ -45,6 +45,16 @@ class Prepared:
     batch: records.NewBatch
     on_disk: Sequence[str]
     """What it needs that other servers may remove before it is accepted."""
+
+
+def file_hashes(drafts: Iterable[Draft]) -> dict[str, None]:
+    """The files that rows need, in the order of the rows."""
+    return {
+        file_hash: None
+        for draft in drafts
+        if isinstance(draft.plan, records.Candidate)
+        for file_hash in draft.plan.spec.inputs.values()
+    }
 
 
 class Resolver:
@@ -103,9 +113,7 @@ class Resolver:
     ) -> AsyncIterator[Prepared]:
         """Prepare a batch, or a piece of one, of drafts; see `prepared`."""
         plans = [draft.plan for draft in drafts if isinstance(draft.plan, records.Candidate)]
-        wanted = dict.fromkeys(
-            file_hash for plan in plans for file_hash in plan.spec.inputs.values()
-        )
+        wanted = file_hashes(drafts)
         job_ids = {plan.spec.job_id for plan in plans}
         outputs = await self._committer.read(lambda store: store.find_kept_outputs(job_ids))
         with self._library.held([*wanted, *outputs]):
@@ -133,16 +141,14 @@ class Resolver:
 
         return await self._committer.write(work)
 
-    async def accept_piece(
-        self, prepared: Prepared, first_index: int
-    ) -> Sequence[records.Row] | None:
+    async def accept_piece(self, prepared: Prepared, number: int) -> Sequence[records.Row] | None:
         """Store a piece of a sealed batch, all or none; None when that was done before.
 
         Raises ContentGoingError as `accept` does.
         """
 
         def work(writer: port.Writer) -> Sequence[records.Row] | None:
-            rows = writer.accept_piece(prepared.batch, first_index)
+            rows = writer.accept_piece(prepared.batch, number)
             self._library.check_there(prepared.on_disk)
             return rows
 

@@ -145,8 +145,8 @@ class Reader(Protocol):
         """Whether this batch was accepted, to its last row."""
         ...
 
-    def find_next_piece(self, batch_id: str) -> NextPiece | None:
-        """The first piece that is left of a sealed batch; None when there is none."""
+    def find_next_piece(self, batch_id: str, after: int = -1) -> NextPiece | None:
+        """The first piece left of a sealed batch that has a higher number; None for none."""
         ...
 
     def find_stranded_batches(self) -> Sequence[StrandedBatch]:
@@ -273,11 +273,11 @@ class Writer(Protocol):
         """
         ...
 
-    def accept_piece(self, batch: NewBatch, first_index: int) -> Sequence[Row] | None:
+    def accept_piece(self, batch: NewBatch, number: int) -> Sequence[Row] | None:
         """Accept a piece of a sealed batch as `accept` does a batch; with the last it is shown.
 
-        `rows` are those of the piece that begins with that index. None, and nothing is stored, when
-        that piece is not left: another server was quicker.
+        `rows` are those of the piece with that number. None, and nothing is stored, when that piece
+        is not left: another server was quicker.
         """
         ...
 

@@ -106,11 +106,11 @@ class NewBatch:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class StagedPiece:
-    """Some rows of a large batch, one after the other, that are not looked up yet."""
+    """Some rows of a large batch that are not looked up yet."""
 
     batch_id: str
-    first_index: int
-    """Of its rows."""
+    number: int
+    """Among the pieces of the batch, which are accepted in this order; from 0."""
     row_count: int
     rows: bytes
     """Encoded; opaque to the store."""

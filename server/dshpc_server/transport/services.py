@@ -2,18 +2,16 @@
 
 import dataclasses
 import pathlib
-import uuid
 from collections.abc import Callable, Mapping
 
 from dshpc_server import clock
 from dshpc_server.batches import (
-    admission,
+    acceptance,
     cancelling,
     inlining,
     logs,
     overview,
     polling,
-    resolver,
     simulation,
     watchers,
     watching,
@@ -50,11 +48,11 @@ class Parts:
     library: library.Library
     committer: committer.Committer
     watchers: watchers.Watchers
+    acceptance: acceptance.Acceptance
     cancelling: cancelling.Cancelling
     folder: Callable[[AttemptKey], pathlib.Path]
     """Where an attempt's logs are."""
     encoder: encoder.MultiJobResultEncoder
-    defaults: admission.Defaults
     max_retries: int
     limits: limits.Limits
     clock: clock.Clock
@@ -103,13 +101,14 @@ def _job(of: Parts, rows: inlining.Inlining) -> job.JobServicer:
     return job.JobServicer(
         simulating=simulate.Simulating(
             simulation=simulation.Simulation(
-                resolver=_resolver(of),
+                acceptance=of.acceptance,
                 committer=of.committer,
                 watchers=of.watchers,
                 clock=of.clock,
             ),
             reader=requests.RequestReader(of.limits),
             inlining=rows,
+            committer=of.committer,
             events=batch_events.EventSender(
                 tokens=resume_tokens.ResumeTokens(of.deployment_id), clock=of.clock
             ),
@@ -125,17 +124,4 @@ def _job(of: Parts, rows: inlining.Inlining) -> job.JobServicer:
             max_retries=of.max_retries,
             waiting=of.waiting,
         ),
-    )
-
-
-def _resolver(of: Parts) -> resolver.Resolver:
-    return resolver.Resolver(
-        catalog=of.catalog,
-        library=of.library,
-        committer=of.committer,
-        encoder=of.encoder,
-        defaults=of.defaults,
-        capacity=of.capacity,
-        clock=of.clock,
-        new_id=lambda: str(uuid.uuid4()),
     )

@@ -126,7 +126,9 @@ async def test_a_row_that_is_decided_later_is_followed_from_then_on(pair: Pair) 
     changing, asked = pair
     _, (key,) = await accepted(changing, 1)
     refused = Rejection(reason=Reason.METHOD_NOT_FOUND, message="no")
-    batch = await changing.prepare([RefusedRow(index=0, head=b"", rejection=refused)])
+    batch = await changing.prepare(
+        [RefusedRow(index=0, config_index=0, head=b"", rejection=refused)]
+    )
     batch_id = batch.batch_id
     await changing.committer.write(lambda writer: writer.accept(batch))
     await changing.committer.write(store_rows.ending(batch_id, 0, None, outcome=Outcome.PENDING))

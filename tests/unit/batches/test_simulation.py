@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, cast
 
 import pytest
 
@@ -37,11 +36,8 @@ class Following:
         self.store = batches_time.RowsStore()
         self.watchers = batches_time.ScriptedWatchers(self.clock, script, self.store)
         self.accepting = Accepting(*names, store=self.store)
-        self.simulation = simulation.Simulation(
-            resolver=cast("Any", self.accepting),
-            committer=cast("Any", self.store),
-            watchers=self.watchers,
-            clock=self.clock,
+        self.simulation = batches_time.simulation_of(
+            self.accepting, self.store, self.watchers, self.clock
         )
 
     async def events(
@@ -209,7 +205,7 @@ async def test_an_answer_waits_for_the_end_of_all() -> None:
     answer = await following.simulation.answer(A_REQUEST, FINISHED)
     assert following.clock.monotonic() == 5
     assert answer.batch_id == "b"
-    assert [row.index for row in answer.rows] == [0, 1]
+    assert [row.index for row in answer.rows or ()] == [0, 1]
     assert answer.statistics.completed_jobs == 2
     assert following.watchers.open_watches == 0
 
@@ -232,12 +228,8 @@ async def test_an_answer_when_resolved_watches_nothing() -> None:
 
 async def test_a_change_between_acceptance_and_the_first_wait_is_not_missed() -> None:
     real, store = watchers.Watchers(), batches_time.RowsStore()
-    simulating = simulation.Simulation(
-        resolver=cast("Any", Accepting("a", "b", store=store, publish=real)),
-        committer=cast("Any", store),
-        watchers=real,
-        clock=methods_site.HandClock(),
-    )
+    accepting = Accepting("a", "b", store=store, publish=real)
+    simulating = batches_time.simulation_of(accepting, store, real, methods_site.HandClock())
     answer = await simulating.answer(A_REQUEST, FINISHED)
     assert answer.statistics.completed_jobs == 2
     events = simulating.events(A_REQUEST, FINISHED, QUIET, PACKING)
@@ -259,7 +251,7 @@ async def test_what_is_only_validated_is_told_at_once_and_never_accepted() -> No
     assert following.watchers.asked == []
     answer = await following.simulation.answer(asked, FINISHED)
     assert answer.batch_id == ""
-    assert [row.index for row in answer.rows] == [0, 1, 2]
+    assert [row.index for row in answer.rows or ()] == [0, 1, 2]
 
 
 @pytest.fixture

@@ -5,15 +5,16 @@ inserted unless another server was quicker, and what it stored is then read back
 writer the whole store, so there nothing of that ever happens.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy
 
+from dshpc_server.domain import queue
 from dshpc_server.domain.job import JobSpec
 from dshpc_server.domain.lookup import CachePolicy
 from dshpc_server.domain.queue import Place
 from dshpc_server.store.records import Attempt, NewBatch, NewRow, Row
-from dshpc_server.store.sql import bulk, columns, files, queueing, standings, tables
+from dshpc_server.store.sql import bulk, columns, files, queueing, staging, standings, tables
 from dshpc_server.store.sql.deciding import Decided, NewAttempt
 from dshpc_server.store.sql.standings import JobStanding, Standings
 
@@ -27,13 +28,36 @@ def accept(
     transaction.
     """
     _insert_batch(connection, batch)
-    return accept_rows(connection, batch, changed_at)
+    turns = queueing.turns(connection, columns.moment(batch.created_at))
+    return _accept_rows(connection, batch, changed_at, turns, {})
 
 
-def accept_rows(
+def accept_piece(
     connection: sqlalchemy.Connection, batch: NewBatch, changed_at: int
 ) -> tuple[Sequence[Row], Sequence[Attempt], Collection[str]]:
-    """Store the rows of a batch that is there; return what `accept` does."""
+    """Store rows of a sealed batch; return what `accept` does.
+
+    They come in the order of their jobs, and wait in that of their indexes.
+    """
+    firsts = staging.find_first_turns(connection, batch.batch_id)
+    turns = queueing.turns(connection, columns.moment(batch.created_at), firsts)
+    positions: dict[str, int] = {}
+    for row in batch.rows:
+        if row.candidate is not None:
+            positions.setdefault(row.candidate.spec.job_id, row.index)
+    accepted = _accept_rows(connection, batch, changed_at, turns, positions)
+    if turns.firsts != firsts:
+        staging.keep_first_turns(connection, batch.batch_id, turns.firsts)
+    return accepted
+
+
+def _accept_rows(
+    connection: sqlalchemy.Connection,
+    batch: NewBatch,
+    changed_at: int,
+    turns: queue.Turns,
+    positions: Mapping[str, int],
+) -> tuple[Sequence[Row], Sequence[Attempt], Collection[str]]:
     files.use(connection, batch.file_hashes, batch.created_at)
     decided = Decided(batch, _find_or_insert_jobs(connection, batch), changed_at)
     moved = [_moved_values(job_id, found) for job_id, found in decided.moved.items()]
@@ -43,7 +67,8 @@ def accept_rows(
         connection,
         queueing.wanted(batch, decided.rows),
         {each.attempt.key for each in decided.new},
-        queueing.turns(connection, created),
+        turns,
+        positions,
     )
     new = [_attempt_values(each, places[each.attempt.key], created) for each in decided.new]
     bulk.insert(connection, tables.attempts, _NEW_ATTEMPT, new)

@@ -26,7 +26,7 @@ _PARTS = {
     "number": "attempt",
     "batch_id": "batch",
     "row_index": "row",
-    "first_index": "row",
+    "piece_number": "piece",
     "file_hash": "file",
     "server_id": "server",
     "is_only": "deployment",

@@ -152,10 +152,10 @@ class SqlReader:
         with self._asking() as connection:
             return batches.tallies(connection, batch_ids)
 
-    def find_next_piece(self, batch_id: str) -> NextPiece | None:
+    def find_next_piece(self, batch_id: str, after: int = -1) -> NextPiece | None:
         """See the port."""
         with self._asking() as connection:
-            return staging.find_next(connection, batch_id)
+            return staging.find_next(connection, batch_id, after)
 
     def find_stranded_batches(self) -> Sequence[StrandedBatch]:
         """See the port."""

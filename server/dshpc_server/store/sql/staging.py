@@ -5,7 +5,8 @@ in the same transaction. The number of rows that a batch has left falls with it,
 is shown from the moment when none is left.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy
 
@@ -15,7 +16,7 @@ from dshpc_server.store.sql import bulk, columns, tables
 
 _batches = tables.batches.c
 _pieces = tables.staged_pieces.c
-_NEW_PIECE = ("batch_id", "first_index", "row_count", "owner", "rows")
+_NEW_PIECE = ("batch_id", "piece_number", "row_count", "owner", "rows")
 _batch_id: sqlalchemy.BindParameter[str] = sqlalchemy.bindparam("batch")
 _LEFT = sqlalchemy.select(_batches.staged_rows).where(_batches.batch_id == _batch_id)
 _STAGED = sqlalchemy.select(
@@ -25,22 +26,29 @@ _NEXT = (
     sqlalchemy.select(
         _batches.display_name,
         _batches.created_at,
+        _batches.priority,
         _batches.staged_rows,
-        _pieces.first_index,
+        _pieces.piece_number,
         _pieces.row_count,
         _pieces.rows,
     )
     .select_from(tables.staged_pieces.join(tables.batches, _batches.batch_id == _pieces.batch_id))
-    .where(_pieces.batch_id == _batch_id)
-    .order_by(_pieces.first_index)
+    .where(_pieces.batch_id == _batch_id, _pieces.piece_number > sqlalchemy.bindparam("after"))
+    .order_by(_pieces.piece_number)
     .limit(1)
 )
 _OF_BATCH = sqlalchemy.delete(tables.staged_pieces).where(_pieces.batch_id == _batch_id)
-_TAKE = _OF_BATCH.where(_pieces.first_index == sqlalchemy.bindparam("first"))
+_TAKE = _OF_BATCH.where(_pieces.piece_number == sqlalchemy.bindparam("taken"))
 _COUNT_DOWN = (
     sqlalchemy.update(tables.batches)
     .where(_batches.batch_id == _batch_id)
     .values(staged_rows=_batches.staged_rows - sqlalchemy.bindparam("rows"))
+)
+_FIRST_TURNS = sqlalchemy.select(_batches.first_turns).where(_batches.batch_id == _batch_id)
+_KEEP_FIRST_TURNS = (
+    sqlalchemy.update(tables.batches)
+    .where(_batches.batch_id == _batch_id)
+    .values(first_turns=sqlalchemy.bindparam("turns"))
 )
 # Few pieces at any time, so all are looked at.
 _STRANDED = (
@@ -58,9 +66,7 @@ _STRANDED = (
 
 def stage(connection: sqlalchemy.Connection, pieces: Sequence[StagedPiece], server_id: str) -> None:
     """Keep pieces. See `store.port.Writer`."""
-    values = [
-        (each.batch_id, each.first_index, each.row_count, server_id, each.rows) for each in pieces
-    ]
+    values = [(each.batch_id, each.number, each.row_count, server_id, each.rows) for each in pieces]
     bulk.insert(connection, tables.staged_pieces, _NEW_PIECE, values)
 
 
@@ -72,13 +78,26 @@ def check_staged(connection: sqlalchemy.Connection, batch: NewBatch, server_id: 
             raise FencedError(server_id)
 
 
-def take(connection: sqlalchemy.Connection, batch: NewBatch, first_index: int) -> bool:
+def take(connection: sqlalchemy.Connection, batch: NewBatch, number: int) -> bool:
     """Take a piece out, to be accepted; whether it was there."""
-    taken = connection.execute(_TAKE, {"batch": batch.batch_id, "first": first_index}).rowcount
+    taken = connection.execute(_TAKE, {"batch": batch.batch_id, "taken": number}).rowcount
     if taken:
         counted = {"batch": batch.batch_id, "rows": len(batch.rows)}
         connection.execute(_COUNT_DOWN, counted)
     return taken > 0
+
+
+def find_first_turns(connection: sqlalchemy.Connection, batch_id: str) -> Mapping[int, int]:
+    """Return with which turn the batch began in each class that pieces of it have come to."""
+    kept = connection.execute(_FIRST_TURNS, {"batch": batch_id}).scalar_one()
+    return {} if kept is None else {int(each): turn for each, turn in json.loads(kept).items()}
+
+
+def keep_first_turns(
+    connection: sqlalchemy.Connection, batch_id: str, turns: Mapping[int, int]
+) -> None:
+    """Remember those for the next pieces."""
+    connection.execute(_KEEP_FIRST_TURNS, {"batch": batch_id, "turns": json.dumps(turns)})
 
 
 def unstage(connection: sqlalchemy.Connection, batch_id: str) -> bool:
@@ -89,12 +108,12 @@ def unstage(connection: sqlalchemy.Connection, batch_id: str) -> bool:
     return False
 
 
-def find_next(connection: sqlalchemy.Connection, batch_id: str) -> NextPiece | None:
-    """Return the first piece that is left of a sealed batch."""
-    row = connection.execute(_NEXT, {"batch": batch_id}).one_or_none()
+def find_next(connection: sqlalchemy.Connection, batch_id: str, after: int) -> NextPiece | None:
+    """Return the first piece left of a sealed batch of a higher number."""
+    row = connection.execute(_NEXT, {"batch": batch_id, "after": after}).one_or_none()
     if row is None:
         return None
-    display_name, created_at, staged_rows, first_index, row_count, rows = row
+    display_name, created_at, priority, staged_rows, number, row_count, rows = row
     return NextPiece(
         batch=NewBatch(
             batch_id=batch_id,
@@ -103,10 +122,9 @@ def find_next(connection: sqlalchemy.Connection, batch_id: str) -> NextPiece | N
             rows=(),
             file_hashes=(),
             staged_rows=staged_rows,
+            priority=priority,
         ),
-        piece=StagedPiece(
-            batch_id=batch_id, first_index=first_index, row_count=row_count, rows=rows
-        ),
+        piece=StagedPiece(batch_id=batch_id, number=number, row_count=row_count, rows=rows),
     )
 
 

@@ -287,6 +287,9 @@ batches = sqlalchemy.Table(
     Column("row_count", Integer, nullable=False),
     # How many of its rows are still staged; until there are none the batch is not shown.
     Column("staged_rows", Integer, nullable=False, server_default="0"),
+    # Of a large batch: the turn with which it began in each class of the queue, as JSON; NULL
+    # before a piece of it has come to one.
+    Column("first_turns", Text),
     # Of rows that have none of their own.
     Column("priority", Integer, nullable=False, server_default="0"),
     # Once so many jobs have failed the rest is cancelled; 0 = never.
@@ -405,14 +408,14 @@ staged_pieces = sqlalchemy.Table(
     metadata,
     # Of a batch that is not there before it is sealed.
     Column("batch_id", Text, primary_key=True),
-    # The index of its first row.
-    Column("first_index", Integer, primary_key=True),
+    # Its place among the pieces, from 0.
+    Column("piece_number", Integer, primary_key=True),
     Column("row_count", Integer, nullable=False),
     # The server that staged it.
     Column("owner", Text, nullable=False),
     # The rows before they are decided, encoded; opaque here.
     Column("rows", LargeBinary, nullable=False),
-    sqlalchemy.CheckConstraint("first_index >= 0", name="first_index_from_0"),
+    sqlalchemy.CheckConstraint("piece_number >= 0", name="piece_number_from_0"),
     sqlalchemy.CheckConstraint("row_count >= 1", name="row_count_from_1"),
 )
 

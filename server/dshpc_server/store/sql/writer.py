@@ -73,11 +73,11 @@ class SqlWriter:
         """See the port."""
         staging.stage(self._connection, pieces, self._server_id)
 
-    def accept_piece(self, batch: NewBatch, first_index: int) -> Sequence[Row] | None:
+    def accept_piece(self, batch: NewBatch, number: int) -> Sequence[Row] | None:
         """See the port."""
-        if not staging.take(self._connection, batch, first_index):
+        if not staging.take(self._connection, batch, number):
             return None
-        rows, new, moved = accepting.accept_rows(self._connection, batch, self._stamp())
+        rows, new, moved = accepting.accept_piece(self._connection, batch, self._stamp())
         self.changes += new
         self.touched.update(moved)
         return rows

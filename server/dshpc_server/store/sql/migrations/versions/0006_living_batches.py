@@ -81,6 +81,7 @@ def _attempts() -> None:
 def _batches() -> None:
     with _changing("batches") as batches:
         batches.add_column(Column("staged_rows", Integer, nullable=False, server_default="0"))
+        batches.add_column(Column("first_turns", Text))
         batches.add_column(Column("priority", Integer, nullable=False, server_default="0"))
         batches.add_column(Column("max_failures", Integer, nullable=False, server_default="0"))
         batches.add_column(Column("cancel_reason", Text))
@@ -167,13 +168,13 @@ def _staged_pieces() -> None:
     op.create_table(
         "staged_pieces",
         Column("batch_id", Text, nullable=False),
-        Column("first_index", Integer, nullable=False),
+        Column("piece_number", Integer, nullable=False),
         Column("row_count", Integer, nullable=False),
         Column("owner", Text, nullable=False),
         Column("rows", LargeBinary, nullable=False),
-        sqlalchemy.PrimaryKeyConstraint("batch_id", "first_index", name="pk_staged_pieces"),
+        sqlalchemy.PrimaryKeyConstraint("batch_id", "piece_number", name="pk_staged_pieces"),
         sqlalchemy.CheckConstraint(
-            "first_index >= 0", name=op.f("ck_staged_pieces_first_index_from_0")
+            "piece_number >= 0", name=op.f("ck_staged_pieces_piece_number_from_0")
         ),
         sqlalchemy.CheckConstraint(
             "row_count >= 1", name=op.f("ck_staged_pieces_row_count_from_1")
