@@ -44,7 +44,7 @@ def main() -> None:
     rows: int = parser.parse_args().rows
     with (
         tempfile.TemporaryDirectory(prefix="dshpc-bench-") as name,
-        _server(pathlib.Path(name)) as address,
+        serving(pathlib.Path(name)) as address,
         grpc.insecure_channel(address, OPTIONS) as channel,
     ):
         upload(channel)
@@ -152,17 +152,19 @@ async def _echo(pipe: multiprocessing.connection.Connection, response: bytes) ->
 
 
 @contextlib.contextmanager
-def _server(folder: pathlib.Path) -> Iterator[str]:
+def serving(folder: pathlib.Path, *flags: str, script: str = "echo done") -> Iterator[str]:
+    """Run a server with the method `bench`, which is this script; gives its address."""
     methods_dir = folder / "methods"
     (methods_dir / "commands").mkdir(parents=True)
     (methods_dir / "scripts" / "bench").mkdir(parents=True)
-    (methods_dir / "scripts" / "bench" / "main.sh").write_text("echo done\n")
+    (methods_dir / "scripts" / "bench" / "main.sh").write_text(f"{script}\n")
     (methods_dir / "commands" / "bench.json").write_text(
         '{"name": "bench", "command": "sh", "script_path": "main.sh"}'
     )
     command = [
         *(sys.executable, "-m", "dshpc_server", "serve", "--listen=127.0.0.1:0"),
         *(f"--data-dir={folder / 'data'}", f"--methods-dir={methods_dir}", "--log-level=warning"),
+        *flags,
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

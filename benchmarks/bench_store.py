@@ -100,6 +100,18 @@ def life_of_a_batch(store: SqlStore, name: str, rows: int) -> Iterator[tuple[str
 
 def floor(folder: pathlib.Path, name: str, rows: int) -> Iterator[tuple[str, float]]:
     """Yield the seconds of bare sqlite3 for `rows` new rows, and for asking for them."""
+    path = folder / f"floor-{name}.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.executescript(FLOOR_TABLES)
+        yield "floor: write", clocked(inserting(connection, name, rows))
+        question = connection.execute(FLOOR_QUESTION, (name,))
+        yield "floor: question", clocked(question.fetchall)
+
+
+def inserting(connection: sqlite3.Connection, name: str, rows: int) -> Callable[[], None]:
+    """Return what inserts `rows` new rows into the floor's tables, in one transaction."""
     jobs = [spec(name, index) for index in range(rows)]
     values: list[tuple[str, list[tuple[str | int | float | bytes, ...]]]] = [
         (
@@ -115,21 +127,14 @@ def floor(folder: pathlib.Path, name: str, rows: int) -> Iterator[tuple[str, flo
             [(name, index, "SUBMITTED", job.job_id, 1, HEAD) for index, job in enumerate(jobs)],
         ),
     ]
-    path = folder / f"floor-{name}.db"
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.executescript(FLOOR_TABLES)
 
-        def insert() -> None:
-            connection.execute("BEGIN IMMEDIATE")
-            for statement, tuples in values:
-                connection.executemany(statement, tuples)
-            connection.execute("COMMIT")
+    def insert() -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement, tuples in values:
+            connection.executemany(statement, tuples)
+        connection.execute("COMMIT")
 
-        yield "floor: write", clocked(insert)
-        question = connection.execute(FLOOR_QUESTION, (name,))
-        yield "floor: question", clocked(question.fetchall)
+    return insert
 
 
 def spec(name: str, index: int) -> JobSpec:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 
 from dshpc_server import clock, presence
 from dshpc_server.batches import (
+    acceptance,
     active,
     admission,
     attempt_folders,
@@ -33,6 +34,7 @@ from dshpc_server.batches import (
     resolver,
     retention,
     run_times,
+    staging,
     trials,
     watchers,
     withdrawing,
@@ -135,21 +137,20 @@ class Assembly:
             attempts=self._dispatcher,
             publish=self._publish,
         )
-        self._resolver = resolver.Resolver(
-            catalog=on.catalog,
-            library=self._library,
-            committer=self._committer,
-            encoder=self._encoder,
-            defaults=on.defaults,
-            capacity=on.engine.capacity,
-            clock=on.clock,
-            new_id=lambda: str(uuid.uuid4()),
-        )
+        self._resolver = self._make_resolver()
         self._releasing = releasing.Releasing(
             committer=self._committer,
             resolver=self._resolver,
             encoder=self._encoder,
             clock=on.clock,
+        )
+        self._staging = staging.Staging(
+            resolver=self._resolver,
+            library=self._library,
+            committer=self._committer,
+            clock=on.clock,
+            on_accepted=self._on_accepted,
+            is_shared=on.store.is_shared,
         )
         self._retention = self._make_retention()
         self._cancelling = cancelling.Cancelling(
@@ -199,6 +200,7 @@ class Assembly:
                         self._membership.run(),
                         self._following.run(),
                         self._release(),
+                        self._staging.run(),
                         self._on.reloading.run(),
                         self._expiry.run(),
                         self._room.run(),
@@ -247,6 +249,18 @@ class Assembly:
             clock=self._on.clock,
         )
 
+    def _make_resolver(self) -> resolver.Resolver:
+        return resolver.Resolver(
+            catalog=self._on.catalog,
+            library=self._library,
+            committer=self._committer,
+            encoder=self._encoder,
+            defaults=self._on.defaults,
+            capacity=self._on.engine.capacity,
+            clock=self._on.clock,
+            new_id=lambda: str(uuid.uuid4()),
+        )
+
     def _make_retention(self) -> retention.Retention:
         return retention.Retention(
             library=self._library,
@@ -270,12 +284,18 @@ class Assembly:
             library=self._library,
             committer=self._committer,
             watchers=self._watchers,
-            resolver=self._resolver,
-            releasing=self._releasing,
+            acceptance=acceptance.Acceptance(
+                resolver=self._resolver,
+                staging=self._staging,
+                releasing=self._releasing,
+                committer=self._committer,
+                watchers=self._watchers,
+                disconnects=self._disconnects,
+                failure_limits=self._failure_limits,
+            ),
             cancelling=self._cancelling,
             withdrawing=self._withdrawing,
             disconnects=self._disconnects,
-            failure_limits=self._failure_limits,
             folder=self._launcher.folder,
             encoder=self._encoder,
             max_retries=on.retries.max_retries,
@@ -309,6 +329,10 @@ class Assembly:
     def _on_doubt(self) -> None:
         self._following.note()
         self._releasing.note_everything()
+
+    def _on_accepted(self, batch_id: str) -> None:
+        self._releasing.note_rows([records.ChangedRows(batch_id=batch_id, indexes=())])
+        self._failure_limits.note_batch(batch_id)
 
     def _on_taken_over(self) -> None:
         self._releasing.note_everything()

@@ -15,6 +15,9 @@ RUNNER_VARIABLE = "DSHPC_RUNNER_CRASH_AT"
 
 POINTS = {
     "batch.accepted": "the batch is committed, its caller has no answer",
+    "large.staged": "the pieces of a large batch are stored, it is not sealed",
+    "large.sealed": "a large batch is sealed, none of its pieces is accepted",
+    "large.piece_accepted": "a piece of a large batch is accepted, others are left",
     "store.before_commit": "a transaction has done its work and is not committed",
     "store.committed": "a transaction is committed, nobody was told",
     "claim.committed": "attempts are claimed, their engine has not heard of them",

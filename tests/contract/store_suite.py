@@ -16,6 +16,7 @@ from contract import (
     store_suite_dependencies,
     store_suite_deployment,
     store_suite_failures,
+    store_suite_large,
     store_suite_listing,
     store_suite_opening,
     store_suite_outputs,
@@ -126,6 +127,7 @@ def _accepting(batch: NewBatch) -> Callable[[Writer], list[Row]]:
 class StoreSuite(
     store_suite_accepting.Accepting,
     _Transactions,
+    store_suite_large.AcceptingInPieces,
     store_suite_runs.Claiming,
     store_suite_runs.Recording,
     store_suite_queue.Turns,

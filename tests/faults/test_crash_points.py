@@ -27,7 +27,9 @@ FLAGS: dict[str, object] = {
     "retry_first_seconds": 0.1,
     "min_free_bytes": 0,
 }
-SERVER_POINTS = [name for name in crashing.POINTS if not name.startswith(("runner.", "array."))]
+SERVER_POINTS = [
+    name for name in crashing.POINTS if not name.startswith(("runner.", "array.", "large."))
+]
 SLURM_POINTS = [
     name
     for name in crashing.POINTS
@@ -38,6 +40,7 @@ SLURM_POINTS = [
             "content.",
             "deletion.",
             "rows.",
+            "large.",  # see test_large_batches
         )
     )
 ]

@@ -32,6 +32,7 @@ from dshpc_server.batches import (
     resolver,
     run_times,
     simulation,
+    staging,
     trials,
     watchers,
     withdrawing,
@@ -49,6 +50,8 @@ from support import batches_engine, batches_store, methods_site
 
 DEADLINE_SECONDS = 30.0
 INLINE_BYTES = 64
+LARGE_ROWS, PIECE_ROWS = 10, 4
+"""So that a dozen rows are a large batch."""
 FOREVER = simulation.Wait(until_finished=True, timeout_seconds=DEADLINE_SECONDS)
 RESOLVED = simulation.Wait(until_finished=False, timeout_seconds=DEADLINE_SECONDS)
 NO_RETRIES = retry.Retries(max_retries=0)
@@ -213,8 +216,19 @@ class Assembly:
             encoder=self.encoder,
             clock=clock.SystemClock(),
         )
+        self.staging = staging.Staging(
+            resolver=self.resolver,
+            library=self.library,
+            committer=self.committer,
+            clock=clock.SystemClock(),
+            on_accepted=self._on_accepted,
+            is_shared=self.store.is_shared,
+            large_rows=LARGE_ROWS,
+            piece_rows=PIECE_ROWS,
+        )
         self.acceptance = acceptance.Acceptance(
             resolver=self.resolver,
+            staging=self.staging,
             releasing=self.releasing,
             committer=self.committer,
             watchers=self.watchers,
@@ -222,7 +236,10 @@ class Assembly:
             failure_limits=self.failure_limits,
         )
         self.simulation = simulation.Simulation(
-            acceptance=self.acceptance, committer=self.committer, clock=clock.SystemClock()
+            acceptance=self.acceptance,
+            committer=self.committer,
+            watchers=self.watchers,
+            clock=clock.SystemClock(),
         )
 
     @contextlib.asynccontextmanager
@@ -263,6 +280,7 @@ class Assembly:
                 self.following.run(),
                 self._release(),
                 self.failure_limits.run(),
+                self.staging.run(),
             )
             owned = [tasks.create_task(work) for work in works]
             try:
@@ -330,6 +348,10 @@ class Assembly:
         self.following.note()
         self.releasing.note_everything()
 
+    def _on_accepted(self, batch_id: str) -> None:
+        self.releasing.note_rows([records.ChangedRows(batch_id=batch_id, indexes=())])
+        self.failure_limits.note_batch(batch_id)
+
     def _on_taken_over(self) -> None:
         self.releasing.note_everything()
 
@@ -382,6 +404,7 @@ def job(
     """One row; jobs differ by their parameters."""
     return request.JobRequest(
         index=index,
+        config_index=index,
         head=b"",
         method_name=method,
         function_hash=function_hash,

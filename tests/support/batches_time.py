@@ -7,8 +7,16 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from dshpc_server import errors
-from dshpc_server.batches import request, resolver, watchers
+from dshpc_server import clock, errors
+from dshpc_server.batches import (
+    acceptance,
+    disconnects,
+    request,
+    resolver,
+    simulation,
+    staging,
+    watchers,
+)
 from dshpc_server.domain.job import JobStatus, Outcome
 from dshpc_server.store import port, records
 from dshpc_server.store.records import Attempt
@@ -170,3 +178,28 @@ class Accepting:
         if name == "refused":
             return values.row(Outcome.REJECTED, index=index, rejection=b"no")
         return values.row(Outcome.SUBMITTED, change(name, JobStatus.PENDING), index=index)
+
+
+def simulation_of(
+    accepting: Accepting, store: RowsStore, watchers: watchers.Watchers, clock: clock.Clock
+) -> simulation.Simulation:
+    """A simulation of batches that this accepts, none of which is large."""
+    nobody: Any = None
+    resolver: Any = accepting
+    committer: Any = store
+    return simulation.Simulation(
+        acceptance=acceptance.Acceptance(
+            resolver=resolver,
+            staging=staging.Staging(
+                resolver=resolver, library=nobody, committer=nobody, clock=clock
+            ),
+            releasing=nobody,
+            committer=nobody,
+            watchers=watchers,
+            disconnects=disconnects.Disconnects(withdrawing=nobody, grace_seconds=30.0),
+            failure_limits=nobody,
+        ),
+        committer=committer,
+        watchers=watchers,
+        clock=clock,
+    )

@@ -114,6 +114,11 @@ BREAKING: list[tuple[str, str, set[str]]] = [
         set(),
     ),
     (
+        "staged_rows_are_there",
+        "UPDATE batches SET staged_rows = 1, row_count = row_count + 1 WHERE batch_id = 'last'",
+        set(),
+    ),
+    (
         "row_names_a_chain",
         "UPDATE batch_rows SET attempt = 2 WHERE job_id = :retried AND batch_id = 'found'",
         {"row_shows_one_attempt", "statistics_add_up"},
@@ -317,6 +322,21 @@ BREAKING: list[tuple[str, str, set[str]]] = [
     (
         "ck_batches_priority_within_bounds",
         "UPDATE batches SET priority = 101 WHERE batch_id = 'found'",
+        set(),
+    ),
+    (
+        "ck_batches_staged_rows_are_of_the_batch",
+        "UPDATE batches SET staged_rows = -1 WHERE batch_id = 'found'",
+        {"batch_has_its_rows"},
+    ),
+    (
+        "ck_staged_pieces_row_count_from_1",
+        "INSERT INTO staged_pieces SELECT 'b', 0, 0, 'nobody', head FROM batch_rows LIMIT 1",
+        set(),
+    ),
+    (
+        "ck_staged_pieces_piece_number_from_0",
+        "INSERT INTO staged_pieces SELECT 'b', -1, 1, 'nobody', head FROM batch_rows LIMIT 1",
         set(),
     ),
     (

@@ -20,15 +20,23 @@ from dshpc_server.batches import (
     releasing,
     request,
     resolver,
+    staging,
     watchers,
 )
+from dshpc_server.domain import statistics
 from dshpc_server.domain.job import Outcome
+from dshpc_server.domain.statistics import Statistics
 from dshpc_server.store import committer
 from dshpc_server.store.port import ContentGoingError, RequestAcceptedError
 from dshpc_server.store.records import AcceptedRequest, NewBatch, RequestName, Row
 
 _ALL_ROWS = 1_000_000
 """More than a batch can have."""
+SHOWN_SECONDS = 30.0
+"""How long a batch that was accepted before is waited for, until its last row is; a large one is
+accepted in a third of that."""
+SHOWN_POLL_SECONDS = 0.1
+"""It may be another server that accepts it, which tells nobody."""
 _log = structlog.get_logger(__name__)
 
 
@@ -45,6 +53,17 @@ class Accepted:
     """It was accepted before, as a request of the same name."""
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class AcceptedLarge:
+    """A large batch that was accepted; its rows are in the store."""
+
+    batch_id: str
+    statistics: Statistics
+    """As they were a moment ago."""
+    is_duplicate: bool
+    """It was accepted before, as a request of the same name."""
+
+
 class Acceptance:
     """Accepts batches."""
 
@@ -52,6 +71,7 @@ class Acceptance:
         self,
         *,
         resolver: resolver.Resolver,
+        staging: staging.Staging,
         releasing: releasing.Releasing,
         committer: committer.Committer,
         watchers: watchers.Watchers,
@@ -59,11 +79,55 @@ class Acceptance:
         failure_limits: failure_limits.FailureLimits,
     ) -> None:
         self._resolver = resolver
+        self._staging = staging
         self._releasing = releasing
         self._committer = committer
         self._watchers = watchers
         self._disconnects = disconnects
         self._failure_limits = failure_limits
+
+    def is_large(self, asked: request.BatchRequest) -> bool:
+        """Whether a batch is accepted in pieces, and best read back in pages."""
+        return self._staging.is_large(asked) and not asked.validate_only
+
+    async def accept_large(
+        self, asked: request.BatchRequest, watching: contextlib.ExitStack
+    ) -> AcceptedLarge:
+        """Accept a large batch; its call follows it until `watching` is left.
+
+        Raises RequestReusedError when its name is that of a request that asked otherwise.
+        """
+
+        def call(batch_id: str) -> None:
+            # Before it is stored: a call that is lost meanwhile does not take that back.
+            cancels = asked.cancel_on_disconnect
+            watching.enter_context(self._disconnects.calling(batch_id, cancels=cancels))
+
+        batch_id = await self.find(asked.name)
+        is_duplicate = batch_id is not None
+        if batch_id is None:
+            try:
+                batch_id = await self._staging.accept(asked, call)
+            except RequestAcceptedError as error:  # somebody was quicker
+                batch_id = await self._shown(_batch_of(error.accepted, asked.name))
+                is_duplicate = True
+        if is_duplicate:
+            call(batch_id)
+        else:
+            await self._releasing.begin(batch_id)
+        counts = await self._counts(batch_id)
+        if is_duplicate:
+            _log.info("batch.asked_again", batch_id=batch_id, rows=counts.total_jobs)
+        else:
+            _tell(batch_id, counts)
+        return AcceptedLarge(batch_id=batch_id, statistics=counts, is_duplicate=is_duplicate)
+
+    async def _counts(self, batch_id: str) -> Statistics:
+        found = await self._committer.read(lambda store: store.find_tallies([batch_id]))
+        tally = statistics.Tally()
+        for (outcome, status), rows in found[batch_id].rows.items():
+            tally.add(outcome, status, rows)
+        return tally.snapshot()
 
     async def accept(
         self, asked: request.BatchRequest, watching: contextlib.ExitStack, *, is_watched: bool
@@ -80,17 +144,33 @@ class Acceptance:
             try:
                 return await self._accept_new(asked, watching, is_watched=is_watched)
             except RequestAcceptedError as error:  # somebody was quicker
-                batch_id = _batch_of(error.accepted, name)
+                batch_id = await self._shown(_batch_of(error.accepted, name))
         cancels = asked.cancel_on_disconnect
         watching.enter_context(self._disconnects.calling(batch_id, cancels=cancels))
         return await self._again(batch_id, watching, is_watched=is_watched)
 
     async def find(self, name: RequestName | None) -> str | None:
-        """The batch of a request of this name, if it was accepted. Raises RequestReusedError."""
+        """The batch of a request of this name, if it was accepted; it is shown by then.
+
+        Raises RequestReusedError, and UnavailableError when it takes too long to be shown.
+        """
         if name is None:
             return None
         accepted = await self._committer.read(lambda store: store.find_request(name.request_id))
-        return None if accepted is None else _batch_of(accepted, name)
+        return None if accepted is None else await self._shown(_batch_of(accepted, name))
+
+    async def _shown(self, batch_id: str) -> str:
+        """Wait until a batch that was accepted before is shown; its name."""
+        try:
+            async with asyncio.timeout(SHOWN_SECONDS):
+                while not await self._committer.read(lambda store: store.has_batch(batch_id)):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(SHOWN_POLL_SECONDS)
+        except TimeoutError as error:
+            raise errors.UnavailableError(
+                "the batch of this request is still being accepted",
+                retry_after_seconds=1.0,
+            ) from error
+        return batch_id
 
     async def _again(
         self, batch_id: str, watching: contextlib.ExitStack, *, is_watched: bool
@@ -157,7 +237,7 @@ class Acceptance:
         if not asked.validate_only and any(row.outcome is Outcome.PENDING for row in rows):
             # What had ended before lets them go on at once.
             await self._releasing.begin(prepared.batch.batch_id)
-            rows = await self._resolver.stored(prepared.batch)
+            rows = await self._rows(prepared.batch.batch_id)
         accepted = Accepted(
             batch_id=prepared.batch.batch_id,
             rows=rows,
@@ -166,7 +246,7 @@ class Acceptance:
         )
         if not asked.validate_only:
             crashing.point("batch.accepted")
-            _tell(accepted)
+            _tell(accepted.batch_id, accepted.progress.statistics())
             if 0 < asked.max_failures <= accepted.progress.statistics().failed_jobs:
                 self._failure_limits.note_batch(accepted.batch_id)
         return accepted
@@ -178,11 +258,10 @@ def _batch_of(accepted: AcceptedRequest, name: RequestName | None) -> str:
     return accepted.batch_id
 
 
-def _tell(accepted: Accepted) -> None:
-    counts = accepted.progress.statistics()
+def _tell(batch_id: str, counts: Statistics) -> None:
     _log.info(
         "batch.accepted",
-        batch_id=accepted.batch_id,
+        batch_id=batch_id,
         rows=counts.total_jobs,
         submitted=counts.successful_submissions,
         rejected=counts.failed_submissions,

@@ -68,8 +68,8 @@ class ResultEncoder(Protocol):
         """The input called "input", in the head of a row that did not know it from the first."""
         ...
 
-    def rejection(self, index: int, rejection: Rejection) -> bytes:
-        """Why the row of this index names no job."""
+    def rejection(self, config_index: int, rejection: Rejection) -> bytes:
+        """Why a row of this config names no job."""
         ...
 
     def decision(

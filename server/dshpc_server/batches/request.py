@@ -4,7 +4,8 @@
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import overload
 
 from dshpc_server.domain import identity, lookup
 from dshpc_server.domain.dependencies import Condition
@@ -55,6 +56,9 @@ class JobRequest:
     """One row: a config that was understood."""
 
     index: int
+    """Position in the batch, from 0."""
+    config_index: int
+    """Position of its config in the request."""
     head: bytes
     """The row's echo, encoded (see `batches.encoding`)."""
     method_name: str
@@ -80,10 +84,45 @@ class RefusedRow:
     """One row whose config cannot be understood."""
 
     index: int
+    config_index: int
     head: bytes
     rejection: Rejection
     config: Config | None
     """None: it waits for others, and cannot be asked for without them."""
+
+
+class MadeRows(Sequence[JobRequest | RefusedRow]):
+    """The rows of a request, each made when it is asked for, and never kept.
+
+    For worker threads: it takes a while for many rows.
+    """
+
+    def __init__(
+        self, total: int, make: Callable[[int, int], Sequence[JobRequest | RefusedRow]]
+    ) -> None:
+        """`make` makes the rows from a first one to before a last one."""
+        self._total = total
+        self._make = make
+
+    def __len__(self) -> int:
+        return self._total
+
+    def __iter__(self) -> Iterator[JobRequest | RefusedRow]:
+        return iter(self[:])
+
+    @overload
+    def __getitem__(self, at: int) -> JobRequest | RefusedRow: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[JobRequest | RefusedRow]: ...
+    def __getitem__(
+        self, at: int | slice
+    ) -> JobRequest | RefusedRow | Sequence[JobRequest | RefusedRow]:
+        if isinstance(at, slice):
+            first, last, step = at.indices(self._total)
+            return self._make(first, last)[::step]
+        if not 0 <= at < self._total:
+            raise IndexError(at)
+        return self._make(at, at + 1)[0]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,6 +134,8 @@ class BatchRequest:
     display_name: str
     priority: int = 0
     """Of rows that do not say, from -100 to 100."""
+    upstream_jobs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """The known jobs that rows wait for: by job_id where the request speaks of it first."""
     validate_only: bool = False
     """Say what would happen, and change nothing."""
     name: records.RequestName | None = None

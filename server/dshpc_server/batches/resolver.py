@@ -9,45 +9,16 @@ thread, one look at the files, one transaction.
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from dshpc_server import clock, errors
-from dshpc_server.batches import admission, content, encoding, request
-from dshpc_server.domain import identity, job, lookup
+from dshpc_server.batches import admission, content, drafting, encoding, request
+from dshpc_server.domain import lookup
+from dshpc_server.domain.job import AttemptKey
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
 from dshpc_server.engine.port import Capacity
-from dshpc_server.methods import catalog, method
-from dshpc_server.methods import errors as method_errors
+from dshpc_server.methods import catalog
 from dshpc_server.store import committer, port, records, undecided
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Draft:
-    """A row on its way: what it would run, or why it cannot."""
-
-    index: int
-    head: bytes
-    plan: records.Candidate | undecided.Undecided | Rejection
-    upstreams: Sequence[request.Upstream] = ()
-    """What a row that is undecided waits for."""
-    priority: int | None = None
-    """Its own."""
-    is_released: bool = False
-    """It waited, and waits no more."""
-
-    @property
-    def known_inputs(self) -> Collection[str]:
-        """Content that it needs, as far as that is known."""
-        match self.plan:
-            case records.Candidate():
-                return self.plan.spec.inputs.values()
-            case undecided.Undecided():
-                return self.plan.inputs.values()
-            case Rejection():
-                return ()
-
-    config: request.Config | None = None
-    """See `request.JobRequest`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +60,14 @@ class Resolver:
 
         Until the exit this server deletes no file that the batch needs: accept it before.
         """
-        batch = records.NewBatch(
+        batch, drafts_of = self.batch_of(asked), await self.drafting_of(asked)
+        drafts = await asyncio.to_thread(drafts_of.all, asked.rows)
+        async with self.prepared_rows(batch, drafts) as prepared:
+            yield prepared
+
+    def batch_of(self, asked: request.BatchRequest) -> records.NewBatch:
+        """A batch of now as it is asked for, without its rows."""
+        return records.NewBatch(
             batch_id="" if asked.validate_only else self._new_id(),
             display_name=asked.display_name,
             created_at=self._clock.now(),
@@ -99,27 +77,32 @@ class Resolver:
             request=None if asked.validate_only else asked.name,
             max_failures=asked.max_failures,
         )
-        drafting = _Drafting(self._catalog, self._defaults, self._capacity())
-        drafts = await asyncio.to_thread(drafting.all, asked.rows)
-        chains = await self._chains([each for draft in drafts for each in draft.upstreams])
-        async with self._with_content(batch, drafts, chains) as prepared:
-            yield prepared
+
+    async def drafting_of(self, asked: request.BatchRequest) -> drafting.Drafting:
+        """What drafts the rows of one request, all at once or one piece after the other.
+
+        Raises InvalidRequestError for jobs that rows wait for and nobody knows.
+        """
+        chains = await self._chains(asked.upstream_jobs)
+        return drafting.Drafting(self._catalog, self._defaults, self._capacity(), chains)
 
     @contextlib.asynccontextmanager
-    async def prepared_again(
-        self, batch_id: str, ready: Sequence[undecided.Ready]
+    async def prepared_rows(
+        self, batch: records.NewBatch, drafts: Sequence[drafting.Draft]
     ) -> AsyncIterator[Prepared]:
-        """Name rows of a stored batch that waited; as `prepared`, for `release`."""
-        batch = records.NewBatch(
-            batch_id=batch_id,
-            display_name="",
-            created_at=self._clock.now(),
-            rows=(),
-            file_hashes=(),
-        )
-        drafts = [self._draft(each) for each in ready]
-        async with self._with_content(batch, drafts, {}) as prepared:
-            yield prepared
+        """Prepare a batch, or a piece of one, of drafts; see `prepared`."""
+        wanted, job_ids = drafting.file_hashes(drafts), drafting.job_ids(drafts)
+        outputs = await self._committer.read(lambda store: store.find_kept_outputs(job_ids))
+        with self._library.held([*wanted, *outputs]):
+            missing = set(await self._library.missing(wanted))
+            lost = await self._library.lost(outputs)
+            rows = await asyncio.to_thread(self._rows, drafts, missing)
+            used = [file_hash for file_hash in wanted if file_hash not in missing]
+            complete = dataclasses.replace(
+                batch, rows=rows, file_hashes=[*used, *(outputs - lost)], lost_outputs=lost
+            )
+            on_disk = await self._library.on_disk(complete.file_hashes)
+            yield Prepared(batch=complete, on_disk=on_disk)
 
     async def accept(self, prepared: Prepared) -> Sequence[records.Row]:
         """Store the batch and what it submits, all or none; the rows as decided.
@@ -135,11 +118,33 @@ class Resolver:
 
         return await self._committer.write(work)
 
-    async def stored(self, batch: records.NewBatch) -> Sequence[records.Row]:
-        """The rows of a batch that was accepted, as they stand now."""
-        return await self._committer.read(
-            lambda store: store.find_rows(batch.batch_id, first_index=0, limit=len(batch.rows))
+    async def accept_piece(self, prepared: Prepared, number: int) -> Sequence[records.Row] | None:
+        """Store a piece of a sealed batch, all or none; None when that was done before.
+
+        Raises ContentGoingError as `accept` does.
+        """
+
+        def work(writer: port.Writer) -> Sequence[records.Row] | None:
+            rows = writer.accept_piece(prepared.batch, number)
+            self._library.check_there(prepared.on_disk)
+            return rows
+
+        return await self._committer.write(work)
+
+    @contextlib.asynccontextmanager
+    async def prepared_again(
+        self, batch_id: str, ready: Sequence[undecided.Ready]
+    ) -> AsyncIterator[Prepared]:
+        """Name rows of a stored batch that waited; as `prepared`, for `release`."""
+        batch = records.NewBatch(
+            batch_id=batch_id,
+            display_name="",
+            created_at=self._clock.now(),
+            rows=(),
+            file_hashes=(),
         )
+        async with self.prepared_rows(batch, [self._draft(each) for each in ready]) as prepared:
+            yield prepared
 
     async def release(self, prepared: Prepared) -> Sequence[records.Row]:
         """Decide rows of a stored batch that waited; those that nobody else has decided meanwhile.
@@ -158,66 +163,41 @@ class Resolver:
         """The rows as `accept` would decide them now; nothing is stored."""
         return await self._committer.read(lambda store: store.preview(prepared.batch))
 
-    async def _chains(self, upstreams: Sequence[request.Upstream]) -> Mapping[str, job.AttemptKey]:
-        """The newest chain of each job that is waited for."""
-        job_ids = {each.job_id for each in upstreams if each.job_id}
-        if not job_ids:
+    async def _chains(self, upstream_jobs: Mapping[str, str]) -> drafting.Chains:
+        """The newest chain of each job that is waited for; the fields speak of them first."""
+        if not upstream_jobs:
             return {}
-        found = await self._committer.read(lambda store: store.find_attempts(job_ids))
+        found = await self._committer.read(lambda store: store.find_attempts(upstream_jobs.keys()))
         unknown = [
-            Violation(field=each.field, description=f"no job '{each.job_id}' is known")
-            for each in upstreams
-            if each.job_id and each.job_id not in found
+            Violation(field=field, description=f"no job '{job_id}' is known")
+            for job_id, field in upstream_jobs.items()
+            if job_id not in found
         ]
         if unknown:
             raise errors.InvalidRequestError(*unknown)
         return {
-            job_id: job.AttemptKey(job_id=job_id, number=attempt.chain)
+            job_id: AttemptKey(job_id=job_id, number=attempt.chain)
             for job_id, attempt in found.items()
         }
 
-    @contextlib.asynccontextmanager
-    async def _with_content(
-        self,
-        batch: records.NewBatch,
-        drafts: Sequence[_Draft],
-        chains: Mapping[str, job.AttemptKey],
-    ) -> AsyncIterator[Prepared]:
-        """The batch with its rows and the content they need, which stays until the exit."""
-        plans = [draft.plan for draft in drafts if isinstance(draft.plan, records.Candidate)]
-        wanted = dict.fromkeys(file_hash for draft in drafts for file_hash in draft.known_inputs)
-        job_ids = {plan.spec.job_id for plan in plans}.union(chains)
-        outputs = await self._committer.read(lambda store: store.find_kept_outputs(job_ids))
-        with self._library.held([*wanted, *outputs]):
-            missing = set(await self._library.missing(wanted))
-            lost = await self._library.lost(outputs)
-            rows = await asyncio.to_thread(self._rows, drafts, missing, chains)
-            used = [file_hash for file_hash in wanted if file_hash not in missing]
-            whole = dataclasses.replace(
-                batch, rows=rows, file_hashes=[*used, *(outputs - lost)], lost_outputs=lost
-            )
-            yield Prepared(batch=whole, on_disk=await self._library.on_disk(whole.file_hashes))
+    def _draft(self, ready: undecided.Ready) -> drafting.Draft:
+        """A row that waited, with all its inputs.
 
-    def _draft(self, ready: undecided.Ready) -> _Draft:
-        """A row that waited, with all its inputs."""
+        Which rows of its batch have the same job is not known here.
+        """
         head = ready.head
         if "input" in ready.plan.inputs:
             head += self._encoder.input(ready.plan.inputs["input"])
-        return _Draft(
+        return drafting.Draft(
             index=ready.index,
+            config_index=ready.plan.config_index,
+            duplicate_of=None,
             head=head,
-            plan=_candidate(ready.plan),
+            plan=drafting.candidate(ready.plan),
             priority=ready.priority,
-            is_released=True,
         )
 
-    def _rows(
-        self,
-        drafts: Sequence[_Draft],
-        missing: set[str],
-        chains: Mapping[str, job.AttemptKey],
-    ) -> list[records.NewRow]:
-        first_index: dict[str, int] = {}
+    def _rows(self, drafts: Sequence[drafting.Draft], missing: set[str]) -> list[records.NewRow]:
         rows = []
         for draft in drafts:
             head, plan = draft.head, draft.plan
@@ -225,26 +205,19 @@ class Resolver:
                 rows.append(self._row(draft, head, None, plan))
                 continue
             if isinstance(plan, undecided.Undecided):
-                rows.append(self._waiting_row(draft, plan, chains))
+                rows.append(self._waiting_row(draft, plan))
                 continue
             lacking = _refused_for_missing(plan, missing) if missing else None
-            first = first_index.setdefault(plan.spec.job_id, draft.index)
-            # Of rows that are released nobody knows here which others the batch has.
-            if first != draft.index and lacking is None and not draft.is_released:
-                head += self._encoder.duplicate(first)
+            if draft.duplicate_of is not None and lacking is None:
+                head += self._encoder.duplicate(draft.duplicate_of)
             if plan.policy.cache is lookup.CachePolicy.ONLY:
                 head += self._encoder.identity(plan.spec.job_id, plan.spec.function_hash)
             # What lacks a file may have been run before, and is rejected only if it was not.
             rows.append(self._row(draft, head, plan, lacking))
         return rows
 
-    def _waiting_row(
-        self, draft: _Draft, plan: undecided.Undecided, chains: Mapping[str, job.AttemptKey]
-    ) -> records.NewRow:
-        dependencies = [
-            each for upstream in draft.upstreams for each in _dependencies(upstream, chains)
-        ]
-        names = [each.upstream_name for each in dependencies]
+    def _waiting_row(self, draft: drafting.Draft, plan: undecided.Undecided) -> records.NewRow:
+        names = [each.upstream_name for each in draft.dependencies]
         return records.NewRow(
             index=draft.index,
             head=draft.head + self._encoder.waiting(names),
@@ -252,17 +225,19 @@ class Resolver:
             rejection=None,
             priority=draft.priority,
             undecided=plan,
-            dependencies=dependencies,
+            dependencies=draft.dependencies,
         )
 
     def _row(
         self,
-        draft: _Draft,
+        draft: drafting.Draft,
         head: bytes,
         plan: records.Candidate | None,
         refused: Rejection | None,
     ) -> records.NewRow:
-        encoded = None if refused is None else self._encoder.rejection(draft.index, refused)
+        encoded = None
+        if refused is not None:
+            encoded = self._encoder.rejection(draft.config_index, refused)
         may_get_no_job = refused is not None or (
             plan is not None and plan.policy.cache is lookup.CachePolicy.ONLY
         )
@@ -274,182 +249,6 @@ class Resolver:
             priority=draft.priority,
             config=draft.config() if may_get_no_job and draft.config is not None else None,
         )
-
-
-class _Drafting:
-    """One pass over a request's rows, remembering what rows have in common."""
-
-    def __init__(
-        self, catalog: catalog.Catalog, defaults: admission.Defaults, capacity: Capacity
-    ) -> None:
-        self._catalog = catalog
-        # Taken once: a reload while rows are drafted changes nothing for this request.
-        self._methods = catalog.current()
-        self._defaults = defaults
-        self._capacity = capacity
-        # A batch repeats its parameters and resources over many files.
-        self._completed: dict[tuple[str, str, str], str | Rejection] = {}
-        self._granted: dict[
-            tuple[str, str, request.RequestedResources], job.Resources | Rejection
-        ] = {}
-
-    def all(self, rows: Sequence[request.JobRequest | request.RefusedRow]) -> list[_Draft]:
-        return [self._draft(row) for row in rows]
-
-    def _draft(self, row: request.JobRequest | request.RefusedRow) -> _Draft:
-        if isinstance(row, request.RefusedRow):
-            return _Draft(index=row.index, head=row.head, plan=row.rejection, config=row.config)
-        plan: records.Candidate | undecided.Undecided | Rejection = self._plan(row)
-        if isinstance(plan, undecided.Undecided) and not row.upstreams:
-            plan = _candidate(plan)
-        return _Draft(
-            index=row.index,
-            head=row.head,
-            plan=plan,
-            priority=row.priority,
-            upstreams=() if isinstance(plan, Rejection) else row.upstreams,
-            config=row.config,
-        )
-
-    def _plan(self, row: request.JobRequest) -> undecided.Undecided | Rejection:
-        """What a row is to run, whether its inputs are all known yet or not."""
-        version = self._version(row)
-        if isinstance(version, Rejection):
-            return version
-        given = {*row.inputs, *(each.input_name for each in row.upstreams if each.input_name)}
-        refused = _refused_for_inputs(given, version)
-        if refused is not None:
-            return refused
-        completed = self._complete(row.parameters, version)
-        if isinstance(completed, Rejection):
-            return completed
-        resources = self._grant(row.resources, version)
-        if isinstance(resources, Rejection):
-            return resources
-        timeout_seconds = admission.granted_seconds(
-            row.timeout_seconds, version, self._defaults, self._capacity
-        )
-        if isinstance(timeout_seconds, Rejection):
-            return timeout_seconds
-        return undecided.Undecided(
-            config_index=row.index,
-            method_name=row.method_name,
-            function_hash=version.function_hash,
-            inputs=row.inputs,
-            parameters_json=completed,
-            resources=resources,
-            timeout_seconds=timeout_seconds,
-            policy=row.policy,
-        )
-
-    def _version(self, row: request.JobRequest) -> method.MethodVersion | Rejection:
-        """The version a row runs: the one it pins, else the newest."""
-        newest = self._methods.get(row.method_name)
-        if newest is None:
-            return Rejection(
-                reason=Reason.METHOD_NOT_FOUND, message=f"Method '{row.method_name}' not found"
-            )
-        if row.function_hash in ("", newest.function_hash):
-            return newest
-        # Also one that another server has just loaded: this is a worker thread, and may read it.
-        pinned = self._catalog.find(row.method_name, row.function_hash)
-        if pinned is None:
-            return Rejection(
-                reason=Reason.METHOD_NOT_FOUND,
-                message=f"Method '{row.method_name}' has no version {row.function_hash}",
-            )
-        return pinned
-
-    def _complete(
-        self, parameters: request.Parameters, version: method.MethodVersion
-    ) -> str | Rejection:
-        key = (version.name, version.function_hash, parameters.canonical)
-        if key not in self._completed:
-            self._completed[key] = _completed(parameters, version)
-        return self._completed[key]
-
-    def _grant(
-        self, asked: request.RequestedResources, version: method.MethodVersion
-    ) -> job.Resources | Rejection:
-        key = (version.name, version.function_hash, asked)
-        if key not in self._granted:
-            self._granted[key] = admission.granted(asked, version, self._defaults, self._capacity)
-        return self._granted[key]
-
-
-def _candidate(plan: undecided.Undecided) -> records.Candidate:
-    """The job of a plan that has all its inputs."""
-    job_id = identity.job_id(
-        function_hash=plan.function_hash, inputs=plan.inputs, parameters_json=plan.parameters_json
-    )
-    return records.Candidate(
-        spec=job.JobSpec(
-            job_id=job_id,
-            method_name=plan.method_name,
-            function_hash=plan.function_hash,
-            inputs=plan.inputs,
-            parameters_json=plan.parameters_json,
-        ),
-        resources=plan.resources,
-        timeout_seconds=plan.timeout_seconds,
-        policy=plan.policy,
-    )
-
-
-def _dependencies(
-    upstream: request.Upstream, chains: Mapping[str, job.AttemptKey]
-) -> Iterator[undecided.Dependency]:
-    """What the store is told of one thing that a row waits for: each row for itself."""
-    if upstream.job_id:
-        yield undecided.Dependency(
-            upstream_chain=chains[upstream.job_id],
-            condition=upstream.condition,
-            input_name=upstream.input_name,
-            upstream_name=upstream.name,
-        )
-    for place, index in enumerate(upstream.rows):
-        yield undecided.Dependency(
-            upstream_index=index,
-            condition=upstream.condition,
-            input_name=upstream.input_name,
-            upstream_name=upstream.name + (f"[{place}]" if len(upstream.rows) > 1 else ""),
-        )
-
-
-def _completed(parameters: request.Parameters, version: method.MethodVersion) -> str | Rejection:
-    """The canonical text of the parameters with the method's defaults filled in."""
-    try:
-        completed = version.complete(parameters.value)
-        if len(completed) == len(parameters.value):  # nothing was filled in
-            return parameters.canonical
-        return identity.canonical(completed)
-    except method_errors.ParameterError as error:
-        listed = "; ".join(f"{v.field}: {v.description}" for v in error.violations)
-        return Rejection(
-            reason=Reason.INVALID_PARAMETERS,
-            message=f"Method '{version.name}' refuses the parameters ({listed})",
-            violations=error.violations,
-        )
-
-
-def _refused_for_inputs(inputs: Collection[str], version: method.MethodVersion) -> Rejection | None:
-    if set(inputs) == set(version.inputs):
-        return None
-    violations = [
-        Violation(field=f"inputs.{name}", description="needed, not given")
-        for name in version.inputs
-        if name not in inputs
-    ] + [
-        Violation(field=f"inputs.{name}", description="not an input of this method")
-        for name in sorted(inputs)
-        if name not in version.inputs
-    ]
-    listed = "; ".join(f"{v.field}: {v.description}" for v in violations)
-    return Rejection(
-        reason=Reason.INVALID_INPUTS,
-        message=f"Method '{version.name}' refuses the inputs ({listed})",
-        violations=tuple(violations),
-    )
 
 
 def _refused_for_missing(plan: records.Candidate, missing: set[str]) -> Rejection | None:

@@ -58,7 +58,13 @@ class Retrying:
             priority=batch.priority,
             name=name,
         )
+        by = await self._accepted(asked)
+        _log.info("batch.retried", batch_id=batch_id, by=by, rows=len(rows))
+        return by
+
+    async def _accepted(self, asked: request.BatchRequest) -> str:
         with contextlib.ExitStack() as watching:
+            if self._acceptance.is_large(asked):
+                return (await self._acceptance.accept_large(asked, watching)).batch_id
             accepted = await self._acceptance.accept(asked, watching, is_watched=False)
-        _log.info("batch.retried", batch_id=batch_id, by=accepted.batch_id, rows=len(rows))
         return accepted.batch_id

@@ -13,6 +13,7 @@ from dshpc_server import clock
 from dshpc_server.batches import (
     acceptance,
     followed,
+    progress,
     request,
     streaming,
     untold,
@@ -33,7 +34,8 @@ class Answer:
     """A batch as it stood when the wait ended."""
 
     batch_id: str
-    rows: Sequence[Row]
+    rows: Sequence[Row] | None
+    """None for those of a large batch: they are in the store."""
     statistics: Statistics
 
 
@@ -54,15 +56,19 @@ class Simulation:
         *,
         acceptance: acceptance.Acceptance,
         committer: committer.Committer,
+        watchers: watchers.Watchers,
         clock: clock.Clock,
     ) -> None:
         self._acceptance = acceptance
         self._committer = committer
+        self._watchers = watchers
         self._clock = clock
 
     async def answer(self, asked: request.BatchRequest, wait: Wait) -> Answer:
         """Resolve a batch and wait as asked."""
         deadline = self._deadline(wait)
+        if self._acceptance.is_large(asked):
+            return await self._large_answer(asked, wait, deadline)
         with contextlib.ExitStack() as watching:
             accepted = await self._acceptance.accept(
                 asked, watching, is_watched=wait.until_finished
@@ -86,6 +92,12 @@ class Simulation:
     ) -> AsyncGenerator[streaming.BatchEvent, None]:
         """Resolve a batch and tell its events. Close the iterator (`contextlib.aclosing`)."""
         deadline = self._deadline(wait)
+        if self._acceptance.is_large(asked):
+            events = self._large_events(asked, wait, reporting, packing)
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    yield event
+            return
         with contextlib.ExitStack() as watching:
             accepted = await self._acceptance.accept(
                 asked, watching, is_watched=wait.until_finished
@@ -113,6 +125,67 @@ class Simulation:
             async for event in stream.events(deadline):
                 yield event
             yield streaming.Closing(statistics=batch.progress.statistics(), position=rows.position)
+
+    async def _large_answer(
+        self, asked: request.BatchRequest, wait: Wait, deadline: float | None
+    ) -> Answer:
+        with contextlib.ExitStack() as watching:
+            accepted = await self._acceptance.accept_large(asked, watching)
+            batch_id, counts = accepted.batch_id, accepted.statistics
+            if wait.until_finished:
+                watch = watching.enter_context(self._watchers.watch_batch(batch_id))
+                batch = self._unknown(batch_id, watch)
+                async for _ in batch.load():
+                    pass
+                await self._changed(batch, deadline)
+                counts = batch.progress.statistics()
+        return Answer(batch_id=batch_id, rows=None, statistics=counts)
+
+    async def _large_events(
+        self,
+        asked: request.BatchRequest,
+        wait: Wait,
+        reporting: streaming.Reporting,
+        packing: streaming.Packing,
+    ) -> AsyncGenerator[streaming.BatchEvent, None]:
+        """Tell the events of a large batch, of which nothing is at hand."""
+        deadline = self._deadline(wait)
+        with contextlib.ExitStack() as watching:
+            accepted = await self._acceptance.accept_large(asked, watching)
+            batch_id = accepted.batch_id
+            watch = watchers.BatchWatch.of_nothing()
+            if wait.until_finished:
+                watch = watching.enter_context(self._watchers.watch_batch(batch_id))
+            else:
+                deadline = self._clock.monotonic()
+            batch = self._unknown(batch_id, watch)
+            told = [
+                (state.changed_at, state.index)
+                async for states in batch.load()
+                for state in states
+                if not wait.until_finished or reporting.tells(state)
+            ]
+            rows = untold.Untold()
+            for changed_at, index in sorted(told):
+                rows.note(index, changed_at)
+            yield streaming.Accepted(
+                batch_id=batch_id,
+                total_jobs=accepted.statistics.total_jobs,
+                position=rows.position,
+                duplicate_request=accepted.is_duplicate,
+            )
+            stream = streaming.Stream(
+                batch, rows, reporting=reporting, packing=packing, clock=self._clock
+            )
+            async for event in stream.events(deadline):
+                yield event
+            yield streaming.Closing(statistics=batch.progress.statistics(), position=rows.position)
+
+    def _unknown(self, batch_id: str, watch: watchers.BatchWatch) -> followed.FollowedBatch:
+        """A batch of which everything is still to be read."""
+        return followed.FollowedBatch(
+            batch_id, watch=watch, committer=self._committer, known=progress.BatchProgress()
+        )
 
     def _followed(
         self, accepted: acceptance.Accepted, told: untold.Untold | None = None

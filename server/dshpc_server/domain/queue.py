@@ -6,6 +6,7 @@ batch of one waits for one attempt of whoever was there before it, and not for a
 overtaken for ever by those who come later. Every moment is handed in.
 """
 
+import collections
 import dataclasses
 import enum
 import math
@@ -43,38 +44,48 @@ class Turns:
     before anybody who is next: however many batches come, those who wait go on.
     """
 
-    def __init__(self, head: Callable[[int], int | None], *, at: int) -> None:
+    def __init__(
+        self,
+        head: Callable[[int], int | None],
+        *,
+        at: int,
+        firsts: Mapping[int, int] | None = None,
+    ) -> None:
         """`head` tells the lowest turn in a class; None when nobody waits there.
 
         `at` is the present, in microseconds: where nobody waits turns begin with it. So they rise
         from one time that a class is empty to the next, and who is tried again, in the turn that
-        it had, is not behind those who came long after it.
+        it had, is not behind those who came long after it. `firsts` are those of a batch that has
+        begun: it goes on with them.
         """
         self._head = head
         self._at = at
-        self._next: dict[int, int] = {}
+        self._given: collections.Counter[int] = collections.Counter()
+        self.firsts = dict(firsts or {})
+        """The first turn of the batch in each class that it has come to."""
 
-    def next(self, priority: int) -> int:
-        """The next turn in this class."""
-        turn = self._next.get(priority)
-        if turn is None:
+    def next(self, priority: int, position: int | None = None) -> int:
+        """The next turn in this class; or that of a position, for those who come in any order."""
+        if priority not in self.firsts:
             head = self._head(priority)
-            turn = self._at if head is None else head + 1
-        self._next[priority] = turn + _STRIDE
-        return turn
+            self.firsts[priority] = self._at if head is None else head + 1
+        if position is None:
+            position = self._given[priority]
+            self._given[priority] += 1
+        return self.firsts[priority] + _STRIDE * position
 
-    def place(self, priority: int) -> Place:
-        """The next place in this class."""
-        return Place(priority=priority, turn=self.next(priority))
+    def place(self, priority: int, position: int | None = None) -> Place:
+        """The next place in this class; or that of a position."""
+        return Place(priority=priority, turn=self.next(priority, position))
 
-    def joined(self, place: Place, priority: int) -> Place:
+    def joined(self, place: Place, priority: int, position: int | None = None) -> Place:
         """The place of what waits here already, now that this batch waits for it with a priority.
 
         The higher of the two priorities counts; of two equal ones the earlier turn.
         """
         if priority < place.priority:
             return place
-        own = self.place(priority)
+        own = self.place(priority, position)
         return own if priority > place.priority or own.turn < place.turn else place
 
 

@@ -38,11 +38,14 @@ from dshpc_server.store.records import (
     JobRecord,
     ListPosition,
     NewBatch,
+    NextPiece,
     Report,
     RetriableRow,
     Row,
     RowState,
     ServerRecord,
+    StagedPiece,
+    StrandedBatch,
     Withdrawal,
     Withdrawn,
 )
@@ -152,7 +155,15 @@ class Reader(Protocol):
         ...
 
     def has_batch(self, batch_id: str) -> bool:
-        """Whether this batch was accepted."""
+        """Whether this batch was accepted, to its last row."""
+        ...
+
+    def find_next_piece(self, batch_id: str, after: int = -1) -> NextPiece | None:
+        """The first piece left of a sealed batch that has a higher number; None for none."""
+        ...
+
+    def find_stranded_batches(self) -> Sequence[StrandedBatch]:
+        """Those that have pieces left which were staged by servers of which there is no record."""
         ...
 
     def find_batch(self, batch_id: str) -> BatchRecord | None:
@@ -192,7 +203,8 @@ class Reader(Protocol):
     ) -> Sequence[Row]:
         """At most `limit` rows from `first_index` on, by index. Empty filters let all pass.
 
-        The status is `Row.status`; a filter on statuses leaves out a row that has none.
+        The status is `Row.status`; a filter on statuses leaves out a row that has none. A batch
+        that is not shown yet has no rows.
         """
         ...
 
@@ -291,6 +303,11 @@ class Writer(Protocol):
 
         A row that waits for others is stored as PENDING, with what it is to run; nothing is looked
         up, nor looked at how what it waits for stands: `settle` does that, right after.
+
+        A batch with `staged_rows` is *sealed* by this: whatever happens then, the pieces that this
+        server has staged of it are accepted, one by one. Until the last one is, the batch is not
+        shown. When they are not all there FencedError is raised: others have removed them, since
+        this server was taken for dead.
         """
         ...
 
@@ -321,6 +338,25 @@ class Writer(Protocol):
         by now. The heads of the rows are replaced. Returns the rows that were decided. Raises
         ContentGoingError as `accept` does.
         """
+        ...
+
+    def stage(self, pieces: Sequence[StagedPiece]) -> None:
+        """Keep pieces of a batch that is not sealed yet, as this server's.
+
+        Nothing else sees them, and nothing comes of them before the batch is sealed.
+        """
+        ...
+
+    def accept_piece(self, batch: NewBatch, number: int) -> Sequence[Row] | None:
+        """Accept a piece of a sealed batch as `accept` does a batch; with the last it is shown.
+
+        `rows` are those of the piece with that number. None, and nothing is stored, when that piece
+        is not left: another server was quicker.
+        """
+        ...
+
+    def unstage(self, batch_id: str) -> bool:
+        """Forget what was staged of a batch, unless it is sealed; whether it is."""
         ...
 
     def claim(

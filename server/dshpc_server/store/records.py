@@ -129,6 +129,38 @@ class NewBatch:
     """As which request it is asked for; None for one without a name."""
     max_failures: int = 0
     """Once so many of its jobs have failed the rest is to be withdrawn; 0 = never."""
+    staged_rows: int = 0
+    """How many rows it has beside `rows`, staged before: it is sealed, and not shown yet."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class StagedPiece:
+    """Some rows of a large batch that are not looked up yet."""
+
+    batch_id: str
+    number: int
+    """Among the pieces of the batch, which are accepted in this order; from 0."""
+    row_count: int
+    rows: bytes
+    """Encoded; opaque to the store."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class NextPiece:
+    """The first piece that a sealed batch has left."""
+
+    batch: NewBatch
+    """What the batch was sealed as, without the rows."""
+    piece: StagedPiece
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class StrandedBatch:
+    """A batch that was staged by a server which is gone."""
+
+    batch_id: str
+    is_sealed: bool
+    """It is to be accepted to its end; else nobody was promised anything."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,7 @@ Promise: what cannot be followed refuses the whole request, by the name of its f
 of it is made; that a job is known is looked at when the request is resolved.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from google.protobuf import message
 
@@ -65,6 +65,15 @@ class Dependencies:
                 "max_dependencies_per_request", maximum=dependencies.MAX_LINKS, actual=links
             )
         self._rows = {each.config_id: each.rows for each in linked if each.config_id}
+
+    @property
+    def jobs(self) -> Mapping[str, str]:
+        """The known jobs that are waited for, and where each is spoken of first."""
+        jobs: dict[str, str] = {}
+        for said in (each for of_config in self._read.values() for each in of_config):
+            if said.reference is None:
+                jobs.setdefault(said.job_id, said.field)
+        return jobs
 
     def of(self, config_index: int, sweep_index: int) -> Sequence[request.Upstream]:
         """Return what a row waits for: the row of a config at this place, from 0."""

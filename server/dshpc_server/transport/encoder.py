@@ -101,12 +101,12 @@ class MultiJobResultEncoder:
         """The input called "input"."""
         return types_pb2.MultiJobResult(file_hash=file_hash).SerializeToString()
 
-    def rejection(self, index: int, rejection: Rejection) -> bytes:
-        """Why the row of this index names no job."""
+    def rejection(self, config_index: int, rejection: Rejection) -> bytes:
+        """Why a row of this config names no job."""
         return types_pb2.MultiJobResult(
             outcome=types_pb2.OUTCOME_REJECTED,
             message=rejection.message[:MAX_ERROR_MESSAGE_CHARACTERS],
-            error=_rejection_status(index, rejection),
+            error=_rejection_status(config_index, rejection),
         ).SerializeToString()
 
     def decision(self, outcome: Outcome, old_status: JobStatus | None, kept: Kept | None) -> bytes:
@@ -242,7 +242,7 @@ def _failure_status(attempt: encoding.EndedAttempt) -> status_pb2.Status:
     )
 
 
-def _rejection_status(index: int, rejection: Rejection) -> status_pb2.Status:
+def _rejection_status(config_index: int, rejection: Rejection) -> status_pb2.Status:
     status = status_pb2.Status(
         code=REJECTION_CODES[rejection.reason],
         message=rejection.message[:MAX_ERROR_MESSAGE_CHARACTERS],
@@ -254,7 +254,7 @@ def _rejection_status(index: int, rejection: Rejection) -> status_pb2.Status:
                 error_details_pb2.BadRequest(
                     field_violations=[
                         error_details_pb2.BadRequest.FieldViolation(
-                            field=f"jobs[{index}].{violation.field}"[:256],
+                            field=f"jobs[{config_index}].{violation.field}"[:256],
                             description=violation.description[:256],
                         )
                         for violation in rejection.violations[:MAX_VIOLATIONS]

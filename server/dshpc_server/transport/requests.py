@@ -23,7 +23,7 @@ from dshpc_server.transport import (
     options,
     parameters,
     request_names,
-    unserved,
+    sweeps,
     wire,
 )
 
@@ -58,32 +58,27 @@ class RequestReader:
         """Read the rows. Meant for a worker thread: it takes a while for many rows."""
         known.refuse_unknown("options", asked.options)
         known.refuse_unknown("wait", asked.wait)
-        for index, config in enumerate(asked.jobs):
-            unserved.refuse_config(index, config)
         if not asked.jobs:
             raise _invalid("jobs", "at least one job is needed")
-        if len(asked.jobs) > self._limits.max_jobs_per_request:
-            raise errors.LimitExceededError(
-                "max_jobs_per_request",
-                maximum=self._limits.max_jobs_per_request,
-                actual=len(asked.jobs),
-            )
+        rows = sweeps.Rows(asked.jobs, self._limits.max_jobs_per_request)
         _check_length(
             "options.display_name", asked.options.display_name, limits.MAX_DISPLAY_NAME_BYTES
         )
         _check_config_ids(asked.jobs)
         name = request_names.of_batch(asked)
         policies = _Policies(options.policy(asked.options, max_attempts=self._limits.max_attempts))
-        waits = dependencies.Dependencies(
-            asked.jobs, [range(index, index + 1) for index in range(len(asked.jobs))]
-        )
+        waits = dependencies.Dependencies(asked.jobs, rows.of_configs)
         return request.BatchRequest(
-            rows=[
-                self._row(index, config, policies, waits.of(index, 0))
-                for index, config in enumerate(asked.jobs)
-            ],
+            rows=request.MadeRows(
+                rows.total,
+                lambda first, last: [
+                    self._row(row, policies, waits.of(row.config_index, row.sweep_index or 0))
+                    for row in rows.between(first, last)
+                ],
+            ),
             display_name=asked.options.display_name,
             priority=options.priority("options.priority", asked.options.priority),
+            upstream_jobs=waits.jobs,
             validate_only=asked.options.validate_only,
             name=name,
             max_failures=options.max_failures(asked.options),
@@ -111,25 +106,23 @@ class RequestReader:
         )
 
     def row(
-        self, index: int, config: types_pb2.JobConfig, policy: lookup.Policy
+        self, row: sweeps.Row, policy: lookup.Policy
     ) -> request.JobRequest | request.RefusedRow:
         """Read one row of a batch with this policy."""
-        return self._row(index, config, _Policies(policy), ())
+        return self._row(row, _Policies(policy), ())
 
     def _row(
         self,
-        index: int,
-        config: types_pb2.JobConfig,
+        row: sweeps.Row,
         policies: "_Policies",
         upstreams: Sequence[request.Upstream],
     ) -> request.JobRequest | request.RefusedRow:
-        encoded = config.parameters.SerializeToString() if config.HasField("parameters") else None
-        file_hash = config.file_hash
+        config, encoded, file_hash = row.config, row.parameters, row.file_hash
         refused: Rejection | None = None
         inputs: dict[str, str] = {}
         try:
             _check_known(config, "config")
-            inputs = _inputs(config)
+            inputs = _inputs(config, file_hash)
             file_hash = inputs.get("input", file_hash)
             timeout_seconds = self._timeout(config)
             resources = _resources(config)
@@ -144,7 +137,9 @@ class RequestReader:
                 violations=(error.violation,),
             )
         head = types_pb2.MultiJobResult(
-            index=index,
+            index=row.index,
+            config_index=row.config_index,
+            sweep_index=row.sweep_index,
             config_id=config.config_id,
             file_hash=file_hash[:_MAX_ECHO_CHARACTERS],
             method_name=config.method_name[:_MAX_ECHO_CHARACTERS],
@@ -154,13 +149,24 @@ class RequestReader:
             head += wire.field(_PARAMETERS_FIELD, encoded)
         if refused is not None:
             return request.RefusedRow(
-                index=index, head=head, rejection=refused, config=_kept(config)
+                index=row.index,
+                config_index=row.config_index,
+                head=head,
+                rejection=refused,
+                config=_kept(row),
             )
         read = self._parameters.read(encoded or b"")
         if isinstance(read, Rejection):
-            return request.RefusedRow(index=index, head=head, rejection=read, config=_kept(config))
+            return request.RefusedRow(
+                index=row.index,
+                config_index=row.config_index,
+                head=head,
+                rejection=read,
+                config=_kept(row),
+            )
         return request.JobRequest(
-            index=index,
+            index=row.index,
+            config_index=row.config_index,
             head=head,
             method_name=config.method_name,
             function_hash=config.function_hash,
@@ -171,7 +177,7 @@ class RequestReader:
             policy=policy,
             priority=priority,
             upstreams=upstreams,
-            config=_kept(config),
+            config=_kept(row),
         )
 
     def _timeout(self, config: types_pb2.JobConfig) -> float | None:
@@ -223,11 +229,11 @@ def _priority(config: types_pb2.JobConfig) -> int | None:
         return options.priority("priority", config.priority)
 
 
-def _kept(config: types_pb2.JobConfig) -> request.Config | None:
-    """How to encode a config that can be asked for again by itself."""
-    inputs = config.inputs.values()
-    waits = config.depends_on or any(source.HasField("job_output") for source in inputs)
-    return None if waits else config.SerializeToString
+def _kept(row: sweeps.Row) -> request.Config | None:
+    """How to encode the config of a row that can be asked for again by itself."""
+    inputs = row.config.inputs.values()
+    waits = row.config.depends_on or any(source.HasField("job_output") for source in inputs)
+    return None if waits else row.written_out
 
 
 def _check_known(asked: message.Message, field: str) -> None:
@@ -236,13 +242,13 @@ def _check_known(asked: message.Message, field: str) -> None:
         raise _RefusedError(field, said)
 
 
-def _inputs(config: types_pb2.JobConfig) -> dict[str, str]:
-    if config.file_hash:
+def _inputs(config: types_pb2.JobConfig, file_hash: str) -> dict[str, str]:
+    if file_hash:
         if config.inputs:
             raise _RefusedError("inputs", "not together with file_hash")
-        if not identity.is_hash(config.file_hash):
-            raise _RefusedError("file_hash", _bad_hash(config.file_hash))
-        return {"input": config.file_hash}
+        if not identity.is_hash(file_hash):
+            raise _RefusedError("file_hash", _bad_hash(file_hash))
+        return {"input": file_hash}
     inputs = {}
     for name in sorted(config.inputs):
         source = config.inputs[name]

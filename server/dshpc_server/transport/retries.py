@@ -5,7 +5,6 @@ cannot be run any more is rejected as in every request. Of a config whose policy
 is not asked for again: who retries it wants it run.
 """
 
-import dataclasses
 import functools
 import json
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from dshpc.v1 import types_pb2
 from dshpc_server.batches import request
 from dshpc_server.domain import lookup
 from dshpc_server.store import records
-from dshpc_server.transport import requests
+from dshpc_server.transport import requests, sweeps
 
 Row = request.JobRequest | request.RefusedRow
 
@@ -36,11 +35,10 @@ class RetryReader:
         head = types_pb2.MultiJobResult.FromString(row.head)
         if row.job is not None:
             return self._of_job(index, head, row.job, row.priority)
-        read = self._reader.row(index, _config(row.config or b""), self._policy)
-        place = types_pb2.MultiJobResult(config_index=head.config_index)
-        if head.HasField("sweep_index"):
-            place.sweep_index = head.sweep_index
-        return dataclasses.replace(read, head=read.head + place.SerializeToString())
+        sweep_index = head.sweep_index if head.HasField("sweep_index") else None
+        config = _config(row.config or b"")
+        asked = sweeps.plain(index, head.config_index, config, sweep_index)
+        return self._reader.row(asked, self._policy)
 
     def _of_job(
         self,
@@ -57,6 +55,7 @@ class RetryReader:
         parameters = json.loads(spec.parameters_json)
         return request.JobRequest(
             index=index,
+            config_index=head.config_index,
             head=head.SerializeToString(),
             method_name=head.method_name,
             function_hash=spec.function_hash,

@@ -9,13 +9,10 @@ from dshpc_server.batches import (
     acceptance,
     cancelling,
     disconnects,
-    failure_limits,
     inlining,
     logs,
     overview,
     polling,
-    releasing,
-    resolver,
     retrying,
     simulation,
     watchers,
@@ -55,12 +52,10 @@ class Parts:
     library: library.Library
     committer: committer.Committer
     watchers: watchers.Watchers
-    resolver: resolver.Resolver
-    releasing: releasing.Releasing
+    acceptance: acceptance.Acceptance
     cancelling: cancelling.Cancelling
     withdrawing: withdrawing.Withdrawing
     disconnects: disconnects.Disconnects
-    failure_limits: failure_limits.FailureLimits
     folder: Callable[[AttemptKey], pathlib.Path]
     """Where an attempt's logs are."""
     encoder: encoder.MultiJobResultEncoder
@@ -77,10 +72,9 @@ def servicers(of: Parts) -> Mapping[str, object]:
         inline_output_bytes=of.limits.inline_output_bytes,
     )
     reader = requests.RequestReader(of.limits)
-    accepting = _acceptance(of)
     return {
-        "JobService": _job(of, rows, reader, accepting),
-        "BatchService": _batch(of, rows, reader, accepting),
+        "JobService": _job(of, rows, reader),
+        "BatchService": _batch(of, rows, reader),
         "FileService": file.FileServicer(
             content=of.content,
             library=of.library,
@@ -102,7 +96,6 @@ def _batch(
     of: Parts,
     rows: inlining.Inlining,
     reader: requests.RequestReader,
-    accepting: acceptance.Acceptance,
 ) -> batch.BatchServicer:
     return batch.BatchServicer(
         overviews=overview.Overviews(committer=of.committer, watchers=of.watchers, clock=of.clock),
@@ -113,7 +106,7 @@ def _batch(
         disconnects=of.disconnects,
         retrying=retrying.Retrying(
             committer=of.committer,
-            acceptance=accepting,
+            acceptance=of.acceptance,
             read=retries.RetryReader(reader, max_attempts=of.limits.max_attempts).rows,
         ),
         tokens=resume_tokens.ResumeTokens(of.deployment_id),
@@ -126,15 +119,18 @@ def _job(
     of: Parts,
     rows: inlining.Inlining,
     reader: requests.RequestReader,
-    accepting: acceptance.Acceptance,
 ) -> job.JobServicer:
     return job.JobServicer(
         simulating=simulate.Simulating(
             simulation=simulation.Simulation(
-                acceptance=accepting, committer=of.committer, clock=of.clock
+                acceptance=of.acceptance,
+                committer=of.committer,
+                watchers=of.watchers,
+                clock=of.clock,
             ),
             reader=reader,
             inlining=rows,
+            committer=of.committer,
             events=batch_events.EventSender(
                 tokens=resume_tokens.ResumeTokens(of.deployment_id), clock=of.clock
             ),
@@ -150,15 +146,4 @@ def _job(
             max_retries=of.max_retries,
             waiting=of.waiting,
         ),
-    )
-
-
-def _acceptance(of: Parts) -> acceptance.Acceptance:
-    return acceptance.Acceptance(
-        resolver=of.resolver,
-        releasing=of.releasing,
-        committer=of.committer,
-        watchers=of.watchers,
-        disconnects=of.disconnects,
-        failure_limits=of.failure_limits,
     )

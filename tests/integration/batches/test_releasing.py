@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
 from dshpc.v1 import types_pb2
 from dshpc_server import errors
-from dshpc_server.batches import encoding, membership, releasing, request, simulation
+from dshpc_server.batches import encoding, membership, releasing, request
 from dshpc_server.domain import lookup, retry
 from dshpc_server.domain.dependencies import Condition
 from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
+from dshpc_server.domain.statistics import Statistics
 from dshpc_server.store import port, records
 from support import store_values
 from support.batches_assembly import (
@@ -32,10 +34,24 @@ USE = lookup.Policy()
 REFRESH = lookup.Policy(cache=lookup.CachePolicy.REFRESH)
 
 
-async def asked(parts: Assembly, *rows: request.JobRequest) -> simulation.Answer:
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A batch as it was answered."""
+
+    batch_id: str
+    rows: Sequence[records.Row]
+    statistics: Statistics
+
+
+async def asked(parts: Assembly, *rows: request.JobRequest) -> Asked:
     """The answer to a batch of these rows, as soon as all that can be is looked up."""
-    batch = request.BatchRequest(rows=rows, display_name="")
-    return await parts.simulation.answer(batch, RESOLVED)
+    upstreams = [each for row in rows for each in row.upstreams if each.job_id]
+    batch = request.BatchRequest(
+        rows=rows, display_name="", upstream_jobs={each.job_id: each.field for each in upstreams}
+    )
+    answer = await parts.simulation.answer(batch, RESOLVED)
+    assert answer.rows is not None
+    return Asked(batch_id=answer.batch_id, rows=answer.rows, statistics=answer.statistics)
 
 
 def rows_of(store: port.Reader, batch_id: str) -> Sequence[records.Row]:

@@ -127,7 +127,7 @@ async def test_a_row_that_is_decided_later_is_followed_from_then_on(pair: Pair) 
     _, (key,) = await accepted(changing, 1)
     refused = Rejection(reason=Reason.METHOD_NOT_FOUND, message="no")
     batch = await changing.prepare(
-        [RefusedRow(config=lambda: b"", index=0, head=b"", rejection=refused)]
+        [RefusedRow(config=lambda: b"", index=0, config_index=0, head=b"", rejection=refused)]
     )
     batch_id = batch.batch_id
     await changing.committer.write(lambda writer: writer.accept(batch))

@@ -61,6 +61,7 @@ async def test_every_row_is_decided_by_its_own_situation(parts: Assembly) -> Non
     await end(parts, await parts.accept(failed), Event.EXITED_NONZERO)
     await parts.accept(waiting)
     refused = RefusedRow(
+        config_index=0,
         index=7,
         head=b"",
         rejection=Rejection(reason=Reason.INVALID_CONFIG, message="no name"),
@@ -278,7 +279,9 @@ async def test_a_refused_row_keeps_its_reason(
     parts: Assembly, violations: tuple[Violation, ...]
 ) -> None:
     given = Rejection(reason=Reason.INVALID_CONFIG, message="why", violations=violations)
-    refused = RefusedRow(index=0, head=b"echo", rejection=given, config=lambda: b"asked")
+    refused = RefusedRow(
+        index=0, config_index=0, head=b"echo", rejection=given, config=lambda: b"asked"
+    )
     (row,) = await prepare(parts, refused)
     assert row.rejection == parts.encoder.rejection(0, given)
     assert (row.head, row.config) == (b"echo", b"asked")

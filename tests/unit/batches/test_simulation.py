@@ -2,15 +2,12 @@
 
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, cast
 
 import pytest
 
 from dshpc_server import errors
 from dshpc_server.batches import (
-    acceptance,
     content,
-    disconnects,
     request,
     simulation,
     streaming,
@@ -37,19 +34,6 @@ def within(seconds: float) -> simulation.Wait:
     return simulation.Wait(until_finished=True, timeout_seconds=seconds)
 
 
-def acceptance_by(accepting: Accepting, watching: watchers.Watchers) -> acceptance.Acceptance:
-    """What accepts by a scripted resolver requests that have no name and no limit of failures."""
-    nobody = cast("Any", None)
-    return acceptance.Acceptance(
-        resolver=cast("Any", accepting),
-        releasing=nobody,
-        committer=nobody,
-        watchers=watching,
-        disconnects=disconnects.Disconnects(withdrawing=nobody, grace_seconds=30.0),
-        failure_limits=nobody,
-    )
-
-
 class Following:
     """A simulation of these rows over a script of changes."""
 
@@ -58,10 +42,8 @@ class Following:
         self.store = batches_time.RowsStore()
         self.watchers = batches_time.ScriptedWatchers(self.clock, script, self.store)
         self.accepting = Accepting(*names, store=self.store)
-        self.simulation = simulation.Simulation(
-            committer=cast("Any", self.store),
-            acceptance=acceptance_by(self.accepting, self.watchers),
-            clock=self.clock,
+        self.simulation = batches_time.simulation_of(
+            self.accepting, self.store, self.watchers, self.clock
         )
 
     async def events(
@@ -229,7 +211,7 @@ async def test_an_answer_waits_for_the_end_of_all() -> None:
     answer = await following.simulation.answer(A_REQUEST, FINISHED)
     assert following.clock.monotonic() == 5
     assert answer.batch_id == "b"
-    assert [row.index for row in answer.rows] == [0, 1]
+    assert [row.index for row in answer.rows or ()] == [0, 1]
     assert answer.statistics.completed_jobs == 2
     assert following.watchers.open_watches == 0
 
@@ -252,11 +234,8 @@ async def test_an_answer_when_resolved_watches_nothing() -> None:
 
 async def test_a_change_between_acceptance_and_the_first_wait_is_not_missed() -> None:
     real, store = watchers.Watchers(), batches_time.RowsStore()
-    simulating = simulation.Simulation(
-        committer=cast("Any", store),
-        acceptance=acceptance_by(Accepting("a", "b", store=store, publish=real), real),
-        clock=methods_site.HandClock(),
-    )
+    accepting = Accepting("a", "b", store=store, publish=real)
+    simulating = batches_time.simulation_of(accepting, store, real, methods_site.HandClock())
     answer = await simulating.answer(A_REQUEST, FINISHED)
     assert answer.statistics.completed_jobs == 2
     events = simulating.events(A_REQUEST, FINISHED, QUIET, PACKING)
@@ -278,7 +257,7 @@ async def test_what_is_only_validated_is_told_at_once_and_never_accepted() -> No
     assert following.watchers.asked == []
     answer = await following.simulation.answer(asked, FINISHED)
     assert answer.batch_id == ""
-    assert [row.index for row in answer.rows] == [0, 1, 2]
+    assert [row.index for row in answer.rows or ()] == [0, 1, 2]
 
 
 @pytest.fixture

@@ -72,16 +72,23 @@ def simulating(*, simulation: object = None, reader: object = None) -> simulate.
         events=batch_events.EventSender(
             tokens=resume_tokens.ResumeTokens("d" * 32), clock=clock.SystemClock()
         ),
+        committer=cast("Any", None),
         clock=clock.SystemClock(),
     )
 
 
-def answer(sizes: list[int]) -> simulation.Answer:
-    """An answer whose rows echo so many bytes each."""
+def rows_of(sizes: list[int]) -> list[records.Row]:
+    """Rows that echo so many bytes each."""
     rows: list[records.Row] = []
     for index, size in enumerate(sizes):
         head = types_pb2.MultiJobResult(index=index, config_id="x" * size).SerializeToString()
         rows.append(values.row(Outcome.SUBMITTED, values.attempt(index), index=index, head=head))
+    return rows
+
+
+def answer(sizes: list[int]) -> simulation.Answer:
+    """An answer whose rows echo so many bytes each."""
+    rows = rows_of(sizes)
     return simulation.Answer(
         batch_id="0" * 36,
         rows=rows,
@@ -94,7 +101,7 @@ def answer(sizes: list[int]) -> simulation.Answer:
 def test_an_answer_is_at_most_as_large_as_asked_or_has_one_row(
     sizes: list[int], max_bytes: int
 ) -> None:
-    packed = simulating()._packed(answer(sizes), ENCODE, max_bytes)
+    packed = simulating()._packed(answer(sizes), rows_of(sizes), ENCODE, max_bytes)
     read = job_service_pb2.SimulateJobsResponse.FromString(packed)
     told = len(read.results)
     assert [row.index for row in read.results] == list(range(told))
@@ -108,7 +115,7 @@ def test_an_answer_is_at_most_as_large_as_asked_or_has_one_row(
 
 
 def test_many_small_rows_keep_to_the_size_too() -> None:
-    packed = simulating()._packed(answer([0] * 3000), ENCODE, 256 * 1024)
+    packed = simulating()._packed(answer([0] * 3000), rows_of([0] * 3000), ENCODE, 256 * 1024)
     assert len(packed) <= 256 * 1024
     assert job_service_pb2.SimulateJobsResponse.FromString(packed).next_page_token
 

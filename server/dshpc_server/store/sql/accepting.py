@@ -5,10 +5,11 @@ inserted unless another server was quicker, and what it stored is then read back
 writer the whole store, so there nothing of that ever happens.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import sqlalchemy
 
+from dshpc_server.domain import queue
 from dshpc_server.domain.job import JobSpec
 from dshpc_server.domain.lookup import CachePolicy
 from dshpc_server.domain.queue import Place
@@ -20,6 +21,7 @@ from dshpc_server.store.sql import (
     files,
     named_requests,
     queueing,
+    staging,
     standings,
     tables,
     undecided,
@@ -36,9 +38,39 @@ def accept(
     And the jobs whose attempt got another place in the queue. `changed_at` is the stamp of the
     transaction.
     """
-    files.use(connection, batch.file_hashes, batch.created_at)
     _insert_batch(connection, batch)
-    decided, moved_jobs = decide(connection, batch, changed_at)
+    turns = queueing.turns(connection, columns.moment(batch.created_at))
+    return _accept_rows(connection, batch, changed_at, turns, {})
+
+
+def accept_piece(
+    connection: sqlalchemy.Connection, batch: NewBatch, changed_at: int
+) -> tuple[Sequence[Row], Sequence[Attempt], Collection[str]]:
+    """Store rows of a sealed batch; return what `accept` does.
+
+    They come in the order of their jobs, and wait in that of their indexes.
+    """
+    firsts = staging.find_first_turns(connection, batch.batch_id)
+    turns = queueing.turns(connection, columns.moment(batch.created_at), firsts)
+    positions: dict[str, int] = {}
+    for row in batch.rows:
+        if row.candidate is not None:
+            positions.setdefault(row.candidate.spec.job_id, row.index)
+    accepted = _accept_rows(connection, batch, changed_at, turns, positions)
+    if turns.firsts != firsts:
+        staging.keep_first_turns(connection, batch.batch_id, turns.firsts)
+    return accepted
+
+
+def _accept_rows(
+    connection: sqlalchemy.Connection,
+    batch: NewBatch,
+    changed_at: int,
+    turns: queue.Turns,
+    positions: Mapping[str, int],
+) -> tuple[Sequence[Row], Sequence[Attempt], Collection[str]]:
+    files.use(connection, batch.file_hashes, batch.created_at)
+    decided, moved_jobs = decide(connection, batch, changed_at, turns, positions)
     row_values = [
         _row_values(batch.batch_id, row, asked)
         for row, asked in zip(decided.rows, batch.rows, strict=True)
@@ -49,7 +81,11 @@ def accept(
 
 
 def decide(
-    connection: sqlalchemy.Connection, batch: NewBatch, changed_at: int
+    connection: sqlalchemy.Connection,
+    batch: NewBatch,
+    changed_at: int,
+    turns: queue.Turns,
+    positions: Mapping[str, int],
 ) -> tuple[Decided, Collection[str]]:
     """Decide rows, and store the jobs and attempts that are new by that; the rows are not.
 
@@ -63,7 +99,8 @@ def decide(
         connection,
         queueing.wanted(batch, decided.rows),
         {each.attempt.key for each in decided.new},
-        queueing.turns(connection, created),
+        turns,
+        positions,
     )
     new = [_attempt_values(each, places[each.attempt.key], created) for each in decided.new]
     bulk.insert(connection, tables.attempts, _NEW_ATTEMPT, new)
@@ -106,6 +143,7 @@ _NEW_BATCH = (
     "display_name",
     "created_at",
     "row_count",
+    "staged_rows",
     "priority",
     "max_failures",
     "request_id",
@@ -120,7 +158,8 @@ def _insert_batch(connection: sqlalchemy.Connection, batch: NewBatch) -> None:
         batch.batch_id,
         batch.display_name,
         columns.moment(batch.created_at),
-        len(batch.rows),
+        len(batch.rows) + batch.staged_rows,
+        batch.staged_rows,
         batch.priority,
         batch.max_failures,
         None if asked is None else asked.request_id,

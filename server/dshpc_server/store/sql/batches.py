@@ -24,10 +24,10 @@ _RECORD = sqlalchemy.select(
     _batches.cancel_reason,
     _batches.ended_at,
     _batches.tally,
-)
+).where(joins.IS_SHOWN)
 _NEWEST_FIRST = (_batches.created_at, _batches.batch_id)
 _CREATED = sqlalchemy.select(_batches.batch_id, _batches.created_at).where(
-    _batches.batch_id.in_(joins.KEYS)
+    _batches.batch_id.in_(joins.KEYS), joins.IS_SHOWN
 )
 _ALIKE = (
     sqlalchemy.select(

@@ -10,7 +10,8 @@ _batches = tables.batches.c
 _rows = tables.batch_rows.c
 # Written out: only so is the index on it used.
 _LIMITED = sqlalchemy.text(tables.LIMITED)
-_LIMITS = sqlalchemy.select(_batches.batch_id, _batches.max_failures)
+# What is not shown yet cannot be withdrawn; it is counted once it is shown.
+_LIMITS = sqlalchemy.select(_batches.batch_id, _batches.max_failures).where(joins.IS_SHOWN)
 _ALL = _LIMITS.where(_LIMITED)
 _THESE = _LIMITS.where(_batches.batch_id.in_(joins.KEYS), _LIMITED)
 _WAITING = (

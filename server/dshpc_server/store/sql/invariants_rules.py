@@ -26,6 +26,7 @@ _PARTS = {
     "number": "attempt",
     "batch_id": "batch",
     "row_index": "row",
+    "piece_number": "piece",
     "file_hash": "file",
     "server_id": "server",
     "is_only": "deployment",
@@ -78,13 +79,30 @@ _of_batch = _rows.batch_id == _batches.batch_id
 _last_row = (
     sqlalchemy.select(sqlalchemy.func.max(_rows.row_index)).where(_of_batch).scalar_subquery()
 )
+_left = (
+    sqlalchemy.select(
+        sqlalchemy.func.coalesce(sqlalchemy.func.sum(tables.staged_pieces.c.row_count), 0)
+    )
+    .where(tables.staged_pieces.c.batch_id == _batches.batch_id)
+    .scalar_subquery()
+)
 _OF_ROWS = (
     rule(
         "batch_has_its_rows",
         "the batch has not the rows that were acknowledged",
         sqlalchemy.select(_batches.batch_id.label("batch")).where(
-            (_counted(_of_batch) != _batches.row_count)
-            | (sqlalchemy.func.coalesce(_last_row, -1) != _batches.row_count - 1)
+            (_counted(_of_batch) != _batches.row_count - _batches.staged_rows)
+            | (
+                (_batches.staged_rows == 0)
+                & (sqlalchemy.func.coalesce(_last_row, -1) != _batches.row_count - 1)
+            )
+        ),
+    ),
+    rule(
+        "staged_rows_are_there",
+        "rows of the batch that are still to be accepted are not there",
+        sqlalchemy.select(_batches.batch_id.label("batch")).where(
+            _batches.staged_rows > 0, _batches.staged_rows != _left
         ),
     ),
     rule(

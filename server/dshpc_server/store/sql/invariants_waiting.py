@@ -6,12 +6,13 @@ from sqlalchemy import ColumnElement
 from dshpc_server.domain import job
 from dshpc_server.domain.dependencies import Condition
 from dshpc_server.domain.job import JobStatus, Outcome
-from dshpc_server.store.sql import tables
+from dshpc_server.store.sql import joins, tables
 from dshpc_server.store.sql.invariants_runs import rule
 
 _rows = tables.batch_rows.c
 _undecided = tables.undecided_rows.c
 _dependencies = tables.dependencies.c
+_batches = tables.batches.c
 _upstream = tables.batch_rows.alias("upstream")
 _shown = tables.attempts.alias("shown")
 _ROW = (_rows.batch_id.label("batch"), _rows.row_index.label("row"))
@@ -38,6 +39,12 @@ _WITH_UPSTREAM = tables.dependencies.outerjoin(
         == sqlalchemy.func.coalesce(_upstream.c.attempt, _dependencies.upstream_attempt)
     )
     & (_shown.c.is_retried == 0),
+)
+# Of a batch that is still being accepted the row that another waits for may come later.
+_has_all_its_rows = (
+    sqlalchemy.select(_batches.batch_id)
+    .where(_batches.batch_id == _dependencies.batch_id, joins.IS_SHOWN)
+    .exists()
 )
 _status = sqlalchemy.func.coalesce(_upstream.c.ended_as, _shown.c.status)
 _has_ended = (
@@ -95,6 +102,7 @@ RULES = (
         .select_from(_WITH_UPSTREAM)
         .where(
             _dependencies.upstream_index.is_not(None),
+            _has_all_its_rows,
             _upstream.c.row_index.is_(None)
             | (_dependencies.upstream_index == _dependencies.row_index),
         ),

@@ -28,6 +28,9 @@ ROW_WITH_ATTEMPT = tables.batch_rows.outerjoin(
 )
 OF_ROW = ROW_WITH_ATTEMPT.outerjoin(tables.jobs, _jobs.job_id == _attempts.job_id)
 
+# Of a large batch of which rows are still to be accepted nothing is shown.
+IS_SHOWN = tables.batches.c.staged_rows == 0
+
 KEYS: sqlalchemy.BindParameter[Sequence[str]] = sqlalchemy.bindparam("keys", expanding=True)
 INDEXES: sqlalchemy.BindParameter[Sequence[int]] = sqlalchemy.bindparam("indexes", expanding=True)
 # Written out, not as parameters: only so are the partial indexes on them used.

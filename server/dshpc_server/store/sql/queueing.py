@@ -75,7 +75,7 @@ _OF_BATCH = (
 )
 _SET_PRIORITY = (
     sqlalchemy.update(tables.batches)
-    .where(_batches.batch_id == sqlalchemy.bindparam("batch"))
+    .where(_batches.batch_id == sqlalchemy.bindparam("batch"), joins.IS_SHOWN)
     .values(priority=sqlalchemy.bindparam("wanted"))
 )
 
@@ -97,14 +97,16 @@ class _Waiting:
         return -place.priority, place.turn, self.queued_at, self.queue_index, self.key.job_id
 
 
-def turns(connection: sqlalchemy.Connection, at: int) -> queue.Turns:
-    """Return the turns of a batch that comes at this moment, in microseconds."""
+def turns(
+    connection: sqlalchemy.Connection, at: int, firsts: Mapping[int, int] | None = None
+) -> queue.Turns:
+    """Return the turns of a batch that comes at this moment, in microseconds, or has begun."""
 
     def head(priority: int) -> int | None:
         turn: int | None = connection.execute(_HEAD, {"priority": priority}).scalar()
         return turn
 
-    return queue.Turns(head, at=at)
+    return queue.Turns(head, at=at, firsts=firsts)
 
 
 def wanted(batch: NewBatch, rows: Sequence[Row]) -> Mapping[AttemptKey, int]:
@@ -127,10 +129,12 @@ def place(
     priorities: Mapping[AttemptKey, int],
     new: Collection[AttemptKey],
     turns: queue.Turns,
+    positions: Mapping[str, int],
 ) -> tuple[Mapping[AttemptKey, Place], Collection[str]]:
     """Return the places of the new ones of these attempts, and give the others theirs.
 
-    The jobs of those others that were moved are returned as well; they are to be held.
+    The jobs of those others that were moved are returned as well; they are to be held. `positions`,
+    by job, are given where the attempts do not come in the order of their turns.
     """
     waiting = _waiting(connection, {key.job_id for key in priorities if key not in new})
     places: dict[AttemptKey, Place] = {}
@@ -138,9 +142,9 @@ def place(
     for key, priority in priorities.items():
         found = waiting.get(key.job_id)
         if key in new:
-            places[key] = turns.place(priority)
+            places[key] = turns.place(priority, positions.get(key.job_id))
         elif found is not None:
-            joined = turns.joined(found.place, priority)
+            joined = turns.joined(found.place, priority, positions.get(key.job_id))
             if joined != found.place:
                 moved[key] = joined
     _move(connection, moved)

@@ -22,10 +22,12 @@ from dshpc_server.store.records import (
     JobRecord,
     ListPosition,
     NewBatch,
+    NextPiece,
     RetriableRow,
     Row,
     RowState,
     ServerRecord,
+    StrandedBatch,
 )
 from dshpc_server.store.sql import (
     accepting,
@@ -43,6 +45,7 @@ from dshpc_server.store.sql import (
     retriable,
     rows,
     servers,
+    staging,
     tables,
     undecided,
 )
@@ -166,6 +169,16 @@ class SqlReader:
         """See the port."""
         with self._asking() as connection:
             return named_requests.find(connection, request_id)
+
+    def find_next_piece(self, batch_id: str, after: int = -1) -> NextPiece | None:
+        """See the port."""
+        with self._asking() as connection:
+            return staging.find_next(connection, batch_id, after)
+
+    def find_stranded_batches(self) -> Sequence[StrandedBatch]:
+        """See the port."""
+        with self._asking() as connection:
+            return staging.find_stranded(connection)
 
     def find_rows(
         self,

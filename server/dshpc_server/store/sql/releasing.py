@@ -10,9 +10,11 @@ from dshpc_server.store.records import Attempt, NewBatch, Row
 from dshpc_server.store.sql import (
     accepting,
     bulk,
+    columns,
     exclusion,
     files,
     joins,
+    queueing,
     stamps,
     tables,
     undecided,
@@ -47,8 +49,9 @@ def release(
 
     And the jobs whose attempt got another place in the queue.
     """
-    files.use(connection, batch.file_hashes, batch.created_at)
+    # In the order in which a piece of the batch is accepted, which another server may be at.
     exclusion.hold_batches(connection, [batch.batch_id])
+    files.use(connection, batch.file_hashes, batch.created_at)
     still = _still_ready(connection, batch)
     if not still:
         return (), (), ()
@@ -56,7 +59,8 @@ def release(
     ready = dataclasses.replace(
         batch, rows=[row for row in batch.rows if row.index in still], priority=priority
     )
-    decided, moved_jobs = accepting.decide(connection, ready, stamp())
+    turns = queueing.turns(connection, columns.moment(batch.created_at))
+    decided, moved_jobs = accepting.decide(connection, ready, stamp(), turns, {})
     values = [(*accepting.decision_values(row), batch.batch_id, row.index) for row in decided.rows]
     bulk.update(connection, tables.batch_rows, accepting.DECISION, values)
     undecided.drop(connection, batch.batch_id, still)

@@ -24,8 +24,9 @@ _FIND = (
         *columns.RESOURCES,
         _attempts.timeout_seconds,
     )
-    .select_from(joins.OF_ROW)
+    .select_from(joins.OF_ROW.join(tables.batches, tables.batches.c.batch_id == _rows.batch_id))
     .where(
+        joins.IS_SHOWN,
         _rows.batch_id == sqlalchemy.bindparam("batch"),
         rows.STATUS.is_(None) | rows.STATUS.in_(sorted(job.TERMINAL - {JobStatus.COMPLETED})),
         _rows.job_id.is_not(None) | _rows.config.is_not(None),

@@ -89,8 +89,10 @@ def states_by_index(
 def _next(
     statement: sqlalchemy.Select[Any], batch_id: str, first_index: int, limit: int
 ) -> sqlalchemy.Select[Any]:
+    batches = tables.batches.c
+    shown = sqlalchemy.select(batches.batch_id).where(batches.batch_id == batch_id, joins.IS_SHOWN)
     return (
-        statement.where(_rows.batch_id == batch_id, _rows.row_index >= first_index)
+        statement.where(_rows.batch_id == batch_id, _rows.row_index >= first_index, shown.exists())
         .order_by(_rows.row_index)
         .limit(limit)
     )

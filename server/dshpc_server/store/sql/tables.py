@@ -286,6 +286,11 @@ batches = sqlalchemy.Table(
     Column("display_name", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("row_count", Integer, nullable=False),
+    # How many of its rows are still staged; until there are none the batch is not shown.
+    Column("staged_rows", Integer, nullable=False, server_default="0"),
+    # Of a large batch: the turn with which it began in each class of the queue, as JSON; NULL
+    # before a piece of it has come to one.
+    Column("first_turns", Text),
     # Of rows that have none of their own.
     Column("priority", Integer, nullable=False, server_default="0"),
     # Once so many jobs have failed the rest is cancelled; 0 = never.
@@ -302,6 +307,9 @@ batches = sqlalchemy.Table(
     sqlalchemy.CheckConstraint(
         f"priority BETWEEN {job.LOWEST_PRIORITY} AND {job.HIGHEST_PRIORITY}",
         name="priority_within_bounds",
+    ),
+    sqlalchemy.CheckConstraint(
+        "staged_rows BETWEEN 0 AND row_count", name="staged_rows_are_of_the_batch"
     ),
     sqlalchemy.CheckConstraint("max_failures >= 0", name="max_failures_from_0"),
     sqlalchemy.CheckConstraint(
@@ -499,6 +507,22 @@ sqlalchemy.Index(
     dependencies.c.upstream_job_id,
     sqlite_where=sqlalchemy.text("is_met = 0 AND upstream_job_id IS NOT NULL"),
     postgresql_where=sqlalchemy.text("is_met = 0 AND upstream_job_id IS NOT NULL"),
+)
+
+staged_pieces = sqlalchemy.Table(
+    "staged_pieces",
+    metadata,
+    # Of a batch that is not there before it is sealed.
+    Column("batch_id", Text, primary_key=True),
+    # Its place among the pieces, from 0.
+    Column("piece_number", Integer, primary_key=True),
+    Column("row_count", Integer, nullable=False),
+    # The server that staged it.
+    Column("owner", Text, nullable=False),
+    # The rows before they are decided, encoded; opaque here.
+    Column("rows", LargeBinary, nullable=False),
+    sqlalchemy.CheckConstraint("piece_number >= 0", name="piece_number_from_0"),
+    sqlalchemy.CheckConstraint("row_count >= 1", name="row_count_from_1"),
 )
 
 files = sqlalchemy.Table(

@@ -43,7 +43,7 @@ _BATCH: sqlalchemy.BindParameter[str] = sqlalchemy.bindparam("batch")
 _ATTEMPT_ENDS = 3 + len(columns.ATTEMPT)
 _HOLD_BATCH = (
     sqlalchemy.select(_batches.row_count)
-    .where(_batches.batch_id == _BATCH)
+    .where(_batches.batch_id == _BATCH, joins.IS_SHOWN)
     .with_for_update(key_share=True)
 )
 _HOLD_PENDING = (

@@ -21,6 +21,7 @@ from dshpc_server.store.records import (
     NewBatch,
     Report,
     Row,
+    StagedPiece,
     Withdrawal,
     Withdrawn,
 )
@@ -38,6 +39,7 @@ from dshpc_server.store.sql import (
     releasing,
     servers,
     settling,
+    staging,
     stamps,
     undecided,
     withdrawing,
@@ -69,6 +71,7 @@ class SqlWriter:
 
     def accept(self, batch: NewBatch) -> Sequence[Row]:
         """See the port."""
+        staging.check_staged(self._connection, batch, self._server_id)
         rows, new, moved = accepting.accept(self._connection, batch, self._stamp())
         self.changes += new
         self.touched.update(moved)
@@ -100,6 +103,23 @@ class SqlWriter:
             indexes = [row.index for row in rows]
             self.changed_rows.append(ChangedRows(batch_id=batch.batch_id, indexes=indexes))
         return rows
+
+    def stage(self, pieces: Sequence[StagedPiece]) -> None:
+        """See the port."""
+        staging.stage(self._connection, pieces, self._server_id)
+
+    def accept_piece(self, batch: NewBatch, number: int) -> Sequence[Row] | None:
+        """See the port."""
+        if not staging.take(self._connection, batch, number):
+            return None
+        rows, new, moved = accepting.accept_piece(self._connection, batch, self._stamp())
+        self.changes += new
+        self.touched.update(moved)
+        return rows
+
+    def unstage(self, batch_id: str) -> bool:
+        """See the port."""
+        return staging.unstage(self._connection, batch_id)
 
     def claim(
         self,

@@ -1,4 +1,4 @@
-"""What batches live by: priorities and turns, named requests, rows that end by themselves.
+"""What batches live by: priorities and turns, named requests, pieces, rows that end by themselves.
 
 In a store of 0005 nothing had a priority, and what waits keeps its place: all of it has the first
 turn, of which the queue goes by the time of the batch. When something changed last is told by its
@@ -34,6 +34,7 @@ def upgrade() -> None:
     _attempts()
     _batches()
     _batch_rows()
+    _staged_pieces()
 
 
 def _one_of(column: str, words: tuple[str, ...]) -> str:
@@ -79,6 +80,8 @@ def _attempts() -> None:
 
 def _batches() -> None:
     with _changing("batches") as batches:
+        batches.add_column(Column("staged_rows", Integer, nullable=False, server_default="0"))
+        batches.add_column(Column("first_turns", Text))
         batches.add_column(Column("priority", Integer, nullable=False, server_default="0"))
         batches.add_column(Column("max_failures", Integer, nullable=False, server_default="0"))
         batches.add_column(Column("cancel_reason", Text))
@@ -88,6 +91,10 @@ def _batches() -> None:
         batches.add_column(Column("tally", Text))
         batches.create_check_constraint(
             op.f("ck_batches_priority_within_bounds"), sqlalchemy.text(_PRIORITY)
+        )
+        batches.create_check_constraint(
+            op.f("ck_batches_staged_rows_are_of_the_batch"),
+            sqlalchemy.text("staged_rows BETWEEN 0 AND row_count"),
         )
         batches.create_check_constraint(
             op.f("ck_batches_max_failures_from_0"), sqlalchemy.text("max_failures >= 0")
@@ -162,4 +169,22 @@ def _batch_rows() -> None:
         ["job_id", "attempt"],
         sqlite_where=waits,
         postgresql_where=waits,
+    )
+
+
+def _staged_pieces() -> None:
+    op.create_table(
+        "staged_pieces",
+        Column("batch_id", Text, nullable=False),
+        Column("piece_number", Integer, nullable=False),
+        Column("row_count", Integer, nullable=False),
+        Column("owner", Text, nullable=False),
+        Column("rows", LargeBinary, nullable=False),
+        sqlalchemy.PrimaryKeyConstraint("batch_id", "piece_number", name="pk_staged_pieces"),
+        sqlalchemy.CheckConstraint(
+            "piece_number >= 0", name=op.f("ck_staged_pieces_piece_number_from_0")
+        ),
+        sqlalchemy.CheckConstraint(
+            "row_count >= 1", name=op.f("ck_staged_pieces_row_count_from_1")
+        ),
     )

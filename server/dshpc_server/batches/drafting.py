@@ -1,0 +1,290 @@
+"""Drafting: what each row of a request would run, or why it cannot; nothing is looked up yet.
+
+Promises: methods are resolved once per request, so one name is one version in all its rows; rows
+fail alone. What a row that waits for others is to run is settled here, too, but for the inputs that
+these have to make first.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from dshpc_server.batches import admission, request
+from dshpc_server.domain import identity, job
+from dshpc_server.domain.job import AttemptKey
+from dshpc_server.domain.rejection import Reason, Rejection, Violation
+from dshpc_server.engine.port import Capacity
+from dshpc_server.methods import catalog, method
+from dshpc_server.methods import errors as method_errors
+from dshpc_server.store import records, undecided
+
+_REMEMBERED = 1024
+"""Parameter sets, completed, that are kept while the rows of a request are drafted."""
+
+Chains = Mapping[str, AttemptKey]
+"""By job, the first of the newest attempts of it that follow on each other."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """A row on its way: what it would run, now or once it can be looked up, or why it cannot."""
+
+    index: int
+    config_index: int
+    duplicate_of: int | None
+    """The index of the first row of the request with the same job, on every later one whose inputs
+    are known."""
+    head: bytes
+    plan: records.Candidate | undecided.Undecided | Rejection
+    priority: int | None = None
+    """Its own."""
+    dependencies: Sequence[undecided.Dependency] = ()
+    """What it waits for; given if and only if it is undecided."""
+    config: request.Config | None = dataclasses.field(default=None, compare=False)
+    """See `request.JobRequest`; not compared, since nothing says of two of them whether they
+    encode the same."""
+
+    @property
+    def known_inputs(self) -> Collection[str]:
+        """Content that it needs, as far as that is known."""
+        match self.plan:
+            case records.Candidate():
+                return self.plan.spec.inputs.values()
+            case undecided.Undecided():
+                return self.plan.inputs.values()
+            case Rejection():
+                return ()
+
+
+def file_hashes(drafts: Iterable[Draft]) -> dict[str, None]:
+    """The files that rows need, in the order of the rows."""
+    return {file_hash: None for draft in drafts for file_hash in draft.known_inputs}
+
+
+def job_ids(drafts: Iterable[Draft]) -> set[str]:
+    """The jobs that rows would run, and those known ones that they wait for."""
+    found = set()
+    for draft in drafts:
+        if isinstance(draft.plan, records.Candidate):
+            found.add(draft.plan.spec.job_id)
+        found.update(
+            each.upstream_chain.job_id for each in draft.dependencies if each.upstream_chain
+        )
+    return found
+
+
+class Drafting:
+    """One pass over a request's rows, remembering what rows have in common.
+
+    For worker threads, one at a time.
+    """
+
+    def __init__(
+        self,
+        catalog: catalog.Catalog,
+        defaults: admission.Defaults,
+        capacity: Capacity,
+        chains: Chains,
+    ) -> None:
+        """`chains` are those of all jobs that rows of the request wait for."""
+        self._chains = chains
+        self._catalog = catalog
+        # Taken once: a reload while rows are drafted changes nothing for this request.
+        self._methods = catalog.current()
+        self._defaults = defaults
+        self._capacity = capacity
+        self._first: dict[bytes, int] = {}
+        """The first row of each job; of 100,000 jobs these take 15 MB."""
+        # A batch repeats its parameters and resources over many files.
+        self._completed: dict[tuple[str, str, str], str | Rejection] = {}
+        self._granted: dict[
+            tuple[str, str, request.RequestedResources], job.Resources | Rejection
+        ] = {}
+
+    def all(self, rows: Sequence[request.JobRequest | request.RefusedRow]) -> list[Draft]:
+        """Draft the next rows of the request."""
+        return [self._draft(row) for row in rows]
+
+    def _draft(self, row: request.JobRequest | request.RefusedRow) -> Draft:
+        if isinstance(row, request.RefusedRow):
+            return self._rejected(row, row.rejection)
+        plan = self._plan(row)
+        if isinstance(plan, Rejection):
+            return self._rejected(row, plan)
+        if row.upstreams:
+            return Draft(
+                index=row.index,
+                config_index=row.config_index,
+                duplicate_of=None,
+                head=row.head,
+                plan=plan,
+                priority=row.priority,
+                dependencies=tuple(
+                    each
+                    for upstream in row.upstreams
+                    for each in _dependencies(upstream, self._chains)
+                ),
+            )
+        named = candidate(plan)
+        first = self._first.setdefault(bytes.fromhex(named.spec.job_id), row.index)
+        return Draft(
+            index=row.index,
+            config_index=row.config_index,
+            duplicate_of=None if first == row.index else first,
+            head=row.head,
+            plan=named,
+            priority=row.priority,
+            config=row.config,
+        )
+
+    def _rejected(
+        self, row: request.JobRequest | request.RefusedRow, rejection: Rejection
+    ) -> Draft:
+        return Draft(
+            index=row.index,
+            config_index=row.config_index,
+            duplicate_of=None,
+            head=row.head,
+            plan=rejection,
+            priority=None if isinstance(row, request.RefusedRow) else row.priority,
+            config=row.config,
+        )
+
+    def _plan(self, row: request.JobRequest) -> undecided.Undecided | Rejection:
+        """What a row is to run, whether its inputs are all known yet or not."""
+        version = self._version(row)
+        if isinstance(version, Rejection):
+            return version
+        given = {*row.inputs, *(each.input_name for each in row.upstreams if each.input_name)}
+        refused = _refused_for_inputs(given, version)
+        if refused is not None:
+            return refused
+        completed = self._complete(row.parameters, version)
+        if isinstance(completed, Rejection):
+            return completed
+        resources = self._grant(row.resources, version)
+        if isinstance(resources, Rejection):
+            return resources
+        timeout_seconds = admission.granted_seconds(
+            row.timeout_seconds, version, self._defaults, self._capacity
+        )
+        if isinstance(timeout_seconds, Rejection):
+            return timeout_seconds
+        return undecided.Undecided(
+            config_index=row.config_index,
+            method_name=row.method_name,
+            function_hash=version.function_hash,
+            inputs=row.inputs,
+            parameters_json=completed,
+            resources=resources,
+            timeout_seconds=timeout_seconds,
+            policy=row.policy,
+        )
+
+    def _version(self, row: request.JobRequest) -> method.MethodVersion | Rejection:
+        """The version a row runs: the one it pins, else the newest."""
+        newest = self._methods.get(row.method_name)
+        if newest is None:
+            return Rejection(
+                reason=Reason.METHOD_NOT_FOUND, message=f"Method '{row.method_name}' not found"
+            )
+        if row.function_hash in ("", newest.function_hash):
+            return newest
+        # Also one that another server has just loaded: this is a worker thread, and may read it.
+        pinned = self._catalog.find(row.method_name, row.function_hash)
+        if pinned is None:
+            return Rejection(
+                reason=Reason.METHOD_NOT_FOUND,
+                message=f"Method '{row.method_name}' has no version {row.function_hash}",
+            )
+        return pinned
+
+    def _complete(
+        self, parameters: request.Parameters, version: method.MethodVersion
+    ) -> str | Rejection:
+        key = (version.name, version.function_hash, parameters.canonical)
+        if key not in self._completed:
+            if len(self._completed) == _REMEMBERED:
+                self._completed.clear()
+            self._completed[key] = _completed(parameters, version)
+        return self._completed[key]
+
+    def _grant(
+        self, asked: request.RequestedResources, version: method.MethodVersion
+    ) -> job.Resources | Rejection:
+        key = (version.name, version.function_hash, asked)
+        if key not in self._granted:
+            self._granted[key] = admission.granted(asked, version, self._defaults, self._capacity)
+        return self._granted[key]
+
+
+def candidate(plan: undecided.Undecided) -> records.Candidate:
+    """The job of a plan that has all its inputs."""
+    job_id = identity.job_id(
+        function_hash=plan.function_hash, inputs=plan.inputs, parameters_json=plan.parameters_json
+    )
+    return records.Candidate(
+        spec=job.JobSpec(
+            job_id=job_id,
+            method_name=plan.method_name,
+            function_hash=plan.function_hash,
+            inputs=plan.inputs,
+            parameters_json=plan.parameters_json,
+        ),
+        resources=plan.resources,
+        timeout_seconds=plan.timeout_seconds,
+        policy=plan.policy,
+    )
+
+
+def _dependencies(upstream: request.Upstream, chains: Chains) -> Iterator[undecided.Dependency]:
+    """What the store is told of one thing that a row waits for: each row for itself."""
+    if upstream.job_id:
+        yield undecided.Dependency(
+            upstream_chain=chains[upstream.job_id],
+            condition=upstream.condition,
+            input_name=upstream.input_name,
+            upstream_name=upstream.name,
+        )
+    for place, index in enumerate(upstream.rows):
+        yield undecided.Dependency(
+            upstream_index=index,
+            condition=upstream.condition,
+            input_name=upstream.input_name,
+            upstream_name=upstream.name + (f"[{place}]" if len(upstream.rows) > 1 else ""),
+        )
+
+
+def _completed(parameters: request.Parameters, version: method.MethodVersion) -> str | Rejection:
+    """The canonical text of the parameters with the method's defaults filled in."""
+    try:
+        completed = version.complete(parameters.value)
+        if len(completed) == len(parameters.value):  # nothing was filled in
+            return parameters.canonical
+        return identity.canonical(completed)
+    except method_errors.ParameterError as error:
+        listed = "; ".join(f"{v.field}: {v.description}" for v in error.violations)
+        return Rejection(
+            reason=Reason.INVALID_PARAMETERS,
+            message=f"Method '{version.name}' refuses the parameters ({listed})",
+            violations=error.violations,
+        )
+
+
+def _refused_for_inputs(inputs: Collection[str], version: method.MethodVersion) -> Rejection | None:
+    if set(inputs) == set(version.inputs):
+        return None
+    violations = [
+        Violation(field=f"inputs.{name}", description="needed, not given")
+        for name in version.inputs
+        if name not in inputs
+    ] + [
+        Violation(field=f"inputs.{name}", description="not an input of this method")
+        for name in sorted(inputs)
+        if name not in version.inputs
+    ]
+    listed = "; ".join(f"{v.field}: {v.description}" for v in violations)
+    return Rejection(
+        reason=Reason.INVALID_INPUTS,
+        message=f"Method '{version.name}' refuses the inputs ({listed})",
+        violations=tuple(violations),
+    )

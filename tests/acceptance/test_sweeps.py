@@ -1,0 +1,159 @@
+"""Sweeps on a real server: written out, looked up, run, and refused when they are none."""
+
+import itertools
+
+import grpc
+import pytest
+from google.protobuf import json_format
+
+from dshpc.v1 import batch_service_pb2, job_service_pb2, types_pb2
+from dshpc_server.batches import staging
+from support import calls
+
+LARGE = staging.LARGE_ROWS + 200
+RESOLVED = types_pb2.WaitPolicy(until=types_pb2.UNTIL_RESOLVED)
+
+
+def ranged(parameter: str, start: float, stop: float, count: int) -> types_pb2.SweepAxis:
+    return types_pb2.SweepAxis(
+        parameter=parameter, range=types_pb2.SweepRange(start=start, stop=stop, count=count)
+    )
+
+
+def swept(*axes: types_pb2.SweepAxis, config_id: str = "") -> types_pb2.JobConfig:
+    made = calls.config("no_input", config_id=config_id)
+    made.sweep.axes.extend(axes)
+    return made
+
+
+def listed(service: calls.Service, batch_id: str) -> list[types_pb2.MultiJobResult]:
+    asked = batch_service_pb2.ListBatchResultsRequest(batch_id=batch_id, page_size=5000)
+    return list(service.batches.ListBatchResults(asked, timeout=60).results)
+
+
+def test_a_sweep_runs_once_for_each_point_and_is_found_by_whoever_asks_for_one(
+    service: calls.Service,
+) -> None:
+    of = swept(ranged("a", 1, 3, 3), ranged("b", 0, 1, 3), config_id="grid")
+    answer = service.simulate(calls.config("no_input"), of, finished=True)
+    rows = answer.results[1:]
+    points = list(itertools.product((1, 2, 3), (0, 0.5, 1)))
+    assert [json_format.MessageToDict(row.parameters) for row in rows] == [
+        {"a": a, "b": b} for a, b in points
+    ]
+    assert [(row.index, row.config_index, row.sweep_index) for row in rows] == [
+        (1 + number, 1, number) for number in range(9)
+    ]
+    assert {row.config_id for row in rows} == {"grid"}
+    assert answer.statistics.completed_jobs == answer.statistics.total_jobs == 10
+    alone = service.ask(calls.config("no_input", parameters={"a": 2, "b": 0.5}))
+    assert (alone.job_id, alone.outcome) == (rows[4].job_id, types_pb2.OUTCOME_FOUND_COMPLETED)
+
+
+def test_equal_values_collapse_to_one_run(service: calls.Service) -> None:
+    axis = types_pb2.SweepAxis(parameter="equal")
+    axis.values.add(number_value=1)
+    axis.values.add(number_value=1)
+    first, second = service.simulate(swept(axis), finished=True).results
+    assert first.job_id == second.job_id
+    assert (first.outcome, second.outcome) == (
+        types_pb2.OUTCOME_SUBMITTED,
+        types_pb2.OUTCOME_FOUND_IN_PROGRESS,
+    )
+    assert second.duplicate_of_index == first.index
+
+
+def test_a_row_that_cannot_be_names_the_config_that_made_it(service: calls.Service) -> None:
+    of = swept(ranged("n", 1, 2, 2))
+    of.method_name = "absent"
+    rows = service.simulate(calls.config("no_input"), of).results[1:]
+    assert [row.outcome for row in rows] == [types_pb2.OUTCOME_REJECTED] * 2
+
+
+def test_a_large_batch_is_answered_as_far_as_it_fits_and_read_on_from_there(
+    service: calls.Service,
+) -> None:
+    of = swept(ranged("large", 1, LARGE, LARGE), config_id="large")
+    answer = service.simulate(of, max_response_bytes=20_000)
+    assert answer.statistics.total_jobs == answer.statistics.successful_submissions == LARGE
+    assert 0 < len(answer.results) < LARGE
+    assert answer.ByteSize() <= 20_000
+    rows = list(answer.results)
+    token = answer.next_page_token
+    while token:
+        page = service.batches.ListBatchResults(
+            batch_service_pb2.ListBatchResultsRequest(
+                batch_id=answer.batch_id, page_token=token, page_size=500
+            ),
+            timeout=60,
+        )
+        rows += page.results
+        token = page.next_page_token
+    assert [row.sweep_index for row in rows] == list(range(LARGE))
+    assert [row.parameters["large"] for row in rows] == list(range(1, LARGE + 1))
+    again = service.simulate(of, cache_policy=types_pb2.CACHE_POLICY_ONLY)
+    assert again.statistics.not_found_jobs == 0
+    assert again.statistics.total_jobs == LARGE
+
+
+def test_a_large_batch_is_streamed_as_any_other(service: calls.Service) -> None:
+    of = swept(ranged("streamed", 1, LARGE, LARGE))
+    events = list(
+        service.stream(
+            of, wait=RESOLVED, stream=types_pb2.StreamOptions(max_results_per_message=1000)
+        )
+    )
+    assert events[0].accepted.total_jobs == LARGE
+    rows = [row for event in events for row in event.results.results]
+    assert sorted(row.index for row in rows) == list(range(LARGE))
+    assert events[-1].statistics.total_jobs == LARGE
+    assert [row.index for row in listed(service, events[0].accepted.batch_id)] == list(range(LARGE))
+
+
+def test_a_large_batch_that_is_only_validated_is_not_there_afterwards(
+    service: calls.Service,
+) -> None:
+    of = swept(ranged("validated", 1, LARGE, LARGE))
+    answer = service.simulate(of, validate_only=True)
+    assert answer.batch_id == ""
+    assert answer.statistics.submitted_jobs == LARGE
+    again = service.simulate(of, cache_policy=types_pb2.CACHE_POLICY_ONLY)
+    assert again.statistics.not_found_jobs == LARGE
+
+
+@pytest.mark.parametrize(
+    ("config", "code", "field"),
+    [
+        (
+            swept(*(ranged(f"x{n}", 1, 1, 1) for n in range(1001))),
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "jobs[0].sweep.axes",
+        ),
+        (
+            swept(ranged("n", 1, 2, 100_001)),
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "max_jobs_per_request",
+        ),
+        (
+            swept(*(ranged(f"x{n}", 1, 2, 2**31 - 1) for n in range(999))),
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "max_jobs_per_request",
+        ),
+        (
+            swept(ranged("n", 1, 2, 0)),
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "jobs[0].sweep.axes[0].range.count",
+        ),
+    ],
+)
+def test_what_is_no_sweep_or_too_large_is_refused_by_name_and_nothing_is_stored(
+    service: calls.Service, config: types_pb2.JobConfig, code: grpc.StatusCode, field: str
+) -> None:
+    service.ask(calls.config("no_input"))
+    newest = job_service_pb2.ListJobsRequest(page_size=1)
+    (before,) = service.jobs.ListJobs(newest, timeout=60).jobs
+    refused = calls.refusal(lambda: service.simulate(config))
+    assert refused.code is code
+    assert field in refused.text
+    (after,) = service.jobs.ListJobs(newest, timeout=60).jobs
+    assert (after.job_id, after.attempt) == (before.job_id, before.attempt)

@@ -1,0 +1,162 @@
+"""A server that is killed while it accepts a large batch: all of it is there then, or nothing.
+
+A case asks for a batch of two pieces and one row more; where it was sealed its thousand jobs run,
+which takes 5 to 10 seconds.
+"""
+
+import contextlib
+import pathlib
+import signal
+from collections.abc import Iterator
+
+import grpc
+import pytest
+import sqlalchemy
+
+from dshpc.v1 import batch_service_pb2, job_service_pb2, types_pb2
+from dshpc_server.batches import staging
+from dshpc_server.store.sql import tables
+from dshpc_server.store.sql.store import SqlStore
+from support import calls, fault_tally, live_server
+from support.fault_tally import Asked, Mode
+from support.postgres_fixtures import postgres_server, postgres_tables, postgres_url
+
+__all__ = ["postgres_server", "postgres_tables", "postgres_url"]
+
+ROWS = staging.LARGE_ROWS + 1
+SECONDS = 120.0
+WAITED_FOR = 7
+"""The row of which the job is asked for by another batch, too."""
+SEALED = [
+    ("sqlite", "large.sealed:1"),
+    ("sqlite", "large.piece_accepted:2"),
+    ("postgres", "large.piece_accepted:1"),
+]
+
+
+class Killed:
+    """A server, its store, and what its methods leave outside."""
+
+    def __init__(self, folder: pathlib.Path, url: str) -> None:
+        self._folder = folder
+        self._methods_dir = folder / "methods"
+        self._url = url
+        self.tally = fault_tally.Tally(folder / "outside")
+        self.tally.install(self._methods_dir)
+
+    def dies(self, point: str) -> None:
+        """Ask for one job, then for the sweep it is in, and die at this point of that."""
+        with contextlib.ExitStack() as exits:
+            server = live_server.ServerProcess(
+                self._folder, self._methods_dir, crash_at=point, **self._flags()
+            )
+            exits.callback(server.stop, signal.SIGKILL)
+            channel = exits.enter_context(grpc.insecure_channel(server.address))
+            service = calls.Service(channel)
+            service.upload(_asked().content)
+            service.simulate(_asked().config())
+            with pytest.raises(grpc.RpcError):
+                sweep(service)
+            assert server.process.wait(live_server.STOP_SECONDS) == -signal.SIGKILL
+
+    @contextlib.contextmanager
+    def followed(self) -> Iterator[calls.Service]:
+        """Go on with the next server, until nothing is staged any more."""
+        with (
+            live_server.as_process(self._folder, self._methods_dir, **self._flags()) as server,
+            grpc.insecure_channel(server.address) as channel,
+        ):
+            live_server.wait_for(lambda: not self.staged(), "what is staged to be gone")
+            yield calls.Service(channel)
+
+    def staged(self) -> int:
+        """How many pieces the store keeps."""
+        pieces = sqlalchemy.select(sqlalchemy.func.count()).select_from(tables.staged_pieces)
+        with self._store() as store, store._engine.connect() as connection:
+            count: int = connection.execute(pieces).scalar_one()
+            return count
+
+    def batches(self) -> list[tuple[str, int]]:
+        """The batches there are, and how many rows each has."""
+        with self._store() as store:
+            found = store.find_batches(after=None, limit=99)
+            return [(each.batch_id, each.row_count) for each in found]
+
+    @contextlib.contextmanager
+    def _store(self) -> Iterator[SqlStore]:
+        url = self._url or self._folder / "data/dshpc.sqlite"
+        with contextlib.closing(SqlStore.open(url, read_only=True)) as store:
+            yield store
+
+    def _flags(self) -> dict[str, object]:
+        own = {"store": self._url} if self._url else {}
+        return {"min_free_bytes": 0, **own}
+
+
+@pytest.fixture
+def killed(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Killed:
+    is_shared = request.param == "postgres"
+    return Killed(tmp_path, request.getfixturevalue("postgres_url") if is_shared else "")
+
+
+@pytest.mark.parametrize("killed", ["sqlite", "postgres"], indirect=True)
+def test_of_a_batch_that_was_not_sealed_nothing_is_left_and_what_others_asked_for_runs(
+    killed: Killed,
+) -> None:
+    killed.dies("large.staged:1")
+    assert killed.staged()
+    with killed.followed() as service:
+        assert [rows for _, rows in killed.batches()] == [1]
+        asked = job_service_pb2.ListJobsRequest()
+        (job,) = service.jobs.ListJobs(asked, timeout=SECONDS).jobs
+        service.wait_for_status(job.job_id, types_pb2.JOB_STATUS_COMPLETED)
+        answer = sweep(service)
+        assert answer.statistics.total_jobs == ROWS
+        assert answer.statistics.submitted_jobs == ROWS - 1
+        assert answer.statistics.found_completed_jobs == 1
+        assert_each_ran_once(killed, service, answer.batch_id)
+
+
+@pytest.mark.parametrize(("killed", "point"), SEALED, indirect=["killed"])
+def test_a_batch_that_was_sealed_is_accepted_to_its_last_row_by_the_next_server(
+    killed: Killed, point: str
+) -> None:
+    killed.dies(point)
+    with killed.followed() as service:
+        ((batch_id, _),) = [each for each in killed.batches() if each[1] == ROWS]
+        assert_each_ran_once(killed, service, batch_id)
+
+
+def assert_each_ran_once(killed: Killed, service: calls.Service, batch_id: str) -> None:
+    def has_ended() -> bool:
+        return {row.new_status for row in rows(service, batch_id)} <= set(calls.TERMINAL)
+
+    live_server.wait_for(has_ended, "all jobs to end", seconds=SECONDS)
+    found = rows(service, batch_id)
+    assert [row.index for row in found] == list(range(ROWS))
+    assert [row.sweep_index for row in found] == list(range(ROWS))
+    assert {row.new_status for row in found} == {types_pb2.JOB_STATUS_COMPLETED}
+    runs = killed.tally.counts()
+    assert len(runs.starts) == runs.starts.total() == ROWS
+    assert runs.starts == runs.ends
+    assert runs.beside == []
+
+
+def sweep(service: calls.Service) -> job_service_pb2.SimulateJobsResponse:
+    """Ask for the large batch."""
+    config = _asked().config()
+    config.sweep.axes.add(
+        parameter="n", range=types_pb2.SweepRange(start=0, stop=ROWS - 1, count=ROWS)
+    )
+    return service.jobs.SimulateJobs(
+        job_service_pb2.SimulateJobsRequest(jobs=[config]), timeout=SECONDS
+    )
+
+
+def rows(service: calls.Service, batch_id: str) -> list[types_pb2.MultiJobResult]:
+    asked = batch_service_pb2.ListBatchResultsRequest(batch_id=batch_id, page_size=5000)
+    return list(service.batches.ListBatchResults(asked, timeout=SECONDS).results)
+
+
+def _asked() -> Asked:
+    return Asked(mode=Mode.WORK, x=3, n=WAITED_FOR, lines=1, milliseconds=0)
