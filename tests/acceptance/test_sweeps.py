@@ -96,6 +96,22 @@ def test_a_large_batch_is_answered_as_far_as_it_fits_and_read_on_from_there(
     assert again.statistics.total_jobs == LARGE
 
 
+def test_a_large_batch_is_retried_as_it_was_asked_for(service: calls.Service) -> None:
+    of = swept(ranged("retried", 1, LARGE, LARGE), config_id="retried")
+    of.method_name = "absent"
+    answer = service.simulate(of)
+    assert answer.statistics.failed_submissions == LARGE
+    again = service.batches.RetryBatch(
+        batch_service_pb2.RetryBatchRequest(batch_id=answer.batch_id), timeout=60
+    ).batch
+    before, after = listed(service, answer.batch_id), listed(service, again.batch_id)
+    assert answer.batch_id != again.batch_id
+    assert len(after) == LARGE
+    assert [(row.sweep_index, row.config_id, row.parameters) for row in after] == [
+        (row.sweep_index, row.config_id, row.parameters) for row in before
+    ]
+
+
 def test_a_large_batch_is_streamed_as_any_other(service: calls.Service) -> None:
     of = swept(ranged("streamed", 1, LARGE, LARGE))
     events = list(

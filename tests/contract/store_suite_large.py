@@ -1,14 +1,24 @@
 """What every store does with batches that are accepted in pieces."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
 
 from contract import store_suite_opening
 from dshpc_server.domain.job import JobStatus, Outcome
-from dshpc_server.store.port import ContentGoingError, FencedError, Store
-from dshpc_server.store.records import NewBatch, NextPiece, Row, StagedPiece, StrandedBatch
+from dshpc_server.domain.lifecycle import Event
+from dshpc_server.store.port import ContentGoingError, FencedError, RequestAcceptedError, Store
+from dshpc_server.store.records import (
+    AcceptedRequest,
+    NewBatch,
+    NextPiece,
+    Row,
+    StagedPiece,
+    StrandedBatch,
+)
 from support import store_values as v
+from support import store_waiting as w
 
 OpenStore = store_suite_opening.OpenStore
 
@@ -137,6 +147,59 @@ class AcceptingInPieces:
         rows = accept_piece(store, 0, "job")
         assert rows is not None
         assert rows[0].outcome is Outcome.FOUND_COMPLETED
+
+    def test_a_named_batch_is_found_by_its_name_from_the_seal_on(self, store: Store) -> None:
+        name = v.request_name(1)
+        stage(store, piece(0, 1), piece(0, 1, batch_id="second"))
+        assert store.find_request(name.request_id) is None
+        v.accept(store, dataclasses.replace(sealed(1), request=name))
+        of_large = AcceptedRequest(name=name, batch_id="large")
+        assert store.find_request(name.request_id) == of_large
+        with pytest.raises(RequestAcceptedError) as refused:
+            v.accept(store, dataclasses.replace(sealed(1, batch_id="second"), request=name))
+        assert refused.value.accepted == of_large
+        assert not unstage(store, "second")
+        assert accept_piece(store, 0, "a")
+        assert store.find_request(name.request_id) == of_large
+
+    def test_a_piece_comes_with_what_its_batch_was_sealed_as(self, store: Store) -> None:
+        asked = dataclasses.replace(
+            sealed(1), request=v.request_name(1), max_failures=3, priority=-7
+        )
+        stage(store, piece(0, 1))
+        v.accept(store, asked)
+        assert store.find_next_piece("large") == NextPiece(batch=asked, piece=piece(0, 1))
+
+    def test_what_is_not_shown_is_neither_withdrawn_nor_hurried_nor_counted(
+        self, store: Store
+    ) -> None:
+        stage(store, piece(0, 1), piece(1, 1))
+        v.accept(store, dataclasses.replace(sealed(2), max_failures=1))
+        assert accept_piece(store, 0, "a")
+        assert v.withdraw(store, "large") is None
+        assert not v.write(store, lambda writer: writer.set_priority("large", 5))
+        assert store.find_retriable_rows("large") == []
+        v.end(store, "a", Event.EXITED_NONZERO)
+        assert store.find_failure_limits(None) == {}
+        assert store.find_failure_limits([v.sha("a")], batch_ids=["large"]) == {}
+        assert accept_piece(store, 1, "b")
+        assert store.find_failure_limits(None) == {"large": 1}
+        assert store.find_failure_limits([], batch_ids=["large"]) == {"large": 1}
+        assert v.write(store, lambda writer: writer.set_priority("large", 5))
+        assert len(store.find_retriable_rows("large")) == 1
+        assert v.withdraw(store, "large") is not None
+
+    def test_rows_wait_for_those_of_later_pieces(self, store: Store) -> None:
+        stage(store, piece(0, 1), piece(1, 1))
+        v.accept(store, sealed(2))
+        waits = v.batch("large", rows=[w.waiting(0, w.on_row(1))])
+        v.write(store, lambda writer: writer.accept_piece(waits, 0))
+        assert w.settle(store, None).ready == []
+        assert accept_piece(store, 1, "upstream")
+        assert w.settle(store, None).ready == []
+        v.end(store, "upstream")
+        (ready,) = w.settle(store, None).ready
+        assert (ready.batch_id, ready.index) == ("large", 0)
 
     def test_what_is_unstaged_leaves_nothing(self, store: Store) -> None:
         stage(store, piece(0, 2), piece(0, 1, batch_id="other"))

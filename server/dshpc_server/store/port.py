@@ -180,7 +180,7 @@ class Reader(Protocol):
         """`max_failures` of batches that have one, are not cancelled, and may not have ended.
 
         Those with a row that waits for one of these jobs, or has waited for it to its end; and
-        these batches. None: all.
+        these batches. None: all. Those that are not shown yet are left out.
         """
         ...
 
@@ -189,7 +189,7 @@ class Reader(Protocol):
         ...
 
     def find_request(self, request_id: str) -> AcceptedRequest | None:
-        """The request of this name, if it was accepted."""
+        """The request of this name, if it was accepted: its batch may not be shown yet."""
         ...
 
     def find_rows(
@@ -379,7 +379,7 @@ class Writer(Protocol):
         ...
 
     def set_priority(self, batch_id: str, priority: int) -> bool:
-        """Give a batch this priority; False when there is no such batch.
+        """Give a batch this priority; False when there is no such batch, or it is not shown yet.
 
         What is in the queue for rows of it that have none of their own has the highest priority of
         those who wait for it then. Where that is another than before its turn is as if it had come
@@ -436,7 +436,7 @@ class Writer(Protocol):
         end: Callable[[Attempt], Ending],
         end_row: Callable[[Attempt | None, datetime.datetime], bytes],
     ) -> Withdrawn | None:
-        """Have a batch want rows of its own no more; None when there is no such batch.
+        """Have a batch want rows of its own no more; None when none is shown that has this name.
 
         A row that has not ended waits for a run. When another row waits for that run, of another
         batch or one of this batch that is not withdrawn, the run goes on and the row is detached:

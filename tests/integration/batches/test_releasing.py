@@ -50,8 +50,8 @@ async def asked(parts: Assembly, *rows: request.JobRequest) -> Asked:
         rows=rows, display_name="", upstream_jobs={each.job_id: each.field for each in upstreams}
     )
     answer = await parts.simulation.answer(batch, RESOLVED)
-    assert answer.rows is not None
-    return Asked(batch_id=answer.batch_id, rows=answer.rows, statistics=answer.statistics)
+    batch_rows = answer.rows or rows_of(parts.store, answer.batch_id)
+    return Asked(batch_id=answer.batch_id, rows=batch_rows, statistics=answer.statistics)
 
 
 def rows_of(store: port.Reader, batch_id: str) -> Sequence[records.Row]:
