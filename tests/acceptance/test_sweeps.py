@@ -112,6 +112,40 @@ def test_a_large_batch_is_retried_as_it_was_asked_for(service: calls.Service) ->
     ]
 
 
+def test_sweeps_go_on_from_each_other_row_by_row(service: calls.Service) -> None:
+    first = swept(ranged("x", 1, 3, 3), config_id="first")
+    first.method_name = "parameters"
+    first.file_hash = service.upload(b"go on row by row\n")
+    second = types_pb2.JobConfig(method_name="echo", config_id="second")
+    second.inputs["input"].job_output.config_id = "first"
+    second.inputs["input"].job_output.per_sweep_index = True
+    second.sweep.axes.append(ranged("y", 10, 30, 3))
+    rows = service.simulate(first, second, finished=True).results
+    assert [row.output for row in rows[:3]] == ['{"x":1}', '{"x":2}', '{"x":3}']
+    assert [(row.sweep_index, row.output) for row in rows[3:]] == [
+        (row.sweep_index, row.output) for row in rows[:3]
+    ]
+    assert [row.parameters["y"] for row in rows[3:]] == [10, 20, 30]
+
+
+def test_rows_of_a_large_batch_wait_for_each_other_whatever_piece_they_are_in(
+    service: calls.Service,
+) -> None:
+    many = swept(ranged("waited", 1, LARGE, LARGE), config_id="many")
+    many.method_name = "absent"
+    finished = calls.config("no_input", parameters={"after": "many"}, config_id="finished")
+    finished.depends_on.add(config_id="many", condition=types_pb2.CONDITION_FINISHED)
+    needs = types_pb2.JobConfig(method_name="no_input", config_id="needs")
+    needs.depends_on.add(config_id="many")
+    answer = service.simulate(finished, many, needs, finished=True)
+    assert answer.statistics.total_jobs == LARGE + 2
+    assert answer.statistics.final
+    rows = {row.config_id: row for row in listed(service, answer.batch_id)}
+    assert rows["finished"].new_status == types_pb2.JOB_STATUS_COMPLETED
+    assert rows["needs"].new_status == types_pb2.JOB_STATUS_SKIPPED
+    assert "is REJECTED" in rows["needs"].message
+
+
 def test_a_large_batch_is_streamed_as_any_other(service: calls.Service) -> None:
     of = swept(ranged("streamed", 1, LARGE, LARGE))
     events = list(
