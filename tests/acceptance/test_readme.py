@@ -23,7 +23,7 @@ from support import component, documents, documents_terminal, live_server, site
 
 PAGE = "README.md"
 ADDRESS = "127.0.0.1:50051"
-PROGRAMS = ("dshpc", "export", "grpcurl", "job=", "python")
+PROGRAMS = ("batch=", "dshpc", "export", "grpcurl", "job=", "python")
 M = TypeVar("M", bound=message.Message)
 Runs = dict[str, documents_terminal.Ran]
 """By the command as it stands on the page."""
@@ -79,7 +79,7 @@ def answer(runs: Runs, words: str, kind: type[M]) -> M:
 
 LOOKED_AT = (
     *("export PATH", "dshpc methods list", "dshpc run -"),
-    *("job=", "dshpc job log", "dshpc job cancel"),
+    *("batch=", "dshpc batch watch", "job=", "dshpc job log", "dshpc job cancel"),
     "import client",
     *("50051 list", "describe dshpc.v1.JobConfig"),
     *("/UploadFile", "/SimulateJobs", "/StreamSimulateJobs"),
@@ -103,7 +103,7 @@ def test_every_command_succeeds_and_answers(runs: Runs, words: str) -> None:
     assert run.failed == (), run.printed
     # The log of a histogram is empty.
     is_silent = words in ("export PATH", "dshpc job log")
-    assert bool(run.printed) != is_silent or words == "job="
+    assert bool(run.printed) != is_silent or words in ("batch=", "job=")
 
 
 def test_the_batch_of_the_dshpc_command_completes(runs: Runs) -> None:

@@ -186,9 +186,7 @@ class Looking:
         self._conclude(await asyncio.to_thread(finding.begun, arrays, running))
 
     async def _ask_whether_restarted(self) -> None:
-        """Have the controller say first when it was started, unless it just has."""
-        if self._clock.monotonic() - self._standing.asked_at < self._pace.first_seconds:
-            return
+        """Have the controller say first when it was started."""
         self._standing.doubt()
         try:
             await self._standing.refresh(is_doubted=True)
