@@ -1,10 +1,18 @@
-"""What holds for every test: nothing depends on the terminal of whoever runs them."""
+"""What holds for every test: nothing depends on the terminal, or machine, of whoever runs them."""
 
 import gc
 import os
 
+import hypothesis
+
 # Tables are as wide as this says; whoever runs the tests may have set it, and pytest-xdist does.
 os.environ.pop("COLUMNS", None)
+
+# No test is one of speed, and the machine may be busy.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 # What is collected stays to the end: a million objects, not to be looked through for garbage while
 # they are made, nor again and again by the tests.
