@@ -9,9 +9,7 @@ import hypothesis
 os.environ.pop("COLUMNS", None)
 
 # No test is one of speed, and the machine may be busy.
-hypothesis.settings.register_profile(
-    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
+hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
 
 # What is collected stays to the end: a million objects, not to be looked through for garbage while
