@@ -15,7 +15,7 @@ from dshpc.v1 import types_pb2
 from dshpc_server.batches import request
 from dshpc_server.domain import lookup
 from dshpc_server.store import records
-from dshpc_server.transport import requests, sweeps
+from dshpc_server.transport import request_rows, requests, sweeps
 
 Row = request.JobRequest | request.RefusedRow
 
@@ -29,16 +29,17 @@ class RetryReader:
 
     def rows(self, retried: Sequence[records.RetriableRow]) -> Sequence[Row]:
         """Return them, by index from 0. Meant for a worker thread."""
-        return [self._row(index, row) for index, row in enumerate(retried)]
+        reader = self._reader.rows(self._policy)
+        return [self._row(reader, index, row) for index, row in enumerate(retried)]
 
-    def _row(self, index: int, row: records.RetriableRow) -> Row:
+    def _row(self, reader: request_rows.RowReader, index: int, row: records.RetriableRow) -> Row:
         head = types_pb2.MultiJobResult.FromString(row.head)
         if row.job is not None:
             return self._of_job(index, head, row.job, row.priority)
         sweep_index = head.sweep_index if head.HasField("sweep_index") else None
         config = _config(row.config or b"")
         asked = sweeps.plain(index, head.config_index, config, sweep_index)
-        return self._reader.row(asked, self._policy)
+        return reader.read(asked)
 
     def _of_job(
         self,
