@@ -74,6 +74,7 @@ async def _begun(
     rows = untold.Untold(begin)
     rows.see(seen_at)
     for changed_at, index in told:
-        if changed_at > begin.changed_at:
+        # What an earlier version stored may have the stamp 0.
+        if changed_at > begin.changed_at or begin == untold.BEGINNING:
             rows.note(index, changed_at)
     return rows

@@ -225,6 +225,21 @@ async def test_how_a_batch_ended_is_kept_by_whoever_sees_it(start: Start) -> Non
         ].tally
 
 
+async def test_a_row_of_before_there_were_stamps_is_told(start: Start) -> None:
+    parts = start()
+    async with parts.serving():
+        refused = Rejection(reason=Reason.METHOD_NOT_FOUND, message="no")
+        batch = await parts.prepare(
+            [RefusedRow(config=lambda: b"", index=0, config_index=0, head=b"", rejection=refused)]
+        )
+        await parts.committer.write(lambda writer: writer.accept(batch))
+        await parts.committer.write(store_rows.of_an_earlier_version(batch.batch_id, 0))
+        begun, *told = await rest(watched(parts, batch.batch_id))
+        assert rows_in(told) == ["0 None"]
+        assert rows_in(await rest(watched(parts, batch.batch_id, begun.position))) == ["0 None"]
+        assert rows_in(await rest(watched(parts, batch.batch_id, told[-1].position))) == []
+
+
 async def test_reading_goes_on_where_nothing_can_be_written(start: Start) -> None:
     parts = start()
     async with parts.serving():
