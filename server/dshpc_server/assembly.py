@@ -88,6 +88,7 @@ class Assembly:
             on.store,
             on_changes=self._on_changes,
             on_rows=self._on_rows,
+            on_touched=self._wake_dispatcher,
             on_doubt=self._on_doubt,
         )
         self._library = content.Library(

@@ -115,6 +115,7 @@ class Assembly:
             self.wavering.as_store(),
             on_changes=self._take_changes,
             on_rows=self._take_rows,
+            on_touched=self._on_room,
             on_doubt=self._on_doubt,
         )
         self.library = content.Library(

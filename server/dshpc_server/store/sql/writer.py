@@ -67,7 +67,7 @@ class SqlWriter:
         self.changed_rows: list[ChangedRows] = []
         """The rows of batches that were changed themselves."""
         self.touched: set[str] = set()
-        """The jobs of which other servers are to be told besides."""
+        """The jobs of which an attempt was changed otherwise than in its status."""
 
     def accept(self, batch: NewBatch) -> Sequence[Row]:
         """See the port."""
