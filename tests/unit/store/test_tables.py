@@ -175,9 +175,10 @@ def test_everything_asked_often_goes_by_an_index(filled: SqlStore) -> None:
 def _is_short(scan: str) -> bool:
     """Whether what is scanned is part of an index, or as long as there are priorities in use.
 
-    Or rows that wait for others: who deletes a file goes through them.
+    Or rows that wait for others: who deletes a file goes through them. Or those that are skipped.
     """
     return "INDEX" in scan or scan in {
+        "SCAN below",
         "SCAN classes",
         "SCAN dependencies",
         "SCAN undecided_rows",
@@ -231,6 +232,9 @@ def _ask_everything(filled: SqlStore) -> None:
     store_waiting.settle(filled, upstreams)
     store_waiting.settle(filled, None)
     store_waiting.release(filled, "b", v.row(3, "of others"))
+    v.accept(filled, v.batch("skipped", rows=store_waiting.after((0, 1), (1, 2))))
+    v.cancel(filled, "first")
+    assert store_waiting.settle_jobs(filled, "first").skipped
     v.delete_file(filled, v.sha("some output"))
 
 

@@ -7,7 +7,7 @@ first one did. Settling again changes nothing.
 import collections
 import dataclasses
 import datetime
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy
@@ -31,7 +31,6 @@ _COLUMNS = (
     _dependencies.position,
     _dependencies.condition,
     _dependencies.upstream_name,
-    _dependencies.upstream_index,
 )
 _UPSTREAM_ROW = (_rows.batch_id == _dependencies.batch_id) & (
     _rows.row_index == _dependencies.upstream_index
@@ -84,11 +83,31 @@ _ON_THESE_ROWS = _ON_ROWS.where(
     _dependencies.batch_id == sqlalchemy.bindparam("batch"),
     _dependencies.upstream_index.in_(joins.KEYS),
 )
-_LINKS = sqlalchemy.select(*_COLUMNS).where(
-    _NOT_MET,
-    _dependencies.upstream_index.is_not(None),
-    _dependencies.batch_id == sqlalchemy.bindparam("batch"),
+_LINK = (
+    _dependencies.row_index,
+    _dependencies.position,
+    _dependencies.upstream_index,
+    _dependencies.condition,
+    _dependencies.upstream_name,
 )
+_OF_BATCH = sqlalchemy.select(*_LINK).where(
+    _NOT_MET, _dependencies.batch_id == sqlalchemy.bindparam("batch")
+)
+
+
+def _below() -> sqlalchemy.Select[Any]:
+    """Return the question who waits for these rows, who for those, and so on down.
+
+    Of a batch of many rows that wait few are below one that is skipped.
+    """
+    below = _OF_BATCH.where(_dependencies.upstream_index.in_(joins.KEYS)).cte(
+        "below", recursive=True
+    )
+    further = tables.dependencies.join(below, _dependencies.upstream_index == below.c.row_index)
+    return sqlalchemy.select(below.union(_OF_BATCH.select_from(further)))
+
+
+_BELOW = _below()
 _COUNT_DOWN = (
     sqlalchemy.update(tables.undecided_rows)
     .where(_undecided.batch_id == sqlalchemy.bindparam("batch"))
@@ -119,7 +138,6 @@ class _Ended:
     position: int
     condition: Condition
     upstream_name: str
-    upstream_index: int | None
     end: End
 
     @property
@@ -186,7 +204,7 @@ def _questions(
 
 
 def _ended(row: Sequence[Any]) -> _Ended:
-    batch_id, index, position, condition, name, upstream_index, outcome, ended_as, status = row
+    batch_id, index, position, condition, name, outcome, ended_as, status = row
     as_it_is = ended_as or status
     return _Ended(
         batch_id=batch_id,
@@ -194,7 +212,6 @@ def _ended(row: Sequence[Any]) -> _Ended:
         position=position,
         condition=Condition(condition),
         upstream_name=name,
-        upstream_index=upstream_index,
         end=End(
             outcome=columns.OUTCOMES[outcome],
             status=None if as_it_is is None else columns.STATUSES[as_it_is],
@@ -215,7 +232,7 @@ def _settle_batch(
             skips.setdefault(each.row, _skip_of(each, at))
     met = [(each.row, each.position) for each in found if each.state is State.MET]
     if skips:
-        links, names = _links(connection, batch_id)
+        links, names = _links_below(connection, batch_id, skips)
         fates = rules.fates(
             dict.fromkeys(skips, rules.SKIPPED), [each for each in links if each.row not in skips]
         )
@@ -244,19 +261,21 @@ def _skip_of(ended: _Ended, at: datetime.datetime) -> Skip:
     )
 
 
-def _links(
-    connection: sqlalchemy.Connection, batch_id: str
-) -> tuple[list[Link], dict[tuple[int, int], str]]:
-    """Return which rows of a batch wait for which, and what each of those is called."""
-    links, names = [], {}
-    for _, row, position, condition, name, upstream in connection.execute(
-        _LINKS, {"batch": batch_id}
-    ):
-        links.append(
-            Link(row=row, position=position, upstream=upstream, condition=Condition(condition))
-        )
-        names[row, position] = name
-    return links, names
+def _links_below(
+    connection: sqlalchemy.Connection, batch_id: str, indexes: Collection[int]
+) -> tuple[Collection[Link], Mapping[tuple[int, int], str]]:
+    """Return who waits for these rows, and so on down, and what each calls what it waits for."""
+    links: dict[tuple[int, int], Link] = {}
+    names: dict[tuple[int, int], str] = {}
+    for keys in bulk.index_lists(indexes):
+        for row, position, upstream, condition, name in connection.execute(
+            _BELOW, {"batch": batch_id, "keys": keys}
+        ):
+            links[row, position] = Link(
+                row=row, position=position, upstream=upstream, condition=Condition(condition)
+            )
+            names[row, position] = name
+    return links.values(), names
 
 
 def _meet(connection: sqlalchemy.Connection, batch_id: str, met: Sequence[tuple[int, int]]) -> None:
