@@ -139,9 +139,18 @@ class Assembly:
             publish=self._publish,
         )
         self._resolver = self._make_resolver()
+        self._withdrawing = withdrawing.Withdrawing(
+            committer=self._committer,
+            encoder=self._encoder,
+            stop=self._dispatcher.cancel,
+        )
+        self._failure_limits = failure_limits.FailureLimits(
+            committer=self._committer, withdrawing=self._withdrawing, clock=on.clock
+        )
         self._releasing = releasing.Releasing(
             committer=self._committer,
             resolver=self._resolver,
+            failure_limits=self._failure_limits,
             encoder=self._encoder,
             clock=on.clock,
         )
@@ -161,16 +170,8 @@ class Assembly:
             stop=self._dispatcher.cancel,
             clock=on.clock,
         )
-        self._withdrawing = withdrawing.Withdrawing(
-            committer=self._committer,
-            encoder=self._encoder,
-            stop=self._dispatcher.cancel,
-        )
         self._disconnects = disconnects.Disconnects(
             withdrawing=self._withdrawing, grace_seconds=on.disconnect_grace_seconds
-        )
-        self._failure_limits = failure_limits.FailureLimits(
-            committer=self._committer, withdrawing=self._withdrawing, clock=on.clock
         )
         self._expiry = expiry.Expiry(
             self._kept, expiry_seconds=on.limits.upload_expiry_seconds, clock=on.clock

@@ -214,6 +214,7 @@ class Assembly:
         self.releasing = releasing.Releasing(
             committer=self.committer,
             resolver=self.resolver,
+            failure_limits=self.failure_limits,
             encoder=self.encoder,
             clock=clock.SystemClock(),
         )

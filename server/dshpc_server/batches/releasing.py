@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import structlog
 
 from dshpc_server import clock, crashing, errors
-from dshpc_server.batches import content, encoding, resolver
+from dshpc_server.batches import content, encoding, failure_limits, resolver
 from dshpc_server.domain import job
 from dshpc_server.domain.dependencies import Condition
 from dshpc_server.domain.job import JobStatus
@@ -46,11 +46,13 @@ class Releasing:
         *,
         committer: committer.Committer,
         resolver: resolver.Resolver,
+        failure_limits: failure_limits.FailureLimits,
         encoder: encoding.ResultEncoder,
         clock: clock.Clock,
     ) -> None:
         self._committer = committer
         self._resolver = resolver
+        self._failure_limits = failure_limits
         self._encoder = encoder
         self._clock = clock
         self._has_news = asyncio.Event()
@@ -192,6 +194,8 @@ class Releasing:
         crashing.point("rows.released")
         if rows:
             _log.info("rows.released", batch_id=batch_id, rows=len(rows))
+        if any(row.status in job.FAILED for row in rows):
+            self._failure_limits.note_batch(batch_id)
 
     def _ending(self, skip: Skip) -> bytes:
         """What a row is answered with that is skipped."""
