@@ -333,7 +333,7 @@ class Assembly:
         self._releasing.note_everything()
 
     def _on_accepted(self, batch_id: str) -> None:
-        self._releasing.note_rows([records.ChangedRows(batch_id=batch_id, indexes=())])
+        self._releasing.note_batch(batch_id)
         self._failure_limits.note_batch(batch_id)
 
     def _on_taken_over(self) -> None:

@@ -351,7 +351,7 @@ class Assembly:
         self.releasing.note_everything()
 
     def _on_accepted(self, batch_id: str) -> None:
-        self.releasing.note_rows([records.ChangedRows(batch_id=batch_id, indexes=())])
+        self.releasing.note_batch(batch_id)
         self.failure_limits.note_batch(batch_id)
 
     def _on_taken_over(self) -> None:

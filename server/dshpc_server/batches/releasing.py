@@ -78,7 +78,12 @@ class Releasing:
             if each.indexes:
                 self._rows.setdefault(each.batch_id, set()).update(each.indexes)
             else:
-                self._batch_ids.add(each.batch_id)
+                self.note_batch(each.batch_id)
+        self._has_news.set()
+
+    def note_batch(self, batch_id: str) -> None:
+        """Have a batch looked at, whatever its rows wait for, that was handed to the store."""
+        self._batch_ids.add(batch_id)
         self._has_news.set()
 
     def note_everything(self) -> None:
@@ -102,16 +107,17 @@ class Releasing:
     async def begin(self, batch_id: str) -> None:
         """Have rows of a batch go on that was just accepted, by what had ended before.
 
-        What cannot be done now, or takes long, is done by `run`.
+        What cannot be done now, or takes long, is done by `run`; all of it if the call is lost.
         """
-        until = self._clock.monotonic() + BEGIN_SECONDS
+        until, is_done = self._clock.monotonic() + BEGIN_SECONDS, False
         try:
-            await self._release_all(Upstreams(batch_ids=[batch_id]), within=batch_id, until=until)
-        except port.ContentGoingError:
-            self.note_everything()
-        except errors.UnavailableError:
-            self.note_everything()
-            raise
+            with contextlib.suppress(port.ContentGoingError):
+                is_done = await self._release_all(
+                    Upstreams(batch_ids=[batch_id]), within=batch_id, until=until
+                )
+        finally:
+            if not is_done:
+                self.note_batch(batch_id)
 
     def _taken(self) -> Upstreams | None:
         """Take what is noted; None stands for everything."""
@@ -133,25 +139,28 @@ class Releasing:
         *,
         within: str | None = None,
         until: float | None = None,
-    ) -> None:
+    ) -> bool:
         """Tell those who wait for these; release who is ready, and so on with what that ended.
 
-        `within` names the one batch whose rows are released, `until` when it is left to `run`.
+        `within` names the one batch whose rows are released, `until` when it is left to `run`;
+        whether there was the time for all.
         """
-        # Mostly nobody waits, and a question costs less than a transaction.
-        if not await self._committer.read(lambda store: store.has_undecided()):
-            return
+        # Mostly nobody waits, and a question costs less than a transaction. A batch that is named
+        # may not be there yet: the transaction comes behind that which makes it.
+        is_named = upstreams is not None and upstreams.batch_ids
+        if not is_named and not await self._committer.read(lambda store: store.has_undecided()):
+            return True
         while until is None or self._clock.monotonic() < until:
             ready = await self._settled(upstreams, within)
             if not await self._released(ready):
-                return
+                return True
             # What was found completed has ended, and so has what was rejected.
             upstreams = Upstreams(
                 rows={
                     batch_id: [each.index for each in rows] for batch_id, rows in _by_batch(ready)
                 }
             )
-        self.note_everything()
+        return False
 
     async def _settled(self, upstreams: Upstreams | None, within: str | None) -> Sequence[Ready]:
         settled = await self._committer.write(
