@@ -191,9 +191,7 @@ def _these(
         yield from connection.execute(statement, batch).all()
         return
     some = statement.where(_rows.row_index.in_(joins.INDEXES))
-    ordered = sorted(set(asked.indexes))
-    for start in range(0, len(ordered), bulk.KEYS_PER_LIST):
-        indexes = ordered[start : start + bulk.KEYS_PER_LIST]
+    for indexes in bulk.index_lists(set(asked.indexes)):
         yield from connection.execute(some, {**batch, "indexes": indexes}).all()
 
 
