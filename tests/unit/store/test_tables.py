@@ -196,15 +196,7 @@ def _ask_everything(filled: SqlStore) -> None:
     filled.find_jobs(after=None, limit=10, method_name="count")
     filled.find_jobs(after=None, limit=10, statuses=[JobStatus.FAILED])
     filled.find_files(after=position, limit=10)
-    filled.has_batch("b")
-    filled.find_batch("b")
-    filled.find_rows("b", first_index=0, limit=10)
-    filled.find_rows_by_index("b", [0, 2])
-    filled.find_row_states("b", first_index=1, limit=10)
-    filled.find_row_states_by_index("b", [0, 2])
-    filled.find_batches(after=records.ListPosition(at=v.NOON, name="b"), limit=10)
-    filled.find_tallies(["b", "before"])
-    v.write(filled, lambda writer: writer.keep_tally("before", v.tally(filled, "before")))
+    _ask_about_batches(filled)
     filled.find_active()
     filled.find_all_attempts(jobs)
     filled.find_unused_files(before=v.NOON, limit=10)
@@ -226,9 +218,6 @@ def _ask_everything(filled: SqlStore) -> None:
     filled.find_failure_limits(None)
     filled.find_failure_limits(jobs, batch_ids=["b"])
     filled.find_request(v.request_name().request_id)
-    filled.find_retriable_rows("again")
-    filled.find_next_piece("b")
-    filled.find_stranded_batches()
     v.cancel(filled, "lost", "done")
     filled.has_undecided()
     upstreams = undecided.Upstreams(job_ids=jobs, rows={"b": [1]}, batch_ids=["b"])
@@ -239,6 +228,21 @@ def _ask_everything(filled: SqlStore) -> None:
     v.cancel(filled, "first")
     assert store_waiting.settle_jobs(filled, "first").skipped
     v.delete_file(filled, v.sha("some output"))
+
+
+def _ask_about_batches(filled: SqlStore) -> None:
+    filled.has_batch("b")
+    filled.find_batch("b")
+    filled.find_rows("b", first_index=0, limit=10)
+    filled.find_rows_by_index("b", [0, 2])
+    filled.find_row_states("b", first_index=1, limit=10)
+    filled.find_row_states_by_index("b", [0, 2])
+    filled.find_batches(after=records.ListPosition(at=v.NOON, name="b"), limit=10)
+    filled.find_tallies(["b", "before"])
+    v.write(filled, lambda writer: writer.keep_tally("before", v.tally(filled, "before")))
+    filled.find_retriable_rows("before")
+    filled.find_next_piece("b")
+    filled.find_stranded_batches()
 
 
 def test_the_tables_can_be_made_in_postgresql() -> None:
