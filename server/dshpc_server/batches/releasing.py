@@ -23,7 +23,7 @@ from dshpc_server.domain import job
 from dshpc_server.domain.dependencies import Condition
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.store import committer, port, records
-from dshpc_server.store.undecided import Ready, Skip, Upstreams
+from dshpc_server.store.undecided import Ready, Settled, Skip, Upstreams
 
 RETRY_SECONDS = 0.5
 """Pause after the store was not available, or content was going."""
@@ -151,7 +151,10 @@ class Releasing:
         if not is_named and not await self._committer.read(lambda store: store.has_undecided()):
             return True
         while until is None or self._clock.monotonic() < until:
-            ready = await self._settled(upstreams, within)
+            settled = await self._settled(upstreams, within)
+            if settled.has_more:
+                continue
+            ready = settled.ready
             if not await self._released(ready):
                 return True
             # What was found completed has ended, and so has what was rejected.
@@ -162,14 +165,14 @@ class Releasing:
             )
         return False
 
-    async def _settled(self, upstreams: Upstreams | None, within: str | None) -> Sequence[Ready]:
+    async def _settled(self, upstreams: Upstreams | None, within: str | None) -> Settled:
         settled = await self._committer.write(
             lambda writer: writer.settle(upstreams, self._ending, within=within)
         )
         for batch_id, skipped in settled.skipped.items():
             _log.info("rows.skipped", batch_id=batch_id, rows=len(skipped))
         crashing.point("rows.settled")
-        return settled.ready
+        return settled
 
     async def _released(self, ready: Sequence[Ready]) -> bool:
         """Release rows, or find that others have; whether there were any."""

@@ -16,7 +16,8 @@ from dshpc_server.domain.dependencies import Condition
 from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.domain.statistics import Statistics
 from dshpc_server.store import port, records
-from dshpc_server.store.undecided import Ready, Upstreams
+from dshpc_server.store.sql import settling
+from dshpc_server.store.undecided import Settled, Upstreams
 from support import store_values
 from support.batches_assembly import (
     DEADLINE_SECONDS,
@@ -348,7 +349,7 @@ async def test_a_batch_whose_call_is_lost_as_its_rows_go_on_goes_on(
     begun = asyncio.Event()
     real = parts.releasing._settled
 
-    async def settled(upstreams: Upstreams | None, within: str | None) -> Sequence[Ready]:
+    async def settled(upstreams: Upstreams | None, within: str | None) -> Settled:
         if within is not None:
             begun.set()
             await asyncio.Event().wait()
@@ -372,7 +373,7 @@ async def test_what_takes_long_goes_on_without_a_look_at_other_batches(
     looked_at: list[Upstreams | None] = []
     real = parts.releasing._settled
 
-    async def settled(upstreams: Upstreams | None, within: str | None) -> Sequence[Ready]:
+    async def settled(upstreams: Upstreams | None, within: str | None) -> Settled:
         looked_at.append(upstreams)
         return await real(upstreams, within)
 
@@ -424,6 +425,25 @@ async def test_a_fan_in_starts_when_the_last_has_ended(start: Start) -> None:
         assert rows_of(parts.store, answer.batch_id)[50].status is JobStatus.BLOCKED
         await run(parts, answer.batch_id, 0, b"")
         await until_submitted(parts, answer.batch_id, 50)
+
+
+@pytest.mark.parametrize("code", [0, 1])
+async def test_many_who_wait_for_one_are_told_some_at_a_time(
+    start: Start, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(settling, "SETTLED_DEPENDENCIES", 3)
+    parts = start(cpus=9)
+    async with parts.serving():
+        answer = await asked(
+            parts, job(0, n=0), *(job(n, n=n, upstreams=[after(0)]) for n in range(1, 9))
+        )
+        await run(parts, answer.batch_id, 0, b"", code)
+        if code:
+            skipped = [JobStatus.FAILED, *[JobStatus.SKIPPED] * 8]
+            await until(parts, answer.batch_id, lambda rows: statuses(rows) == skipped)
+        else:
+            await asyncio.gather(*(run(parts, answer.batch_id, n, b"") for n in range(1, 9)))
+            await until_completed(parts, answer.batch_id)
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from dshpc_server.store.undecided import Skip, Upstreams
 
 READY_ROWS = 500
 """So many are told at a time; releasing them takes a transaction for each batch."""
+SETTLED_DEPENDENCIES = 2_000
+"""So many are noted in a transaction, which takes a few hundredths of a second."""
 _rows = tables.batch_rows.c
 _attempts = tables.attempts.c
 _dependencies = tables.dependencies.c
@@ -151,10 +153,10 @@ def settle(
     ending: Callable[[Skip], bytes],
     at: datetime.datetime,
     stamp: stamps.Stamp,
-) -> Mapping[str, Sequence[int]]:
+) -> tuple[Mapping[str, Sequence[int]], bool]:
     """Have those who wait for these go on, or skip them; return the skipped ones by batch.
 
-    See `store.port.Writer`.
+    And whether there may be more. See `store.port.Writer`.
     """
     found = _find(connection, upstreams)
     batch_ids = {each.batch_id for each in found}
@@ -170,18 +172,21 @@ def settle(
         if skips:
             _skip(connection, skips, ending, stamp())
             skipped[batch_id] = [skip.index for skip in skips]
-    return skipped
+    return skipped, len(found) >= SETTLED_DEPENDENCIES
 
 
 def _find(connection: sqlalchemy.Connection, upstreams: Upstreams | None) -> list[_Ended]:
-    """Return the dependencies on what has ended, of those that are not met yet."""
+    """Return the first dependencies on what has ended, of those that are not met yet."""
+    found: dict[tuple[str, int, int], _Ended] = {}
     if not undecided.are_there(connection):
         return []
-    found = {}
     for statement, values in _questions(upstreams):
-        for row in connection.execute(statement, values).all():
+        some = statement.limit(SETTLED_DEPENDENCIES)
+        for row in connection.execute(some, values).all():
             ended = _ended(row)
             found[ended.batch_id, ended.row, ended.position] = ended
+        if len(found) >= SETTLED_DEPENDENCIES:
+            break
     return list(found.values())
 
 
