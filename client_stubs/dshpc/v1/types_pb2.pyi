@@ -966,7 +966,7 @@ class MultiJobResult(_message.Message):
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
         """Echo of the config's `parameters`, as sent. Left out when they are far over
-        the limit.
+        the limit, or over 2 MiB.
         """
 
     @_builtins.property

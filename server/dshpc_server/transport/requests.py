@@ -29,6 +29,9 @@ from dshpc_server.transport import (
 
 _MAX_ECHO_CHARACTERS = 256
 """Of names and hashes that are refused for their length; the others are shorter."""
+_MAX_ECHO_BYTES = 2 * 1024 * 1024
+"""Of parameters. Beside an output of 1 MiB they fit a message that every client accepts; what the
+default limits allow is smaller."""
 _PARAMETERS_FIELD = types_pb2.MultiJobResult.PARAMETERS_FIELD_NUMBER
 DEADLINE_MARGIN_SECONDS = 0.5
 """A unary wait ends this long before the caller's deadline, so that the answer arrives."""
@@ -49,7 +52,9 @@ class RequestReader:
         self._limits = limits
         self._parameters = parameters.ParameterReader(limits)
         # The echo of what is longer, and is refused, would be as large as the request.
-        self._max_echo_bytes = parameters.ENCODED_PER_CANONICAL_BYTE * limits.max_parameters_bytes
+        self._max_echo_bytes = min(
+            parameters.ENCODED_PER_CANONICAL_BYTE * limits.max_parameters_bytes, _MAX_ECHO_BYTES
+        )
 
     def batch(
         self,
