@@ -36,7 +36,8 @@ def list_some(client: Client, output: Output, *, limit: int, only_ids: bool) -> 
         terminal.note("no batches")
     if next(found, None) is not None:
         sys.stdout.flush()
-        terminal.note(f"the newest {count} batches; --limit shows more")
+        batches = "batch" if count == 1 else "batches"
+        terminal.note(f"the newest {count} {batches}; --limit shows more")
 
 
 def show(client: Client, batch_id: str, output: Output) -> None:

@@ -51,6 +51,8 @@ def test_batches_are_listed_the_newest_first(dshpc: Command, answered: FakeServi
     assert dshpc("batch", "list", "-q", "-n", "2") == 0
     assert dshpc.out.split() == [batch_id(4), batch_id(3)]
     assert dshpc.err == "the newest 2 batches; --limit shows more\n"
+    assert dshpc("batch", "list", "-q", "-n", "1") == 0
+    assert dshpc.err == "the newest 1 batch; --limit shows more\n"
     assert dshpc("batch", "list", "-o", "json") == 0
     assert dshpc.lines()[-1]["statistics"]["totalJobs"] == 3
 

@@ -138,6 +138,19 @@ def test_methods_are_listed_and_shown(dshpc: Command, service: FakeService) -> N
     assert line["method"]["functionHash"] == "f" * 64
 
 
+def test_of_many_inputs_the_list_tells_the_first_and_how_many(
+    dshpc: Command, service: FakeService
+) -> None:
+    inputs = [f"mask_{number}" for number in range(50)]
+    service.methods = [method_service_pb2.Method(method_name="fan_in", inputs=inputs)]
+
+    assert dshpc("methods", "list") == 0
+    assert "mask_0, mask_1, mask_2, … (50)" in dshpc.out
+    assert "mask_3" not in dshpc.out
+    assert dshpc("methods", "show", "fan_in") == 0
+    assert "mask_49" in dshpc.out
+
+
 def test_an_unknown_method_is_told_in_one_line(dshpc: Command) -> None:
     assert dshpc("methods", "show", "nothing") == 1
     assert dshpc.err == "dshpc: method 'nothing' not found\n"
