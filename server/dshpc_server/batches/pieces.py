@@ -65,17 +65,17 @@ class Sorting:
 
     def _row(self, draft: drafting.Draft) -> tuple[str, int, int, str]:
         plan, head = draft.plan, draft.head.decode(_BYTES)
+        waits = [_dependency(each) for each in draft.dependencies]
         job_id, kind = "", _REFUSED
         rest: tuple[object, ...]
         match plan:
             case Rejection():
-                rest = _rejection(plan)
+                rest = (*_rejection(plan), *waits)
             case Candidate():
                 job_id, kind = plan.spec.job_id, self._number(_kind(plan))
                 rest = (dict(plan.spec.inputs), plan.spec.parameters_json)
             case Undecided():
                 kind = self._number(_kind(plan))
-                waits = [_dependency(each) for each in draft.dependencies]
                 rest = (dict(plan.inputs), plan.parameters_json, waits)
         own = (draft.config_index, draft.duplicate_of, draft.priority, head, _config(draft))
         return job_id, draft.index, kind, _encode((*own, *rest))
@@ -107,7 +107,8 @@ def _draft(
     plan: Candidate | Undecided | Rejection
     waits: Sequence[Sequence[Any]] = ()
     if kind is None:
-        plan = _read_rejection(*told)
+        reason, message, violations, *waits = told
+        plan = _read_rejection(reason, message, violations)
     elif job_id:
         plan = _read_candidate(job_id, kind, *told)
     else:
@@ -126,16 +127,14 @@ def _draft(
 
 
 def _config(draft: drafting.Draft) -> str | None:
-    """Return what a row asks for, if it may get no job; most rows are sure of one."""
+    """Return what a row asks for, if it may get no job, or gets none yet; most are sure of one."""
     plan = draft.plan
     match plan:
-        case Rejection():
+        case Rejection() | Undecided():
             is_kept = True
         case Candidate():
             # It may lack a file by the time it is looked up.
             is_kept = bool(plan.spec.inputs) or plan.policy.cache is lookup.CachePolicy.ONLY
-        case Undecided():
-            is_kept = False
     return draft.config().decode(_BYTES) if is_kept and draft.config is not None else None
 
 

@@ -106,10 +106,10 @@ class RequestReader:
         )
 
     def row(
-        self, row: sweeps.Row, policy: lookup.Policy
+        self, row: sweeps.Row, policy: lookup.Policy, upstreams: Sequence[request.Upstream]
     ) -> request.JobRequest | request.RefusedRow:
-        """Read one row of a batch with this policy."""
-        return self._row(row, _Policies(policy), ())
+        """Read one row of a batch with this policy, which comes after these."""
+        return self._row(row, _Policies(policy), upstreams)
 
     def _row(
         self,
@@ -153,7 +153,8 @@ class RequestReader:
                 config_index=row.config_index,
                 head=head,
                 rejection=refused,
-                config=_kept(row),
+                upstreams=upstreams,
+                config=row.written_out,
             )
         read = self._parameters.read(encoded or b"")
         if isinstance(read, Rejection):
@@ -162,7 +163,8 @@ class RequestReader:
                 config_index=row.config_index,
                 head=head,
                 rejection=read,
-                config=_kept(row),
+                upstreams=upstreams,
+                config=row.written_out,
             )
         return request.JobRequest(
             index=row.index,
@@ -177,7 +179,7 @@ class RequestReader:
             policy=policy,
             priority=priority,
             upstreams=upstreams,
-            config=_kept(row),
+            config=row.written_out,
         )
 
     def _timeout(self, config: types_pb2.JobConfig) -> float | None:
@@ -227,13 +229,6 @@ def _priority(config: types_pb2.JobConfig) -> int | None:
         return None
     with _refusing_the_row():
         return options.priority("priority", config.priority)
-
-
-def _kept(row: sweeps.Row) -> request.Config | None:
-    """How to encode the config of a row that can be asked for again by itself."""
-    inputs = row.config.inputs.values()
-    waits = row.config.depends_on or any(source.HasField("job_output") for source in inputs)
-    return None if waits else row.written_out
 
 
 def _check_known(asked: message.Message, field: str) -> None:
