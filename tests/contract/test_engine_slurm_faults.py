@@ -190,14 +190,16 @@ async def test_what_a_controller_kills_soon_after_it_was_started_anew_was_cancel
 
 @pytest.mark.parametrize("fake", [{"up_seconds": 3600.0}], indirect=True)
 @pytest.mark.parametrize(("ago_seconds", "is_lost"), [(0.0, True), (600.0, False)])
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGTERM])
 async def test_a_job_that_is_killed_soon_after_the_controller_was_started_anew_is_lost(
     make_engine: MakeEngine,
     fake: fake_slurm.FakeSlurm,
     launches: engine_launches.Launches,
+    by: signal.Signals,
     ago_seconds: float,
     is_lost: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
-    killed, engine = launches.script(STAY + "kill -9 $$"), make_engine()
+    killed, engine = launches.script(STAY + f"kill -{by} $$"), make_engine()
     async with started(engine, killed) as told:
         fake.restart(ago_seconds=ago_seconds)
         let_go(killed)
@@ -206,4 +208,22 @@ async def test_a_job_that_is_killed_soon_after_the_controller_was_started_anew_i
         assert isinstance(end, port.Lost)
     else:
         assert isinstance(end, port.Exited)
-        assert (end.signal, end.cause) == (signal.SIGKILL, port.Cause.NONE)
+        assert (end.signal, end.cause) == (by, port.Cause.NONE)
+
+
+@pytest.mark.parametrize("fake", [{"up_seconds": 3600.0}], indirect=True)
+async def test_a_kill_that_nobody_explains_is_told_once_the_controller_says_when_it_was_started(
+    make_engine: MakeEngine, fake: fake_slurm.FakeSlurm, launches: engine_launches.Launches
+) -> None:
+    killed = launches.script(STAY + "kill -9 $$")
+    other, engine = launches.script(STAY), make_engine()
+    async with started(engine, killed, other) as told:
+        fake.down()
+        let_go(killed)
+        await engine_told.eventually((killed.folder / "exit").exists)
+        let_go(other)
+        assert slurm_waiting.exits([await told.end_of(other.key)]) == [0]
+        assert not told.ends(killed.key)
+        fake.restart()
+        fake.up()
+        assert isinstance(await told.end_of(killed.key), port.Lost)

@@ -43,7 +43,7 @@ def test_what_a_controller_forgets_that_is_killed_soon_after_is_found_or_run_aga
         # It drains nodes where it would start what it does not know to run there already.
         rows = site.wait_until_ended(batch, lambda: slurm_faults_cluster.put_back_nodes(cluster))
 
-        assert {row.new_status for row in rows} == {COMPLETED}
+        assert [row for row in rows if row.new_status != COMPLETED] == []
         # How many it forgets is a matter of chance; each of them costs one attempt at most.
         site.assert_whole(batch, may_be_lost=_JOBS)
 

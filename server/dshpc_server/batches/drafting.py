@@ -72,6 +72,19 @@ def job_ids(drafts: Iterable[Draft]) -> set[str]:
     return found
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Granted:
+    """What rows that ask for the same run, and what they may use."""
+
+    version: method.MethodVersion
+    resources: job.Resources | Rejection
+    timeout_seconds: float | Rejection
+
+
+_Asked = tuple[str, str, tuple[str, ...], request.RequestedResources, float | None]
+"""Method, version, the names of the inputs, resources and time."""
+
+
 class Drafting:
     """One pass over a request's rows, remembering what rows have in common.
 
@@ -96,9 +109,8 @@ class Drafting:
         """The first row of each job; of 100,000 jobs these take 15 MB."""
         # A batch repeats its parameters and resources over many files.
         self._completed: dict[tuple[str, str, str], str | Rejection] = {}
-        self._granted: dict[
-            tuple[str, str, request.RequestedResources], job.Resources | Rejection
-        ] = {}
+        # The rows of a config differ in their parameters, and perhaps in a file.
+        self._granted: dict[_Asked, _Granted | Rejection] = {}
 
     def all(self, rows: Sequence[request.JobRequest | request.RefusedRow]) -> list[Draft]:
         """Draft the next rows of the request."""
@@ -110,7 +122,7 @@ class Drafting:
         plan = self._plan(row)
         if isinstance(plan, Rejection):
             return self._rejected(row, plan)
-        if row.upstreams:
+        if isinstance(plan, undecided.Undecided):
             return Draft(
                 index=row.index,
                 config_index=row.config_index,
@@ -121,14 +133,13 @@ class Drafting:
                 dependencies=self._dependencies(row),
                 config=row.config,
             )
-        named = candidate(plan)
-        first = self._first.setdefault(bytes.fromhex(named.spec.job_id), row.index)
+        first = self._first.setdefault(bytes.fromhex(plan.spec.job_id), row.index)
         return Draft(
             index=row.index,
             config_index=row.config_index,
             duplicate_of=None if first == row.index else first,
             head=row.head,
-            plan=named,
+            plan=plan,
             priority=row.priority,
             config=row.config,
         )
@@ -154,35 +165,53 @@ class Drafting:
             each for upstream in row.upstreams for each in _dependencies(upstream, self._chains)
         )
 
-    def _plan(self, row: request.JobRequest) -> undecided.Undecided | Rejection:
+    def _plan(self, row: request.JobRequest) -> records.Candidate | undecided.Undecided | Rejection:
         """What a row is to run, whether its inputs are all known yet or not."""
+        given = tuple(row.inputs)
+        if row.upstreams:
+            given += tuple(each.input_name for each in row.upstreams if each.input_name)
+        asked = (row.method_name, row.function_hash, given, row.resources, row.timeout_seconds)
+        granted = self._granted.get(asked)
+        if granted is None:
+            granted = self._granted[asked] = self._grant(row, given)
+        if isinstance(granted, Rejection):
+            return granted
+        completed = self._complete(row.parameters, granted.version)
+        if isinstance(completed, Rejection):
+            return completed
+        if isinstance(granted.resources, Rejection):
+            return granted.resources
+        if isinstance(granted.timeout_seconds, Rejection):
+            return granted.timeout_seconds
+        if row.upstreams:
+            return undecided.Undecided(
+                config_index=row.config_index,
+                method_name=row.method_name,
+                function_hash=granted.version.function_hash,
+                inputs=row.inputs,
+                parameters_json=completed,
+                resources=granted.resources,
+                timeout_seconds=granted.timeout_seconds,
+                policy=row.policy,
+            )
+        return records.Candidate(
+            spec=_spec(row.method_name, granted.version.function_hash, row.inputs, completed),
+            resources=granted.resources,
+            timeout_seconds=granted.timeout_seconds,
+            policy=row.policy,
+        )
+
+    def _grant(self, row: request.JobRequest, given: Sequence[str]) -> "_Granted | Rejection":
+        """Find what rows that ask for this, with these inputs, are to run."""
         version = self._version(row)
         if isinstance(version, Rejection):
             return version
-        given = {*row.inputs, *(each.input_name for each in row.upstreams if each.input_name)}
-        refused = _refused_for_inputs(given, version)
-        if refused is not None:
-            return refused
-        completed = self._complete(row.parameters, version)
-        if isinstance(completed, Rejection):
-            return completed
-        resources = self._grant(row.resources, version)
-        if isinstance(resources, Rejection):
-            return resources
-        timeout_seconds = admission.granted_seconds(
-            row.timeout_seconds, version, self._defaults, self._capacity
-        )
-        if isinstance(timeout_seconds, Rejection):
-            return timeout_seconds
-        return undecided.Undecided(
-            config_index=row.config_index,
-            method_name=row.method_name,
-            function_hash=version.function_hash,
-            inputs=row.inputs,
-            parameters_json=completed,
-            resources=resources,
-            timeout_seconds=timeout_seconds,
-            policy=row.policy,
+        return _refused_for_inputs(set(given), version) or _Granted(
+            version=version,
+            resources=admission.granted(row.resources, version, self._defaults, self._capacity),
+            timeout_seconds=admission.granted_seconds(
+                row.timeout_seconds, version, self._defaults, self._capacity
+            ),
         )
 
     def _version(self, row: request.JobRequest) -> method.MethodVersion | Rejection:
@@ -213,31 +242,28 @@ class Drafting:
             self._completed[key] = _completed(parameters, version)
         return self._completed[key]
 
-    def _grant(
-        self, asked: request.RequestedResources, version: method.MethodVersion
-    ) -> job.Resources | Rejection:
-        key = (version.name, version.function_hash, asked)
-        if key not in self._granted:
-            self._granted[key] = admission.granted(asked, version, self._defaults, self._capacity)
-        return self._granted[key]
-
 
 def candidate(plan: undecided.Undecided) -> records.Candidate:
     """The job of a plan that has all its inputs."""
-    job_id = identity.job_id(
-        function_hash=plan.function_hash, inputs=plan.inputs, parameters_json=plan.parameters_json
-    )
     return records.Candidate(
-        spec=job.JobSpec(
-            job_id=job_id,
-            method_name=plan.method_name,
-            function_hash=plan.function_hash,
-            inputs=plan.inputs,
-            parameters_json=plan.parameters_json,
-        ),
+        spec=_spec(plan.method_name, plan.function_hash, plan.inputs, plan.parameters_json),
         resources=plan.resources,
         timeout_seconds=plan.timeout_seconds,
         policy=plan.policy,
+    )
+
+
+def _spec(
+    method_name: str, function_hash: str, inputs: Mapping[str, str], parameters_json: str
+) -> job.JobSpec:
+    return job.JobSpec(
+        job_id=identity.job_id(
+            function_hash=function_hash, inputs=inputs, parameters_json=parameters_json
+        ),
+        method_name=method_name,
+        function_hash=function_hash,
+        inputs=inputs,
+        parameters_json=parameters_json,
     )
 
 

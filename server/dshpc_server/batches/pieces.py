@@ -64,23 +64,25 @@ class Sorting:
             number += 1
 
     def _row(self, draft: drafting.Draft) -> tuple[str, int, int, str]:
-        plan, head = draft.plan, draft.head.decode(_BYTES)
-        waits = [_dependency(each) for each in draft.dependencies]
+        plan = draft.plan
         job_id, kind = "", _REFUSED
-        rest: tuple[object, ...]
         match plan:
             case Rejection():
-                rest = (*_rejection(plan), *waits)
+                rest = _rejection(plan, draft.dependencies)
             case Candidate():
-                job_id, kind = plan.spec.job_id, self._number(_kind(plan))
-                rest = (dict(plan.spec.inputs), plan.spec.parameters_json)
+                job_id, kind = plan.spec.job_id, self._number(plan)
+                rest = _given(plan.spec)
             case Undecided():
-                kind = self._number(_kind(plan))
-                rest = (dict(plan.inputs), plan.parameters_json, waits)
-        own = (draft.config_index, draft.duplicate_of, draft.priority, head, _config(draft))
-        return job_id, draft.index, kind, _encode((*own, *rest))
+                kind = self._number(plan)
+                waits = _encode([_dependency(each) for each in draft.dependencies])
+                rest = f"{_given(plan)},{waits}"
+        # Texts by themselves: for each list the encoder is made anew, which takes as long as this.
+        head, config = _encode(draft.head.decode(_BYTES)), _encode(_config(draft))
+        own = f"{draft.config_index},{_number(draft.duplicate_of)},{_number(draft.priority)}"
+        return job_id, draft.index, kind, f"[{own},{head},{config},{rest}]"
 
-    def _number(self, kind: _Kind) -> int:
+    def _number(self, plan: Candidate | Undecided) -> int:
+        kind = _kind(plan)
         return self._kinds.setdefault(kind, len(self._kinds))
 
 
@@ -150,9 +152,21 @@ def _piece(rows: Sequence[tuple[str, int, int, str]], kinds: Sequence[str]) -> b
     return zlib.compress(f"[{_VERSION},[{told}],[{listed}]]".encode(), _FASTEST)
 
 
-def _rejection(rejection: Rejection) -> tuple[object, ...]:
+def _number(number: int | None) -> str:
+    return "null" if number is None else str(number)
+
+
+def _given(plan: JobSpec | Undecided) -> str:
+    inputs = ",".join(
+        [f"{_encode(name)}:{_encode(file_hash)}" for name, file_hash in plan.inputs.items()]
+    )
+    return f"{{{inputs}}},{_encode(plan.parameters_json)}"
+
+
+def _rejection(rejection: Rejection, dependencies: Sequence[Dependency]) -> str:
     violations = [(each.field, each.description) for each in rejection.violations]
-    return rejection.reason.value, rejection.message, violations
+    told = [rejection.reason.value, rejection.message, violations]
+    return _encode([*told, *map(_dependency, dependencies)])[1:-1]
 
 
 def _read_rejection(reason: str, message: str, violations: Sequence[tuple[str, str]]) -> Rejection:

@@ -49,9 +49,9 @@ def job_id(*, function_hash: str, inputs: Mapping[str, str], parameters_json: st
     `parameters_json` is already canonical, so the document is put together instead of walked
     again: its four keys stand in their canonical order, and input names are ASCII.
     """
-    names = json.dumps(dict(sorted(inputs.items())), separators=(",", ":"))
+    given = ",".join([f"{_encode(name)}:{_encode(inputs[name])}" for name in sorted(inputs)])
     document = (
-        f'{{"function":"{function_hash}","inputs":{names},'
+        f'{{"function":"{function_hash}","inputs":{{{given}}},'
         f'"parameters":{parameters_json},"version":{VERSION}}}'
     )
     return hashlib.sha256(document.encode()).hexdigest()
@@ -74,6 +74,7 @@ def normal_number(number: float) -> int | float:
 # as fast as walking them in Python.
 _PLAIN_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 _SAFE_INTEGER = 2**53
+_encode = _PLAIN_ENCODER.encode
 
 
 def _is_plain(value: Json) -> bool:

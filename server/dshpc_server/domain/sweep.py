@@ -8,6 +8,7 @@ they were given, and of numbers that are integral integers. Values that were lis
 import dataclasses
 import enum
 import functools
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
@@ -130,10 +131,25 @@ class Sweep(Generic[T]):
 
         Only these are made, so that a long sweep can be gone through in pieces.
         """
-        for number in range(first, min(last, self.total)):
-            yield self._positions(number) if self._is_grid else [number] * len(self._axes)
+        last = min(last, self.total)
+        if not self._is_grid:
+            yield from ([number] * len(self._axes) for number in range(first, last))
+        elif first < last:
+            yield from itertools.islice(self._grid(first), last - first)
 
-    def _positions(self, number: int) -> Sequence[int]:
+    def _grid(self, first: int) -> Iterator[Sequence[int]]:
+        """Yield the points from `first` on, and begin anew after the last one."""
+        lengths, positions = list(map(len, self._axes)), self._positions(first)
+        while True:
+            yield positions
+            positions = positions.copy()
+            for axis in reversed(range(len(lengths))):
+                positions[axis] += 1
+                if positions[axis] < lengths[axis]:
+                    break
+                positions[axis] = 0
+
+    def _positions(self, number: int) -> list[int]:
         positions = []
         for axis in reversed(self._axes):
             number, position = divmod(number, len(axis))

@@ -16,7 +16,7 @@ from dshpc.v1 import types_pb2
 from dshpc_server.batches import request
 from dshpc_server.domain import lookup
 from dshpc_server.store import records
-from dshpc_server.transport import requests, sweeps
+from dshpc_server.transport import request_rows, requests, sweeps
 
 Row = request.JobRequest | request.RefusedRow
 
@@ -34,13 +34,18 @@ class RetryReader:
         upstreams: Sequence[Sequence[request.Upstream]],
     ) -> Sequence[Row]:
         """Return them, by index from 0, each after its upstreams. Meant for a worker thread."""
+        reader = self._reader.rows(self._policy)
         return [
-            self._row(index, row, after)
+            self._row(reader, index, row, after)
             for index, (row, after) in enumerate(zip(retried, upstreams, strict=True))
         ]
 
     def _row(
-        self, index: int, row: records.RetriableRow, upstreams: Sequence[request.Upstream]
+        self,
+        reader: request_rows.RowReader,
+        index: int,
+        row: records.RetriableRow,
+        upstreams: Sequence[request.Upstream],
     ) -> Row:
         head = types_pb2.MultiJobResult.FromString(row.head)
         if row.job is not None:
@@ -48,7 +53,7 @@ class RetryReader:
         sweep_index = head.sweep_index if head.HasField("sweep_index") else None
         config = _config(row.config or b"")
         asked = sweeps.plain(index, head.config_index, config, sweep_index)
-        return self._reader.row(asked, self._policy, upstreams)
+        return reader.read(asked, upstreams)
 
     def _of_job(
         self,

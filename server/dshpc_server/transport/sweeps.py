@@ -46,8 +46,8 @@ class Row:
     """None in a config that never had a sweep."""
     config: types_pb2.JobConfig
     file_hash: str
-    parameters: bytes | None
-    """Serialised; None when there are none."""
+    parameters: Sequence[bytes] | None
+    """Serialised Structs with no name in common, which joined are one; None when there are none."""
     shared: bytes | None = None
     """Of a sweep's rows: what their configs have in common, serialised."""
 
@@ -59,7 +59,7 @@ class Row:
         if self.file_hash:
             parts.append(wire.field(_CONFIG_FILE_HASH, self.file_hash.encode()))
         if self.parameters is not None:
-            parts.append(wire.field(_CONFIG_PARAMETERS, self.parameters))
+            parts.append(wire.field(_CONFIG_PARAMETERS, b"".join(self.parameters)))
         return b"".join(parts)
 
 
@@ -126,7 +126,7 @@ def plain(
         sweep_index=sweep_index,
         config=config,
         file_hash=config.file_hash,
-        parameters=config.parameters.SerializeToString() if has_parameters else None,
+        parameters=(config.parameters.SerializeToString(),) if has_parameters else None,
     )
 
 
@@ -154,22 +154,21 @@ class _Swept:
         if self._encoded is None:
             self._encoded = [_Encoded(axis) for axis in self._axes()]
             self._common = self._shared()
-        fixed, shared = self._fixed(), self._common
+        axes, fixed, shared = self._encoded, self._fixed(), self._common
         for sweep_index, point in enumerate(self._sweep.points(first, last), first):
-            file_hash, parameters = self._config.file_hash, [fixed or b""]
-            for axis, position in zip(self._encoded, point, strict=True):
+            file_hash, parameters = self._config.file_hash, [] if fixed is None else [fixed]
+            for axis, position in zip(axes, point, strict=True):
                 if axis.is_file:
                     file_hash = axis.hashes[position]
                 else:
                     parameters.append(axis.entries[position])
-            has_parameters = fixed is not None or len(parameters) > 1
             yield Row(
                 index=start + sweep_index,
                 config_index=self._number,
                 sweep_index=sweep_index,
                 config=self._config,
                 file_hash=file_hash,
-                parameters=b"".join(parameters) if has_parameters else None,
+                parameters=parameters or None,
                 shared=shared,
             )
 

@@ -6,10 +6,13 @@ encoding guide, "Last One Wins" and "Length-Delimited Records".)
 """
 
 _LENGTH_DELIMITED = 2
+_SMALL = [bytes([number]) for number in range(0x80)]
 
 
 def varint(number: int) -> bytes:
     """Return a non-negative integer in base 128, the least significant group first."""
+    if number <= 0x7F:
+        return _SMALL[number]
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)

@@ -61,6 +61,38 @@ def test_what_is_remembered_is_what_is_read_anew(value: Object) -> None:
     assert reader._read(encoded) == first
 
 
+@hypothesis.given(values.json_objects, st.integers(1, 400), st.integers(1, 20), st.integers(1, 4))
+@hypothesis.settings(max_examples=100)
+def test_what_is_read_in_parts_is_what_is_read_whole(
+    value: Object, max_bytes: int, max_nodes: int, max_depth: int
+) -> None:
+    limits = values.within(
+        max_parameters_bytes=max_bytes,
+        max_parameters_nodes=max_nodes,
+        max_parameters_depth=max_depth,
+    )
+    whole = parameters.ParameterReader(limits)
+    in_parts = parameters.PartsReader(parameters.ParameterReader(limits))
+    # In their order in the message, which is not that of the canonical text.
+    names = sorted(value, reverse=True)
+    parts = [values.struct({name: value[name]}).SerializeToString() for name in names]
+    encoded = b"".join(parts)
+    for _ in range(2):  # what is remembered is no other
+        assert in_parts.read(parts, encoded) == whole.read(encoded)
+
+
+def test_parts_are_read_as_long_as_there_are_more_of_them_than_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parameters, "_REMEMBERED_PARTS", 2)
+    reader = parameters.PartsReader(parameters.ParameterReader(values.LIMITS))
+    for n in (1, 2, 3, 1):
+        parts = [number(n).SerializeToString(), values.struct({"a": n}).SerializeToString()]
+        found = reader.read(parts, b"".join(parts))
+        assert isinstance(found, Parameters)
+        assert found.canonical == f'{{"a":{n},"n":{n}}}'
+
+
 def test_parameters_too_long_to_be_remembered_are_read_every_time() -> None:
     reader = parameters.ParameterReader(values.within(max_parameters_bytes=100_000))
     encoded = values.struct({"long": "x" * 50_000}).SerializeToString()

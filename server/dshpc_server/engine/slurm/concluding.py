@@ -65,10 +65,23 @@ class Concluding:
         if found.start is not None and not watched.has_started:
             watched.has_started = True
             self._delivery.tell(watched, facts.started(watched, found.start))
-        if found.exit is None or facts.needs_slurms_word(found.exit, watched):
+        end = found.exit
+        if end is None or facts.needs_slurms_word(end, watched) or self.is_to_say_first(found):
             return False
-        self._recorded(watched, found.exit, None)
+        self._recorded(watched, end, None)
         return True
+
+    def is_to_say_first(self, found: Found) -> bool:
+        """Whether the controller is to say first when it was started: see `_recorded`."""
+        end, watched = found.exit, found.watched
+        if end is None or not facts.may_be_killed_for_another(end, watched):
+            return False
+        if watched.killed_since is None:
+            watched.killed_since = self._clock.monotonic()
+        is_unsaid = self._standing.asked_at < watched.killed_since
+        if is_unsaid:
+            self._standing.doubt()
+        return is_unsaid
 
     async def missing(self, found: Found, table: Table, known: Collection[str]) -> None:
         """Tell what has become of an attempt that Slurm has no more in its queue.
@@ -77,7 +90,7 @@ class Concluding:
         one that the controller has forgotten.
         """
         watched = found.watched
-        if self.from_records(found):
+        if self.from_records(found) or self.is_to_say_first(found):
             return
         array, place = self._watching.array_of(watched), watched.place
         if array is None or place is None:
@@ -133,7 +146,7 @@ class Concluding:
     async def nowhere(self, found: Found) -> None:
         """Tell of an attempt that no task was made for, or of which nothing tells where."""
         watched = found.watched
-        if self.from_records(found):
+        if self.from_records(found) or self.is_to_say_first(found):
             return
         if found.exit is not None:
             self._recorded(watched, found.exit, None)

@@ -23,6 +23,8 @@ _CAUSES = {
 _NO_CAUSE = "NONE"
 _TERMINATED = "TERMINATED"
 _NOT_STARTED = "NOT_STARTED"
+_KILLS = (signal.SIGTERM, signal.SIGKILL)
+"""What Slurm sends to all processes of a task, one after the other: the wrapper may come late."""
 _MILLISECONDS = 1000
 
 
@@ -33,7 +35,7 @@ def needs_slurms_word(exit_record: records.ExitRecord, watched: Watched) -> bool
 
 def may_be_killed_for_another(exit_record: records.ExitRecord, watched: Watched) -> bool:
     """Whether it may be that Slurm killed the job for one that had its id before, or has it now."""
-    is_killed = exit_record.signal == signal.SIGKILL and exit_record.cause == _NO_CAUSE
+    is_killed = exit_record.signal in _KILLS and exit_record.cause == _NO_CAUSE
     return is_killed and not watched.is_cancelled
 
 

@@ -19,7 +19,6 @@ from dshpc_server.engine import delivery, port
 from dshpc_server.engine.slurm import (
     cluster,
     concluding,
-    facts,
     finding,
     standing,
     states,
@@ -179,15 +178,15 @@ class Looking:
         for first in range(0, len(ended), _READ_AT_ONCE):
             part = ended[first : first + _READ_AT_ONCE]
             found = await asyncio.to_thread(finding.each, part)
-            if any(map(_may_be_killed_for_another, found)):
+            unexplained = [each for each in found if self._concluding.is_to_say_first(each)]
+            if unexplained:
                 await self._ask_whether_restarted()
             self._conclude(found)
         running = list(self._running(table)) if table is not None else []
         self._conclude(await asyncio.to_thread(finding.begun, arrays, running))
 
     async def _ask_whether_restarted(self) -> None:
-        """Have the controller say first when it was started."""
-        self._standing.doubt()
+        """Have the controller say when it was started; who waits for that is looked at again."""
         try:
             await self._standing.refresh(is_doubted=True)
         except cluster.UnreachableError as error:
@@ -264,8 +263,3 @@ class Looking:
         for (name, _), task in table.items():
             if name in unknown and task.reason != states.REFUSED_REASON:
                 await self._submitting.accepted(unknown.pop(name), task.job_id.partition("_")[0])
-
-
-def _may_be_killed_for_another(found: finding.Found) -> bool:
-    end = found.exit
-    return end is not None and facts.may_be_killed_for_another(end, found.watched)

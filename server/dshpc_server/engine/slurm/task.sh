@@ -349,7 +349,11 @@ judge() {
     # The watcher may have found no room to say why.
     if [ "$code$cause" = 137NONE ] && [ "$((now - began))" -ge "$limit" ]; then cause=OVER_TIME; fi
     # Slurm sends SIGTERM to everybody: ours may be about to come.
-    [ "$code" != 143 ] || [ "$stopping" ] || sleep 0.1
+    tries=10
+    while [ "$code" = 143 ] && [ -z "$stopping" ] && [ "$tries" -gt 0 ]; do
+        tries=$((tries - 1))
+        sleep 0.1
+    done
     if [ "$code" -gt 128 ] && [ "$code" -le 192 ]; then signal=$((code - 128)) code=null; fi
     if [ "$stopping" ] && [ "$cause" = NONE ]; then
         cause=TERMINATED

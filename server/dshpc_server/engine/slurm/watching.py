@@ -32,6 +32,8 @@ class Watched:
     """Its end was found, and is being reported."""
     gone_since: float | None = None
     """Since when Slurm tells of its end, or nothing, by the monotonic clock."""
+    killed_since: float | None = None
+    """Since when a kill is on record that the record does not explain; by the same clock."""
     waits_for: str = ""
     """Slurm's word for why it waits."""
 
