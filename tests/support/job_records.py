@@ -21,7 +21,6 @@ def record(
     *,
     number: int = 1,
     revision: int = 1,
-    index: int = 0,
     cancel_reason: str | None = None,
     reason: str = "",
     earlier: Sequence[JobStatus] = (),
@@ -29,7 +28,6 @@ def record(
 ) -> records.JobRecord:
     """A job whose newest attempt is in this status, after so many that ended in others."""
     newest = _attempt(name, status, number + len(earlier), revision, cancel_reason, reason)
-    newest = dataclasses.replace(newest, index=index)
     before = [
         _attempt(name, status, at, revision, None, "before") for at, status in enumerate(earlier, 1)
     ]
@@ -111,7 +109,7 @@ class Records:
             for each in self.jobs.values()
             if (not statuses or each.newest.attempt.status in statuses)
             and (not method_name or each.spec.method_name == method_name)
-            and (after is None or place(each) < (after.at, after.index, after.name))
+            and (after is None or place(each) < (after.at, after.name))
         ]
         return sorted(found, key=place, reverse=True)[:limit]
 
@@ -122,6 +120,6 @@ class Records:
         return cast("port.Reader", self)
 
 
-def place(each: records.JobRecord) -> tuple[Any, int, str]:
+def place(each: records.JobRecord) -> tuple[Any, str]:
     """Where a job stands among all, the oldest first."""
-    return each.newest.attempt.created_at, each.newest.index, each.spec.job_id
+    return each.newest.attempt.created_at, each.spec.job_id

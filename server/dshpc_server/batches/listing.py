@@ -61,7 +61,4 @@ def read_page(
 
 
 def _position(record: records.JobRecord) -> records.ListPosition:
-    newest = record.newest
-    return records.ListPosition(
-        at=newest.attempt.created_at, name=record.spec.job_id, index=newest.index
-    )
+    return records.ListPosition(at=record.newest.attempt.created_at, name=record.spec.job_id)

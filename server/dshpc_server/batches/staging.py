@@ -24,8 +24,8 @@ LARGE_ROWS = 1_000
 """Batches of more rows than this are staged."""
 PIECE_ROWS = 500
 """Accepting so many takes a few hundredths of a second, for which others wait."""
-_PIECES_A_COMMIT = 4
-"""Staged together: that takes a tenth of accepting them."""
+_PIECES_A_COMMIT = 16
+"""Staged together: that takes less than accepting one."""
 LOOK_SECONDS = 2.0
 """How often it is looked for what servers that are gone have left, where there are others."""
 RETRY_SECONDS = 1.0
@@ -57,12 +57,13 @@ class _UnderWay:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Read:
-    """A piece as it was staged."""
+class _Piece:
+    """A piece that can be accepted."""
 
-    batch: records.NewBatch
     number: int
-    drafts: Sequence[drafting.Draft]
+    prepared: resolver.Prepared
+    held: contextlib.AsyncExitStack
+    """To be left once it was accepted, or is not to be."""
 
 
 def _ignore(batch_id: str) -> None:
@@ -230,19 +231,9 @@ class Staging:
     async def _has_accepted_all(self, batch_id: str) -> bool:
         """Accept the pieces of a batch in order; False when something has to be waited for."""
         try:
-            found = await self._read(batch_id, after=-1)
-            while found is not None:
-                # While one is written the next is read, which costs half as much.
-                accepted, following = await asyncio.gather(
-                    self._accept_piece(found),
-                    self._read(batch_id, after=found.number),
-                    return_exceptions=True,
-                )
-                if isinstance(accepted, BaseException):
-                    raise accepted
-                if isinstance(following, BaseException):
-                    raise following
-                found = following
+            piece = await self._prepare(batch_id, after=-1)
+            while piece is not None:
+                piece = await self._accept_piece(batch_id, piece)
         except port.ContentGoingError:
             # What it needs is being deleted elsewhere: soon it is known to be missing.
             await asyncio.sleep(content.GOING_PAUSES_SECONDS[0])
@@ -253,24 +244,43 @@ class Staging:
             return False
         return True
 
-    async def _read(self, batch_id: str, *, after: int) -> _Read | None:
-        """The next piece of a batch."""
+    async def _prepare(self, batch_id: str, *, after: int) -> _Piece | None:
+        """Read the next piece of a batch, and prepare it."""
         found = await self._committer.read(lambda store: store.find_next_piece(batch_id, after))
         if found is None:
             return None
         drafts = await asyncio.to_thread(pieces.decoded, found.piece.rows)
-        return _Read(batch=found.batch, number=found.piece.number, drafts=drafts)
+        async with contextlib.AsyncExitStack() as held:
+            prepared = await held.enter_async_context(
+                self._resolver.prepared_rows(found.batch, drafts)
+            )
+            return _Piece(number=found.piece.number, prepared=prepared, held=held.pop_all())
 
-    async def _accept_piece(self, read: _Read) -> None:
-        async with self._resolver.prepared_rows(read.batch, read.drafts) as prepared:
-            await self._resolver.accept_piece(prepared, read.number)
-        crashing.point("large.piece_accepted")
+    async def _accept_piece(self, batch_id: str, piece: _Piece) -> _Piece | None:
+        """Accept a piece; the next one is prepared while this one is written."""
+        following = asyncio.create_task(self._prepare(batch_id, after=piece.number))
+        try:
+            async with piece.held:
+                await self._resolver.accept_piece(piece.prepared, piece.number)
+            crashing.point("large.piece_accepted")
+            return await following
+        except BaseException:
+            await _give_up(following)
+            raise
 
     async def _until_awake(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._look_seconds):
                 await self._awake.wait()
         self._awake.clear()
+
+
+async def _give_up(following: "asyncio.Task[_Piece | None]") -> None:
+    """Have a piece prepared no further, and hold nothing for it."""
+    following.cancel()
+    (prepared,) = await asyncio.gather(following, return_exceptions=True)
+    if isinstance(prepared, _Piece):
+        await prepared.held.aclose()
 
 
 def _some(made: Iterator[records.StagedPiece]) -> list[records.StagedPiece]:

@@ -143,7 +143,7 @@ class Reader(Protocol):
         statuses: Collection[JobStatus] = (),
         method_name: str = "",
     ) -> Sequence[JobRecord]:
-        """At most `limit` jobs by (time, index, job_id) of their newest attempt, the newest first.
+        """At most `limit` jobs by (time, job_id) of their newest attempt, the newest first.
 
         `after` is the position of the last one seen; None begins. The status is that of the
         newest attempt. Empty filters let all pass. `attempts` of what is returned is empty.

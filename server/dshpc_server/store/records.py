@@ -452,8 +452,6 @@ class AttemptRecord:
     """Why it was asked to stop; None when it was not."""
     due_at: datetime.datetime | None = None
     """Not started before; None for what is due from its making on."""
-    index: int = 0
-    """Its row's index in the batch that submitted it; see `ListPosition`."""
     usage: Usage = _UNKNOWN
     packing: Packing | None = None
     """How it shared a task of the engine's scheduler with others; None when it had one for itself,
@@ -476,9 +474,7 @@ class ListPosition:
 
     at: datetime.datetime
     name: str
-    """The job_id or file_hash; it orders what is of one moment."""
-    index: int = 0
-    """Of a job: its row's index in the batch that its newest attempt is of."""
+    """The job_id, file_hash or batch_id; it orders what is of one moment."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -25,7 +25,7 @@ def token(position: int | str | records.ListPosition, *asked: object) -> str:
     """Return the token for going on at (or after) `position` of what was `asked`."""
     told: object = position
     if isinstance(position, records.ListPosition):
-        told = [moments.microseconds(position.at), position.name, position.index]
+        told = [moments.microseconds(position.at), position.name]
     text = json.dumps([told, _checksum(asked)], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
@@ -56,11 +56,9 @@ def place(token: str, *asked: object) -> records.ListPosition | None:
     if not token:
         return None
     match _position(token, asked):
-        case [int(at), str(name), int(index)] if (
-            identity.is_hash(name) and 0 <= index <= _MAX_INDEX
-        ):
+        case [int(at), str(name)] if identity.is_hash(name):
             with contextlib.suppress(OverflowError):
-                return records.ListPosition(at=moments.moment(at), name=name, index=index)
+                return records.ListPosition(at=moments.moment(at), name=name)
     raise _foreign()
 
 
@@ -69,7 +67,7 @@ def batch_place(token: str, *asked: object) -> records.ListPosition | None:
     if not token:
         return None
     match _position(token, asked):
-        case [int(at), str(name), int()]:
+        case [int(at), str(name)]:
             with contextlib.suppress(OverflowError):
                 return records.ListPosition(at=moments.moment(at), name=name)
     raise _foreign()

@@ -152,7 +152,7 @@ def test_everything_asked_often_goes_by_an_index(filled: SqlStore) -> None:
 
     _ask_everything(filled)
     assert len(plans) > 12
-    assert any("(attempts.created_at, attempts.queue_index" in statement for statement, _ in plans)
+    assert any("(attempts.created_at, attempts.job_id" in statement for statement, _ in plans)
     for statement, steps in plans:
         scans = [step for step in steps if step.startswith("SCAN") and not _is_short(step)]
         assert not scans, f"{statement}: {steps}"

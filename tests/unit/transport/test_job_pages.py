@@ -18,12 +18,11 @@ NAME = store_values.sha("job")
 
 
 @hypothesis.given(
-    st.datetimes(timezones=st.just(datetime.UTC), min_value=datetime.datetime(1970, 1, 1)),  # noqa: DTZ001 - hypothesis adds the zone
-    st.integers(0, 2**31 - 1),
+    st.datetimes(timezones=st.just(datetime.UTC), min_value=datetime.datetime(1970, 1, 1))  # noqa: DTZ001 - hypothesis adds the zone
 )
 @hypothesis.settings(max_examples=50)
-def test_a_place_comes_back_from_its_token(at: datetime.datetime, index: int) -> None:
-    place = records.ListPosition(at=at, name=NAME, index=index)
+def test_a_place_comes_back_from_its_token(at: datetime.datetime) -> None:
+    place = records.ListPosition(at=at, name=NAME)
     assert pages.place(pages.token(place, *ASKED), *ASKED) == place
     assert moments.moment(moments.microseconds(at)) == at
 
@@ -38,16 +37,15 @@ def test_no_token_is_the_beginning() -> None:
         7,
         "name",
         [],
-        [1, NAME],
-        [1, NAME, 2, 3],
-        ["1", NAME, 2],
-        [1, "name", 2],
-        [1, NAME, -1],
-        [1, NAME, 2**31],
-        [2**80, NAME, 0],
-        [-(2**80), NAME, 0],
-        [1.5, NAME, 0],
-        [None, NAME, 0],
+        [1],
+        [1, NAME, 2],
+        ["1", NAME],
+        [1, "name"],
+        [1, 2],
+        [2**80, NAME],
+        [-(2**80), NAME],
+        [1.5, NAME],
+        [None, NAME],
         {"at": 1},
     ],
 )

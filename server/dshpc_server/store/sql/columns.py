@@ -85,7 +85,6 @@ RECORD = (
     _attempts.node,
     _attempts.cancel_reason,
     _attempts.due_at,
-    _attempts.queue_index,
 )
 ROW = (
     _rows.row_index,
@@ -245,7 +244,7 @@ def ending(row: Sequence[Any]) -> Ending | None:
 def record(row: Sequence[Any]) -> AttemptRecord:
     """Build everything that is known of an attempt from the columns of RECORD."""
     used, packing = usage.read(row[_ENDING_ENDS:_USAGE_ENDS])
-    engine_job_id, node, cancel_reason, due_at, index = row[_USAGE_ENDS:]
+    engine_job_id, node, cancel_reason, due_at = row[_USAGE_ENDS:]
     return AttemptRecord(
         attempt=attempt(row[:_ATTEMPT_ENDS]),
         ending=ending(row[_ATTEMPT_ENDS:_ENDING_ENDS]),
@@ -253,7 +252,6 @@ def record(row: Sequence[Any]) -> AttemptRecord:
         node=node,
         cancel_reason=cancel_reason,
         due_at=at(due_at) if due_at else None,
-        index=index,
         usage=used,
         packing=packing,
     )

@@ -16,7 +16,7 @@ _ONE = (
     .select_from(joins.ATTEMPT_OF_JOB)
     .order_by(_attempts.number)
 )
-_NEWEST_FIRST = (_attempts.created_at, _attempts.queue_index, _attempts.job_id)
+_NEWEST_FIRST = (_attempts.created_at, _attempts.job_id)
 _LISTED = (
     sqlalchemy.select(*columns.SPEC, *columns.RECORD)
     .select_from(joins.NEWEST)
@@ -43,7 +43,7 @@ def listed(
     """Return the next jobs that pass, the newest first."""
     statement = _LISTED.limit(limit)
     if after is not None:
-        position = (columns.moment(after.at), after.index, after.name)
+        position = (columns.moment(after.at), after.name)
         statement = statement.where(sqlalchemy.tuple_(*_NEWEST_FIRST) < position)
     if statuses:
         statement = statement.where(_attempts.status.in_(sorted(statuses)))

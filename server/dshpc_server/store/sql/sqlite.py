@@ -22,6 +22,8 @@ _BUSY_TIMEOUT_MILLISECONDS = 5_000
 _CACHE_KIBIBYTES = 64 * 1024
 # The log of a large write is cut back to this afterwards.
 _JOURNAL_SIZE_BYTES = 64 * 1024 * 1024
+# A page that is written again and again until then goes into the file once: 16 MiB.
+_CHECKPOINT_PAGES = 4_096
 _PRAGMAS = (
     "synchronous = FULL",
     "foreign_keys = ON",
@@ -30,6 +32,7 @@ _PRAGMAS = (
     f"busy_timeout = {_BUSY_TIMEOUT_MILLISECONDS}",
     f"cache_size = -{_CACHE_KIBIBYTES}",
     f"journal_size_limit = {_JOURNAL_SIZE_BYTES}",
+    f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
 )
 _WRITES = "store_writes"
 

@@ -274,10 +274,9 @@ sqlalchemy.Index(
     sqlite_where=sqlalchemy.text(_KEPT_OUTPUT),
     postgresql_where=sqlalchemy.text(_KEPT_OUTPUT),
 )
-# Listed, the newest first.
-sqlalchemy.Index(
-    "ix_attempts_listed", attempts.c.created_at, attempts.c.queue_index, attempts.c.job_id
-)
+# Listed, the newest first. Those of a batch go by their jobs, as the pieces of a large one do: a
+# piece is put into few pages of it.
+sqlalchemy.Index("ix_attempts_listed", attempts.c.created_at, attempts.c.job_id)
 
 batches = sqlalchemy.Table(
     "batches",

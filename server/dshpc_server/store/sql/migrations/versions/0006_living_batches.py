@@ -76,6 +76,8 @@ def _attempts() -> None:
         sqlite_where=sqlalchemy.text("status = 'PENDING'"),
         postgresql_where=sqlalchemy.text("status = 'PENDING'"),
     )
+    op.drop_index("ix_attempts_listed", "attempts")
+    op.create_index("ix_attempts_listed", "attempts", ["created_at", "job_id"])
 
 
 def _batches() -> None:
