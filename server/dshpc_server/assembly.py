@@ -88,6 +88,7 @@ class Assembly:
             on.store,
             on_changes=self._on_changes,
             on_rows=self._on_rows,
+            on_touched=self._wake_dispatcher,
             on_doubt=self._on_doubt,
         )
         self._library = content.Library(
@@ -138,9 +139,18 @@ class Assembly:
             publish=self._publish,
         )
         self._resolver = self._make_resolver()
+        self._withdrawing = withdrawing.Withdrawing(
+            committer=self._committer,
+            encoder=self._encoder,
+            stop=self._dispatcher.cancel,
+        )
+        self._failure_limits = failure_limits.FailureLimits(
+            committer=self._committer, withdrawing=self._withdrawing, clock=on.clock
+        )
         self._releasing = releasing.Releasing(
             committer=self._committer,
             resolver=self._resolver,
+            failure_limits=self._failure_limits,
             encoder=self._encoder,
             clock=on.clock,
         )
@@ -160,16 +170,8 @@ class Assembly:
             stop=self._dispatcher.cancel,
             clock=on.clock,
         )
-        self._withdrawing = withdrawing.Withdrawing(
-            committer=self._committer,
-            encoder=self._encoder,
-            stop=self._dispatcher.cancel,
-        )
         self._disconnects = disconnects.Disconnects(
             withdrawing=self._withdrawing, grace_seconds=on.disconnect_grace_seconds
-        )
-        self._failure_limits = failure_limits.FailureLimits(
-            committer=self._committer, withdrawing=self._withdrawing, clock=on.clock
         )
         self._expiry = expiry.Expiry(
             self._kept, expiry_seconds=on.limits.upload_expiry_seconds, clock=on.clock
@@ -331,7 +333,7 @@ class Assembly:
         self._releasing.note_everything()
 
     def _on_accepted(self, batch_id: str) -> None:
-        self._releasing.note_rows([records.ChangedRows(batch_id=batch_id, indexes=())])
+        self._releasing.note_batch(batch_id)
         self._failure_limits.note_batch(batch_id)
 
     def _on_taken_over(self) -> None:

@@ -115,6 +115,7 @@ class Assembly:
             self.wavering.as_store(),
             on_changes=self._take_changes,
             on_rows=self._take_rows,
+            on_touched=self._on_room,
             on_doubt=self._on_doubt,
         )
         self.library = content.Library(
@@ -213,6 +214,7 @@ class Assembly:
         self.releasing = releasing.Releasing(
             committer=self.committer,
             resolver=self.resolver,
+            failure_limits=self.failure_limits,
             encoder=self.encoder,
             clock=clock.SystemClock(),
         )
@@ -349,7 +351,7 @@ class Assembly:
         self.releasing.note_everything()
 
     def _on_accepted(self, batch_id: str) -> None:
-        self.releasing.note_rows([records.ChangedRows(batch_id=batch_id, indexes=())])
+        self.releasing.note_batch(batch_id)
         self.failure_limits.note_batch(batch_id)
 
     def _on_taken_over(self) -> None:

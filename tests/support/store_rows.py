@@ -47,13 +47,21 @@ def deciding(batch_id: str, index: int, job_id: str) -> Callable[[Writer], None]
     return _changing(batch_id, index, values)
 
 
-def _changing(batch_id: str, index: int, values: dict[str, object]) -> Callable[[Writer], None]:
+def of_an_earlier_version(batch_id: str, index: int) -> Callable[[Writer], None]:
+    """A work that makes a row one of before there were stamps."""
+    return _changing(batch_id, index, {}, stamp=0)
+
+
+def _changing(
+    batch_id: str, index: int, values: dict[str, object], *, stamp: int | None = None
+) -> Callable[[Writer], None]:
     def work(writer: Writer) -> None:
         assert isinstance(writer, SqlWriter)
         statement = sqlalchemy.update(tables.batch_rows).where(
             _rows.batch_id == batch_id, _rows.row_index == index
         )
-        writer._connection.execute(statement.values(values | {"changed_at": writer._stamp()}))
+        changed_at = writer._stamp() if stamp is None else stamp
+        writer._connection.execute(statement.values(values | {"changed_at": changed_at}))
         writer.changed_rows.append(ChangedRows(batch_id=batch_id, indexes=[index]))
 
     return work

@@ -233,7 +233,7 @@ class Acceptance:
                             prepared.batch.batch_id, _job_ids(prepared.batch)
                         )
                     )
-                rows = await self._resolver.accept(prepared)
+                rows = await self._accepted(prepared)
         if not asked.validate_only and any(row.outcome is Outcome.PENDING for row in rows):
             # What had ended before lets them go on at once.
             await self._releasing.begin(prepared.batch.batch_id)
@@ -250,6 +250,14 @@ class Acceptance:
             if 0 < asked.max_failures <= accepted.progress.statistics().failed_jobs:
                 self._failure_limits.note_batch(accepted.batch_id)
         return accepted
+
+    async def _accepted(self, prepared: resolver.Prepared) -> Sequence[Row]:
+        try:
+            return await self._resolver.accept(prepared)
+        except asyncio.CancelledError:
+            # It is accepted all the same, and nobody else comes to have its rows go on.
+            self._releasing.note_batch(prepared.batch.batch_id)
+            raise
 
 
 def _batch_of(accepted: AcceptedRequest, name: RequestName | None) -> str:

@@ -7,8 +7,8 @@ whatever they declared. The queue's order is kept, also by a job too large for w
 that waits for its method's trial is stepped over, and one too large for the whole engine (which had
 more when it was accepted) is not started, so these hold up nobody. A lower priority stands back for
 a higher one, but not for ever, as far as this server remembers whom it served. Nothing is claimed
-or handed over while there is no room on disk. It wakes when something is queued, becomes due or
-ends, and polls only while the store or the disk is not available.
+or handed over while there is no room on disk. It wakes when something is queued, moved in the
+queue, becomes due or ends, and polls only while the store or the disk is not available.
 
 What the store does not answer is not known: after a claim that failed it is asked what is ours
 before anything else is claimed.

@@ -60,7 +60,7 @@ class FailureLimits:
             self._has_news.set()
 
     def note_batch(self, batch_id: str) -> None:
-        """Have a batch counted that kept failures when it was accepted."""
+        """Have a batch counted of which rows kept failures as they were looked up."""
         self._batches.add(batch_id)
         self._has_news.set()
 

@@ -20,7 +20,10 @@ class BatchProgress:
     def __init__(self, states: Iterable[RowState] = ()) -> None:
         self._tally = statistics.Tally()
         self._open: dict[int, RowState] = {}
-        self._rows_of: dict[Chain, tuple[int, ...]] = {}
+        self._first_of: dict[Chain, int] = {}
+        """One of the open rows of each chain; most chains have no other."""
+        self._others_of: dict[Chain, dict[int, None]] = {}
+        """The other ones, of chains that have some."""
         for state in states:
             self.add(state)
 
@@ -52,7 +55,7 @@ class BatchProgress:
     @property
     def open_jobs(self) -> set[str]:
         """The jobs that these wait for."""
-        return {job_id for job_id, _ in self._rows_of}
+        return {job_id for job_id, _ in self._first_of}
 
     def statistics(self) -> statistics.Statistics:
         """Counts over the rows as they stand."""
@@ -69,7 +72,7 @@ class BatchProgress:
         if attempt.is_retried:
             return []
         changed = []
-        for index in self._rows_of.get((attempt.key.job_id, attempt.chain), ()):
+        for index in self._rows_of((attempt.key.job_id, attempt.chain)):
             known = self._open[index]
             if attempt.revision > known.revision:
                 state = dataclasses.replace(
@@ -101,16 +104,27 @@ class BatchProgress:
             return
         self._open[state.index] = state
         if state.chain is not None:
-            rows = self._rows_of.get(state.chain, ())
-            if state.index not in rows:
-                self._rows_of[state.chain] = (*rows, state.index)
+            first = self._first_of.setdefault(state.chain, state.index)
+            if first != state.index:
+                self._others_of.setdefault(state.chain, {})[state.index] = None
 
     def _forget(self, state: RowState) -> None:
         del self._open[state.index]
         if state.chain is None:
             return
-        rest = tuple(index for index in self._rows_of[state.chain] if index != state.index)
-        if rest:
-            self._rows_of[state.chain] = rest
+        others = self._others_of.get(state.chain)
+        if others is None:
+            del self._first_of[state.chain]
+            return
+        if self._first_of[state.chain] == state.index:
+            # The last one: what is before it may have been taken out, and is not walked over.
+            self._first_of[state.chain], _ = others.popitem()
         else:
-            del self._rows_of[state.chain]
+            del others[state.index]
+        if not others:
+            del self._others_of[state.chain]
+
+    def _rows_of(self, chain: Chain) -> Sequence[int]:
+        """The open rows of a chain."""
+        first = self._first_of.get(chain)
+        return () if first is None else (first, *self._others_of.get(chain, ()))

@@ -18,12 +18,12 @@ from collections.abc import Sequence
 import structlog
 
 from dshpc_server import clock, crashing, errors
-from dshpc_server.batches import content, encoding, resolver
+from dshpc_server.batches import content, encoding, failure_limits, resolver
 from dshpc_server.domain import job
 from dshpc_server.domain.dependencies import Condition
 from dshpc_server.domain.job import JobStatus
 from dshpc_server.store import committer, port, records
-from dshpc_server.store.undecided import Ready, Skip, Upstreams
+from dshpc_server.store.undecided import Ready, Settled, Skip, Upstreams
 
 RETRY_SECONDS = 0.5
 """Pause after the store was not available, or content was going."""
@@ -46,11 +46,13 @@ class Releasing:
         *,
         committer: committer.Committer,
         resolver: resolver.Resolver,
+        failure_limits: failure_limits.FailureLimits,
         encoder: encoding.ResultEncoder,
         clock: clock.Clock,
     ) -> None:
         self._committer = committer
         self._resolver = resolver
+        self._failure_limits = failure_limits
         self._encoder = encoder
         self._clock = clock
         self._has_news = asyncio.Event()
@@ -76,7 +78,12 @@ class Releasing:
             if each.indexes:
                 self._rows.setdefault(each.batch_id, set()).update(each.indexes)
             else:
-                self._batch_ids.add(each.batch_id)
+                self.note_batch(each.batch_id)
+        self._has_news.set()
+
+    def note_batch(self, batch_id: str) -> None:
+        """Have a batch looked at, whatever its rows wait for, that was handed to the store."""
+        self._batch_ids.add(batch_id)
         self._has_news.set()
 
     def note_everything(self) -> None:
@@ -100,16 +107,17 @@ class Releasing:
     async def begin(self, batch_id: str) -> None:
         """Have rows of a batch go on that was just accepted, by what had ended before.
 
-        What cannot be done now, or takes long, is done by `run`.
+        What cannot be done now, or takes long, is done by `run`; all of it if the call is lost.
         """
-        until = self._clock.monotonic() + BEGIN_SECONDS
+        until, is_done = self._clock.monotonic() + BEGIN_SECONDS, False
         try:
-            await self._release_all(Upstreams(batch_ids=[batch_id]), within=batch_id, until=until)
-        except port.ContentGoingError:
-            self.note_everything()
-        except errors.UnavailableError:
-            self.note_everything()
-            raise
+            with contextlib.suppress(port.ContentGoingError):
+                is_done = await self._release_all(
+                    Upstreams(batch_ids=[batch_id]), within=batch_id, until=until
+                )
+        finally:
+            if not is_done:
+                self.note_batch(batch_id)
 
     def _taken(self) -> Upstreams | None:
         """Take what is noted; None stands for everything."""
@@ -131,34 +139,40 @@ class Releasing:
         *,
         within: str | None = None,
         until: float | None = None,
-    ) -> None:
+    ) -> bool:
         """Tell those who wait for these; release who is ready, and so on with what that ended.
 
-        `within` names the one batch whose rows are released, `until` when it is left to `run`.
+        `within` names the one batch whose rows are released, `until` when it is left to `run`;
+        whether there was the time for all.
         """
-        # Mostly nobody waits, and a question costs less than a transaction.
-        if not await self._committer.read(lambda store: store.has_undecided()):
-            return
+        # Mostly nobody waits, and a question costs less than a transaction. A batch that is named
+        # may not be there yet: the transaction comes behind that which makes it.
+        is_named = upstreams is not None and upstreams.batch_ids
+        if not is_named and not await self._committer.read(lambda store: store.has_undecided()):
+            return True
         while until is None or self._clock.monotonic() < until:
-            ready = await self._settled(upstreams, within)
+            settled = await self._settled(upstreams, within)
+            if settled.has_more:
+                continue
+            ready = settled.ready
             if not await self._released(ready):
-                return
+                return True
             # What was found completed has ended, and so has what was rejected.
             upstreams = Upstreams(
                 rows={
                     batch_id: [each.index for each in rows] for batch_id, rows in _by_batch(ready)
                 }
             )
-        self.note_everything()
+        return False
 
-    async def _settled(self, upstreams: Upstreams | None, within: str | None) -> Sequence[Ready]:
+    async def _settled(self, upstreams: Upstreams | None, within: str | None) -> Settled:
         settled = await self._committer.write(
             lambda writer: writer.settle(upstreams, self._ending, within=within)
         )
         for batch_id, skipped in settled.skipped.items():
             _log.info("rows.skipped", batch_id=batch_id, rows=len(skipped))
         crashing.point("rows.settled")
-        return settled.ready
+        return settled
 
     async def _released(self, ready: Sequence[Ready]) -> bool:
         """Release rows, or find that others have; whether there were any."""
@@ -192,6 +206,8 @@ class Releasing:
         crashing.point("rows.released")
         if rows:
             _log.info("rows.released", batch_id=batch_id, rows=len(rows))
+        if any(row.status in job.FAILED for row in rows):
+            self._failure_limits.note_batch(batch_id)
 
     def _ending(self, skip: Skip) -> bytes:
         """What a row is answered with that is skipped."""

@@ -108,9 +108,11 @@ class Simulation:
             if not is_waited_for:
                 deadline = self._clock.monotonic()
             rows = untold.Untold()
-            for row in accepted.rows:
-                if not is_waited_for or reporting.tells(row.state):
-                    rows.note(row.index, row.state.changed_at)
+            rows.note_all(
+                (row.state.changed_at, row.index)
+                for row in accepted.rows
+                if not is_waited_for or reporting.tells(row.state)
+            )
             batch = self._followed(accepted, rows)
             del accepted  # it holds results, which a slow reader is not to keep here
             yield streaming.Accepted(
@@ -166,8 +168,7 @@ class Simulation:
                 if not wait.until_finished or reporting.tells(state)
             ]
             rows = untold.Untold()
-            for changed_at, index in sorted(told):
-                rows.note(index, changed_at)
+            rows.note_all(told)
             yield streaming.Accepted(
                 batch_id=batch_id,
                 total_jobs=accepted.statistics.total_jobs,

@@ -69,6 +69,11 @@ class Untold:
         self._waiting[index] = changed_at
         heapq.heappush(self._oldest, (changed_at, index))
 
+    def note_all(self, changed: Iterable[tuple[int, int]]) -> None:
+        """Have rows told that are known by stamp and index, in the order of their changes."""
+        for changed_at, index in sorted(changed):
+            self.note(index, changed_at)
+
     def see(self, changed_at: int) -> None:
         """Let the stream stand behind this stamp, too, though what has it is not told."""
         self._seen_at = max(self._seen_at, changed_at)

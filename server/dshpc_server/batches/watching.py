@@ -57,7 +57,7 @@ class Watching:
 async def _begun(
     batch: followed.FollowedBatch, after: untold.Position | None, reporting: streaming.Reporting
 ) -> untold.Untold:
-    """Read how the rows stand; those that are to be told at once, in the order of their changes."""
+    """Read how the rows stand; those that are to be told at once."""
     told: list[tuple[int, int]] = []
     ended_before, seen_at = 0, 0
     async for states in batch.load():
@@ -67,13 +67,15 @@ async def _begun(
             if after is not None and state.has_ended and state.changed_at <= after.changed_at:
                 ended_before += 1
             seen_at = max(seen_at, state.changed_at)
-    told.sort()
     begin = after or untold.BEGINNING
     if ended_before != begin.ended_rows:
         begin = untold.BEGINNING
     rows = untold.Untold(begin)
     rows.see(seen_at)
-    for changed_at, index in told:
-        if changed_at > begin.changed_at:
-            rows.note(index, changed_at)
+    rows.note_all(
+        (changed_at, index)
+        for changed_at, index in told
+        # What an earlier version stored may have the stamp 0.
+        if changed_at > begin.changed_at or begin == untold.BEGINNING
+    )
     return rows

@@ -97,8 +97,7 @@ class Fates:
 
     met: Sequence[Link]
     unmet: Mapping[int, Link]
-    """The rows that are to be skipped, each with what it would have needed. No row stands before
-    one that it waits for."""
+    """The rows that are to be skipped, each with what it would have needed, and behind that."""
 
 
 SKIPPED = End(outcome=Outcome.WITHHELD, status=JobStatus.SKIPPED)

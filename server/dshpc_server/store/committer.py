@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 from dshpc_server import errors
 from dshpc_server.store.port import Reader, Store, Writer
-from dshpc_server.store.records import Attempt, ChangedRows
+from dshpc_server.store.records import Attempt, ChangedRows, Commit
 
 T = TypeVar("T")
 OnChanges = Callable[[Sequence[Attempt]], None]
@@ -58,16 +58,19 @@ class Committer:
         *,
         on_changes: OnChanges,
         on_rows: OnRows = _ignore_rows,
+        on_touched: Callable[[], None] = _ignore,
         on_doubt: Callable[[], None] = _ignore,
     ) -> None:
         """`on_changes` runs on the event loop, once per commit that made or moved attempts.
 
-        So do `on_rows`, once per commit that changed rows themselves, and `on_doubt`, once per
+        So do `on_rows`, once per commit that changed rows themselves, `on_touched`, once per commit
+        that gave attempts another place in the queue or had some stopped, and `on_doubt`, once per
         commit that failed and may have been made.
         """
         self._store = store
         self._on_changes = on_changes
         self._on_rows = on_rows
+        self._on_touched = on_touched
         self._on_doubt = on_doubt
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._reading: set[asyncio.Future[Any]] = set()
@@ -138,34 +141,25 @@ class Committer:
         self._loop.call_soon_threadsafe(_resolve, self._ended, None)
 
     def _commit(self, group: Sequence[_Waiting]) -> None:
-        answers: Sequence[Any]
-        changes: Sequence[Attempt] = ()
-        rows: Sequence[ChangedRows] = ()
         try:
             commit = self._store.write([each.work for each in group])
         except Exception as error:  # noqa: BLE001 (whatever went wrong, the callers are to know)
-            answers = [error] * len(group)
-        else:
-            answers, changes, rows = commit.answers, commit.changes, commit.rows
-        self._loop.call_soon_threadsafe(self._tell, group, answers, changes, rows)
+            commit = Commit(answers=[error] * len(group), changes=())
+        self._loop.call_soon_threadsafe(self._tell, group, commit)
 
-    def _tell(
-        self,
-        group: Sequence[_Waiting],
-        answers: Sequence[Any],
-        changes: Sequence[Attempt],
-        rows: Sequence[ChangedRows],
-    ) -> None:
+    def _tell(self, group: Sequence[_Waiting], commit: Commit[Any]) -> None:
         """Run on the event loop: first the changes, then the answers, whatever comes of those."""
         try:
-            if any(map(_is_doubtful, answers)):
+            if any(map(_is_doubtful, commit.answers)):
                 self._on_doubt()
-            if changes:
-                self._on_changes(changes)
-            if rows:
-                self._on_rows(rows)
+            if commit.changes:
+                self._on_changes(commit.changes)
+            if commit.rows:
+                self._on_rows(commit.rows)
+            if commit.touched:
+                self._on_touched()
         finally:  # what these raise goes to the loop's exception handler
-            for each, answer in zip(group, answers, strict=True):
+            for each, answer in zip(group, commit.answers, strict=True):
                 _resolve(each.answer, answer)
 
 

@@ -328,8 +328,9 @@ class Writer(Protocol):
         are noted. A row with one that cannot be met any more (`domain.dependencies`) is WITHHELD
         and SKIPPED, with what `ending` makes of it, and so are those who needed that row, and so
         on. A row that waits for nothing more is ready; ready rows are told until they are
-        released, some at a time, of all batches or of the one `within` which it is asked. Settling
-        again is harmless.
+        released, some at a time, of all batches or of the one `within` which it is asked. Where
+        many wait some are told at a time, and the answer says that there are more. Settling again
+        is harmless.
         """
         ...
 

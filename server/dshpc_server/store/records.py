@@ -502,3 +502,6 @@ class Commit(Generic[T]):
     """Every attempt that was made or moved, as it was after each change, in order."""
     rows: Sequence[ChangedRows] = ()
     """The rows of batches that were changed themselves, other than by being accepted."""
+    touched: Collection[str] = frozenset()
+    """The jobs of which an attempt was changed otherwise than in its status: it has another place
+    in the queue, or is to be stopped."""

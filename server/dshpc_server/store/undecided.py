@@ -90,3 +90,5 @@ class Settled:
     """The rows that were skipped: indexes by batch."""
     ready: Sequence[Ready]
     """Rows that can be looked up now, these and others."""
+    has_more: bool
+    """More of those that wait are to be told: to be settled again."""

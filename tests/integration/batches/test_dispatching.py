@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from dshpc_server import errors
-from dshpc_server.batches import dispatcher, request, resolver
+from dshpc_server.batches import dispatcher, request, resolver, updating
 from dshpc_server.domain import retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.store import port, records
@@ -104,6 +104,31 @@ async def test_a_higher_priority_is_next_whatever_waits_already(start: Start) ->
             await parts.engine.launched_count(ended + 1)
             await parts.engine.exited(next(iter(parts.engine.running)))
     assert list(parts.engine.launches) == [usual[0], high, *usual[1:]]
+
+
+@pytest.mark.parametrize("how", ["its batch is updated", "it is joined"])
+async def test_what_is_moved_up_in_the_queue_starts_as_soon_as_it_is_next(
+    start: Start, how: str
+) -> None:
+    parts = start(cpus=2)
+    async with parts.serving():
+        (running,) = keys(await parts.accept(job(n=0)))
+        await parts.engine.launched(running)
+        large = await parts.prepare([job(n=1, resources=needing(2))])
+        small = await parts.prepare([job(n=2)])
+
+        def accept(writer: port.Writer) -> Sequence[records.Row]:
+            writer.accept(large)
+            return writer.accept(small)
+
+        (behind,) = keys(await parts.committer.write(accept))
+        await parts.until(lambda _: bool(parts.dispatcher.waiting(behind, JobStatus.PENDING).why))
+        if how == "it is joined":
+            await parts.accept(job(n=2, priority=1))
+        else:
+            await updating.set_priority(parts.committer, small.batch_id, 1)
+        await parts.engine.launched(behind)
+    assert list(parts.engine.launches) == [running, behind]
 
 
 async def test_a_job_too_large_since_a_restart_fails_and_holds_up_nobody(start: Start) -> None:

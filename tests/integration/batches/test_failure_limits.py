@@ -12,11 +12,11 @@ import pytest
 
 from dshpc_server.batches import failure_limits, request
 from dshpc_server.domain import lookup
-from dshpc_server.domain.job import JobStatus
+from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store import port, records
 from support import store_values
-from support.batches_assembly import RESOLVED, Assembly, job
+from support.batches_assembly import RESOLVED, Assembly, after, job
 
 Start = Callable[..., Assembly]
 CANCELLED, COMPLETED, FAILED = JobStatus.CANCELLED, JobStatus.COMPLETED, JobStatus.FAILED
@@ -86,6 +86,14 @@ async def end(
     assert await parts.committer.write(work)
 
 
+async def launched(parts: Assembly, batch_id: str, index: int) -> AttemptKey:
+    """Wait until the job of a row runs; its attempt."""
+    attempt = rows(parts, batch_id)[index].attempt
+    assert attempt is not None
+    await parts.engine.launched(attempt.key)
+    return attempt.key
+
+
 def reason(parts: Assembly, batch_id: str) -> str | None:
     batch = parts.store.find_batch(batch_id)
     assert batch is not None
@@ -137,6 +145,23 @@ async def test_failures_that_were_kept_at_the_acceptance_count(start: Start) -> 
         await until(parts, batch_id, FAILED, CANCELLED)
         assert reason(parts, batch_id) == "max_failures: 1 jobs failed"
         assert reason(parts, before) is None
+
+
+async def test_a_failure_that_is_kept_by_a_row_that_waited_counts(start: Start) -> None:
+    parts = start()
+    async with parts.serving():
+        before = await accepted(parts, 2, max_failures=0)
+        await parts.engine.exited(await launched(parts, before, 0), 1)
+        await until(parts, before, FAILED)
+        batch_rows = [
+            job(0, n=1),
+            job(1, n=2, upstreams=[after(0)], policy=NEVER),
+            job(2, n=3),
+        ]
+        asked = request.BatchRequest(rows=batch_rows, display_name="", max_failures=1)
+        batch_id = (await parts.simulation.answer(asked, RESOLVED)).batch_id
+        await parts.engine.exited(await launched(parts, batch_id, 0))
+        await until_reason(parts, batch_id, "max_failures: 1 jobs failed")
 
 
 async def test_what_failed_before_a_restart_is_counted_after_it(start: Start) -> None:

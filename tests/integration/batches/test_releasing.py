@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
@@ -15,6 +16,8 @@ from dshpc_server.domain.dependencies import Condition
 from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.domain.statistics import Statistics
 from dshpc_server.store import port, records
+from dshpc_server.store.sql import settling
+from dshpc_server.store.undecided import Settled, Upstreams
 from support import store_values
 from support.batches_assembly import (
     DEADLINE_SECONDS,
@@ -293,6 +296,97 @@ async def test_who_waits_for_what_ended_before_a_crash_is_released_by_the_next_s
     assert len(parts.engine.launches) == 1
 
 
+async def was_run(parts: Assembly, length: int) -> None:
+    """Have a chain run, so that whoever asks for it finds all of it completed."""
+    answer = await asked(parts, *chain(length))
+    for index in range(length):
+        await run(parts, answer.batch_id, index, b"output %d" % index)
+    await until_completed(parts, answer.batch_id)
+
+
+async def until_completed(parts: Assembly, batch_id: str) -> None:
+    await until(
+        parts,
+        batch_id,
+        lambda rows: bool(rows) and {row.status for row in rows} == {JobStatus.COMPLETED},
+    )
+
+
+def newest_batch(parts: Assembly) -> str:
+    return parts.store.find_batches(after=None, limit=1)[0].batch_id
+
+
+async def test_a_batch_whose_call_is_lost_as_it_is_accepted_goes_on(start: Start) -> None:
+    parts = start()
+    is_held, is_open = threading.Event(), threading.Event()
+
+    def held(_: port.Writer) -> bool:
+        is_held.set()
+        return is_open.wait(DEADLINE_SECONDS)
+
+    async with parts.serving():
+        await was_run(parts, 2)
+        before = newest_batch(parts)
+        await parts.until(lambda store: not store.has_undecided())
+        holding = asyncio.create_task(parts.committer.write(held))
+        await parts.until(lambda _: is_held.is_set())
+        works = parts.committer._waiting
+        lost = asyncio.create_task(asked(parts, *chain(2)))
+        await parts.until(lambda _: works.qsize() == 1)
+        lost.cancel()
+        # Behind the batch its rows are looked at, though the store shows neither yet.
+        await parts.until(lambda _: works.qsize() == 2)
+        is_open.set()
+        assert await holding
+        await parts.until(lambda _: newest_batch(parts) != before)
+        await until_completed(parts, newest_batch(parts))
+
+
+async def test_a_batch_whose_call_is_lost_as_its_rows_go_on_goes_on(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = start()
+    begun = asyncio.Event()
+    real = parts.releasing._settled
+
+    async def settled(upstreams: Upstreams | None, within: str | None) -> Settled:
+        if within is not None:
+            begun.set()
+            await asyncio.Event().wait()
+        return await real(upstreams, within)
+
+    async with parts.serving():
+        await was_run(parts, 2)
+        monkeypatch.setattr(parts.releasing, "_settled", settled)
+        lost = asyncio.create_task(asked(parts, *chain(2)))
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await begun.wait()
+        lost.cancel()
+        await until_completed(parts, newest_batch(parts))
+
+
+async def test_what_takes_long_goes_on_without_a_look_at_other_batches(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releasing, "BEGIN_SECONDS", 0.0)
+    parts = start()
+    looked_at: list[Upstreams | None] = []
+    real = parts.releasing._settled
+
+    async def settled(upstreams: Upstreams | None, within: str | None) -> Settled:
+        looked_at.append(upstreams)
+        return await real(upstreams, within)
+
+    async with parts.serving():
+        await was_run(parts, 2)
+        monkeypatch.setattr(parts.releasing, "_settled", settled)
+        answer = await asked(parts, *chain(2))
+        assert statuses(answer.rows) == [JobStatus.COMPLETED, JobStatus.BLOCKED]
+        await until_completed(parts, answer.batch_id)
+    assert looked_at
+    assert None not in looked_at
+
+
 async def test_what_cannot_be_written_now_is_released_when_the_store_is_back(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,6 +425,25 @@ async def test_a_fan_in_starts_when_the_last_has_ended(start: Start) -> None:
         assert rows_of(parts.store, answer.batch_id)[50].status is JobStatus.BLOCKED
         await run(parts, answer.batch_id, 0, b"")
         await until_submitted(parts, answer.batch_id, 50)
+
+
+@pytest.mark.parametrize("code", [0, 1])
+async def test_many_who_wait_for_one_are_told_some_at_a_time(
+    start: Start, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(settling, "SETTLED_DEPENDENCIES", 3)
+    parts = start(cpus=9)
+    async with parts.serving():
+        answer = await asked(
+            parts, job(0, n=0), *(job(n, n=n, upstreams=[after(0)]) for n in range(1, 9))
+        )
+        await run(parts, answer.batch_id, 0, b"", code)
+        if code:
+            skipped = [JobStatus.FAILED, *[JobStatus.SKIPPED] * 8]
+            await until(parts, answer.batch_id, lambda rows: statuses(rows) == skipped)
+        else:
+            await asyncio.gather(*(run(parts, answer.batch_id, n, b"") for n in range(1, 9)))
+            await until_completed(parts, answer.batch_id)
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ import pytest
 from dshpc_server import clock
 from dshpc_server.batches import overview, streaming, untold, watching
 from dshpc_server.batches.overview import BatchState, Wait
-from dshpc_server.batches.request import RefusedRow
+from dshpc_server.batches.request import BatchRequest, RefusedRow
 from dshpc_server.batches.streaming import BatchEvent, Closing, Results
 from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.domain.rejection import Reason, Rejection
 from dshpc_server.engine import port as engine
 from support import store_rows, store_values
-from support.batches_assembly import DEADLINE_SECONDS, Assembly, job
+from support.batches_assembly import DEADLINE_SECONDS, FOREVER, Assembly, job
 from support.postgres_fixtures import postgres_server, postgres_tables, postgres_url
 
 __all__ = ["postgres_server", "postgres_tables", "postgres_url"]
@@ -223,6 +223,41 @@ async def test_how_a_batch_ended_is_kept_by_whoever_sees_it(start: Start) -> Non
         assert (await overviews(parts).one(batch_id, Wait(seconds=9))).tally == page.batches[
             0
         ].tally
+
+
+async def test_a_request_that_is_asked_again_is_told_in_the_order_of_the_ends(
+    start: Start,
+) -> None:
+    asked = BatchRequest(
+        rows=[job(0, n=0), job(1, n=1)], display_name="", name=store_values.request_name()
+    )
+    parts = start()
+
+    def told() -> AsyncGenerator[BatchEvent, None]:
+        return parts.simulation.events(asked, FOREVER, QUIET, PACKING)
+
+    async with parts.serving():
+        first = asyncio.create_task(rest(told()))
+        for launch in reversed(await parts.engine.launched_count(2)):
+            await parts.engine.exited(launch.key)
+            await parts.until_status(launch.key, JobStatus.COMPLETED)
+        assert rows_in(await first) == ["1 COMPLETED", "0 COMPLETED"]
+        assert rows_in(await rest(told())) == ["1 COMPLETED", "0 COMPLETED"]
+
+
+async def test_a_row_of_before_there_were_stamps_is_told(start: Start) -> None:
+    parts = start()
+    async with parts.serving():
+        refused = Rejection(reason=Reason.METHOD_NOT_FOUND, message="no")
+        batch = await parts.prepare(
+            [RefusedRow(config=lambda: b"", index=0, config_index=0, head=b"", rejection=refused)]
+        )
+        await parts.committer.write(lambda writer: writer.accept(batch))
+        await parts.committer.write(store_rows.of_an_earlier_version(batch.batch_id, 0))
+        begun, *told = await rest(watched(parts, batch.batch_id))
+        assert rows_in(told) == ["0 None"]
+        assert rows_in(await rest(watched(parts, batch.batch_id, begun.position))) == ["0 None"]
+        assert rows_in(await rest(watched(parts, batch.batch_id, told[-1].position))) == []
 
 
 async def test_reading_goes_on_where_nothing_can_be_written(start: Start) -> None:

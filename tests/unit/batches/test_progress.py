@@ -113,6 +113,46 @@ def test_rows_that_share_an_attempt_move_together() -> None:
     assert progress.is_finished
 
 
+@hypothesis.given(st.permutations(range(5)), st.integers(0, 5))
+def test_rows_that_share_an_attempt_leave_it_in_any_order(order: list[int], leaving: int) -> None:
+    running = values.attempt("a", JobStatus.RUNNING, revision=2)
+    progress = of(*[running] * len(order))
+    for index in order[:leaving]:
+        row = values.row(of=running, index=index)
+        withdrawn = dataclasses.replace(row, ended_as=JobStatus.CANCELLED, ending=b"enough").state
+        assert progress.update(withdrawn)
+    assert progress.open_jobs == ({store_values.sha("a")} if leaving < len(order) else set())
+    moved = progress.apply(values.attempt("a", JobStatus.COMPLETED, revision=3))
+    assert sorted(state.index for state in moved) == sorted(order[leaving:])
+    assert progress.is_finished
+    assert progress.open_jobs == set()
+
+
+class CountedIndex(int):
+    """An index of a row that counts how often one was compared with another."""
+
+    comparisons = 0
+    __hash__ = int.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        CountedIndex.comparisons += 1
+        return int.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        CountedIndex.comparisons += 1
+        return int.__ne__(self, other)
+
+
+def test_of_many_rows_that_share_an_attempt_none_is_compared_with_all_others() -> None:
+    rows, running = 2_000, values.row(of=values.attempt("a", JobStatus.RUNNING, revision=2)).state
+    progress = BatchProgress(
+        dataclasses.replace(running, index=CountedIndex(index)) for index in range(rows)
+    )
+    assert len(progress.apply(values.attempt("a", JobStatus.COMPLETED, revision=3))) == rows
+    assert progress.is_finished
+    assert CountedIndex.comparisons < 10 * rows
+
+
 def test_a_change_that_was_known_already_changes_nothing() -> None:
     running = values.attempt("a", JobStatus.RUNNING, revision=2)
     progress = of(running)

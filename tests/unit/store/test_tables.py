@@ -175,9 +175,10 @@ def test_everything_asked_often_goes_by_an_index(filled: SqlStore) -> None:
 def _is_short(scan: str) -> bool:
     """Whether what is scanned is part of an index, or as long as there are priorities in use.
 
-    Or rows that wait for others: who deletes a file goes through them.
+    Or rows that wait for others: who deletes a file goes through them. Or those that are skipped.
     """
     return "INDEX" in scan or scan in {
+        "SCAN below",
         "SCAN classes",
         "SCAN dependencies",
         "SCAN undecided_rows",
@@ -195,15 +196,7 @@ def _ask_everything(filled: SqlStore) -> None:
     filled.find_jobs(after=None, limit=10, method_name="count")
     filled.find_jobs(after=None, limit=10, statuses=[JobStatus.FAILED])
     filled.find_files(after=position, limit=10)
-    filled.has_batch("b")
-    filled.find_batch("b")
-    filled.find_rows("b", first_index=0, limit=10)
-    filled.find_rows_by_index("b", [0, 2])
-    filled.find_row_states("b", first_index=1, limit=10)
-    filled.find_row_states_by_index("b", [0, 2])
-    filled.find_batches(after=records.ListPosition(at=v.NOON, name="b"), limit=10)
-    filled.find_tallies(["b", "before"])
-    v.write(filled, lambda writer: writer.keep_tally("before", v.tally(filled, "before")))
+    _ask_about_batches(filled)
     filled.find_active()
     filled.find_all_attempts(jobs)
     filled.find_unused_files(before=v.NOON, limit=10)
@@ -233,7 +226,25 @@ def _ask_everything(filled: SqlStore) -> None:
     store_waiting.settle(filled, upstreams)
     store_waiting.settle(filled, None)
     store_waiting.release(filled, "b", v.row(3, "of others"))
+    v.accept(filled, v.batch("skipped", rows=store_waiting.after((0, 1), (1, 2))))
+    v.cancel(filled, "first")
+    assert store_waiting.settle_jobs(filled, "first").skipped
     v.delete_file(filled, v.sha("some output"))
+
+
+def _ask_about_batches(filled: SqlStore) -> None:
+    filled.has_batch("b")
+    filled.find_batch("b")
+    filled.find_rows("b", first_index=0, limit=10)
+    filled.find_rows_by_index("b", [0, 2])
+    filled.find_row_states("b", first_index=1, limit=10)
+    filled.find_row_states_by_index("b", [0, 2])
+    filled.find_batches(after=records.ListPosition(at=v.NOON, name="b"), limit=10)
+    filled.find_tallies(["b", "before"])
+    v.write(filled, lambda writer: writer.keep_tally("before", v.tally(filled, "before")))
+    filled.find_retriable_rows("before")
+    filled.find_next_piece("b")
+    filled.find_stranded_batches()
 
 
 def test_the_tables_can_be_made_in_postgresql() -> None:

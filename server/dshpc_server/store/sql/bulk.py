@@ -9,10 +9,12 @@ transaction, which of many messages in a pipeline is not so.
 
 import functools
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy
 from sqlalchemy.dialects import postgresql
+
+K = TypeVar("K")
 
 # Keys in one IN list; longer lists gain nothing more.
 KEYS_PER_LIST = 500
@@ -22,16 +24,12 @@ _ROWS_PER_STATEMENT = 2_000
 
 def key_lists(keys: Collection[str]) -> Iterator[Sequence[str]]:
     """Cut keys into lists for IN, sorted: neighbours in the index are read together."""
-    ordered = sorted(keys)
-    for start in range(0, len(ordered), KEYS_PER_LIST):
-        yield ordered[start : start + KEYS_PER_LIST]
+    return _cut(sorted(keys))
 
 
 def index_lists(indexes: Collection[int]) -> Iterator[Sequence[int]]:
     """Cut indexes of rows into lists for IN, as `key_lists` does."""
-    ordered = sorted(indexes)
-    for start in range(0, len(ordered), KEYS_PER_LIST):
-        yield ordered[start : start + KEYS_PER_LIST]
+    return _cut(sorted(indexes))
 
 
 def select(
@@ -75,6 +73,11 @@ def update(
     """Set these columns in rows found by their key; each tuple holds the values, then the key."""
     is_array = _has_arrays(connection)
     _run(connection, _update(table, tuple(columns), is_array=is_array), rows)
+
+
+def _cut(ordered: Sequence[K]) -> Iterator[Sequence[K]]:
+    for start in range(0, len(ordered), KEYS_PER_LIST):
+        yield ordered[start : start + KEYS_PER_LIST]
 
 
 def _has_arrays(connection: sqlalchemy.Connection) -> bool:

@@ -41,22 +41,20 @@ _FIRST_PAUSE_SECONDS = 0.1
 _LAST_PAUSE_SECONDS = 5.0
 
 
-def announce(connection: sqlalchemy.Connection, server_id: str, job_ids: Collection[str]) -> None:
-    """Tell every other server, once this transaction is committed, that these jobs changed."""
-    if not job_ids or connection.dialect.name == "sqlite":
-        return
-    notify = f"SELECT pg_notify('{CHANNEL}', told) FROM unnest(%s::text[]) AS told"  # noqa: S608 (own name)
-    connection.exec_driver_sql(notify, (_payloads(server_id, job_ids),))
-
-
-def announce_batches(
-    connection: sqlalchemy.Connection, server_id: str, batch_ids: Collection[str]
+def announce(
+    connection: sqlalchemy.Connection,
+    server_id: str,
+    job_ids: Collection[str],
+    batch_ids: Collection[str],
 ) -> None:
-    """Tell likewise that rows of these batches changed by themselves."""
-    if not batch_ids or connection.dialect.name == "sqlite":
-        return
-    notify = f"SELECT pg_notify('{CHANNEL}', told) FROM unnest(%s::text[]) AS told"  # noqa: S608 (own name)
-    connection.exec_driver_sql(notify, (_payloads(server_id, batch_ids, _BATCHES),))
+    """Tell every other server, once this transaction is committed, that these jobs changed.
+
+    And that rows of these batches changed by themselves.
+    """
+    payloads = [*_payloads(server_id, job_ids), *_payloads(server_id, batch_ids, _BATCHES)]
+    if payloads and connection.dialect.name != "sqlite":
+        notify = f"SELECT pg_notify('{CHANNEL}', told) FROM unnest(%s::text[]) AS told"  # noqa: S608 (own name)
+        connection.exec_driver_sql(notify, (payloads,))
 
 
 def ignore(batch_ids: Collection[str]) -> None:

@@ -107,13 +107,10 @@ def _these(
     wanted = statement.where(
         _rows.batch_id == batch_id, _rows.row_index.in_(joins.INDEXES)
     ).order_by(_rows.row_index)
-    ordered = sorted(indexes)
     return [
         row
-        for start in range(0, len(ordered), bulk.KEYS_PER_LIST)
-        for row in connection.execute(
-            wanted, {"indexes": ordered[start : start + bulk.KEYS_PER_LIST]}
-        )
+        for some in bulk.index_lists(indexes)
+        for row in connection.execute(wanted, {"indexes": some})
     ]
 
 

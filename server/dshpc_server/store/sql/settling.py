@@ -7,7 +7,7 @@ first one did. Settling again changes nothing.
 import collections
 import dataclasses
 import datetime
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy
@@ -20,6 +20,8 @@ from dshpc_server.store.undecided import Skip, Upstreams
 
 READY_ROWS = 500
 """So many are told at a time; releasing them takes a transaction for each batch."""
+SETTLED_DEPENDENCIES = 2_000
+"""So many are noted in a transaction, which takes a few hundredths of a second."""
 _rows = tables.batch_rows.c
 _attempts = tables.attempts.c
 _dependencies = tables.dependencies.c
@@ -31,7 +33,6 @@ _COLUMNS = (
     _dependencies.position,
     _dependencies.condition,
     _dependencies.upstream_name,
-    _dependencies.upstream_index,
 )
 _UPSTREAM_ROW = (_rows.batch_id == _dependencies.batch_id) & (
     _rows.row_index == _dependencies.upstream_index
@@ -84,11 +85,31 @@ _ON_THESE_ROWS = _ON_ROWS.where(
     _dependencies.batch_id == sqlalchemy.bindparam("batch"),
     _dependencies.upstream_index.in_(joins.KEYS),
 )
-_LINKS = sqlalchemy.select(*_COLUMNS).where(
-    _NOT_MET,
-    _dependencies.upstream_index.is_not(None),
-    _dependencies.batch_id == sqlalchemy.bindparam("batch"),
+_LINK = (
+    _dependencies.row_index,
+    _dependencies.position,
+    _dependencies.upstream_index,
+    _dependencies.condition,
+    _dependencies.upstream_name,
 )
+_OF_BATCH = sqlalchemy.select(*_LINK).where(
+    _NOT_MET, _dependencies.batch_id == sqlalchemy.bindparam("batch")
+)
+
+
+def _below() -> sqlalchemy.Select[Any]:
+    """Return the question who waits for these rows, who for those, and so on down.
+
+    Of a batch of many rows that wait few are below one that is skipped.
+    """
+    below = _OF_BATCH.where(_dependencies.upstream_index.in_(joins.KEYS)).cte(
+        "below", recursive=True
+    )
+    further = tables.dependencies.join(below, _dependencies.upstream_index == below.c.row_index)
+    return sqlalchemy.select(below.union(_OF_BATCH.select_from(further)))
+
+
+_BELOW = _below()
 _COUNT_DOWN = (
     sqlalchemy.update(tables.undecided_rows)
     .where(_undecided.batch_id == sqlalchemy.bindparam("batch"))
@@ -119,7 +140,6 @@ class _Ended:
     position: int
     condition: Condition
     upstream_name: str
-    upstream_index: int | None
     end: End
 
     @property
@@ -133,10 +153,10 @@ def settle(
     ending: Callable[[Skip], bytes],
     at: datetime.datetime,
     stamp: stamps.Stamp,
-) -> Mapping[str, Sequence[int]]:
+) -> tuple[Mapping[str, Sequence[int]], bool]:
     """Have those who wait for these go on, or skip them; return the skipped ones by batch.
 
-    See `store.port.Writer`.
+    And whether there may be more. See `store.port.Writer`.
     """
     found = _find(connection, upstreams)
     batch_ids = {each.batch_id for each in found}
@@ -152,18 +172,21 @@ def settle(
         if skips:
             _skip(connection, skips, ending, stamp())
             skipped[batch_id] = [skip.index for skip in skips]
-    return skipped
+    return skipped, len(found) >= SETTLED_DEPENDENCIES
 
 
 def _find(connection: sqlalchemy.Connection, upstreams: Upstreams | None) -> list[_Ended]:
-    """Return the dependencies on what has ended, of those that are not met yet."""
+    """Return the first dependencies on what has ended, of those that are not met yet."""
+    found: dict[tuple[str, int, int], _Ended] = {}
     if not undecided.are_there(connection):
         return []
-    found = {}
     for statement, values in _questions(upstreams):
-        for row in connection.execute(statement, values).all():
+        some = statement.limit(SETTLED_DEPENDENCIES)
+        for row in connection.execute(some, values).all():
             ended = _ended(row)
             found[ended.batch_id, ended.row, ended.position] = ended
+        if len(found) >= SETTLED_DEPENDENCIES:
+            break
     return list(found.values())
 
 
@@ -186,7 +209,7 @@ def _questions(
 
 
 def _ended(row: Sequence[Any]) -> _Ended:
-    batch_id, index, position, condition, name, upstream_index, outcome, ended_as, status = row
+    batch_id, index, position, condition, name, outcome, ended_as, status = row
     as_it_is = ended_as or status
     return _Ended(
         batch_id=batch_id,
@@ -194,7 +217,6 @@ def _ended(row: Sequence[Any]) -> _Ended:
         position=position,
         condition=Condition(condition),
         upstream_name=name,
-        upstream_index=upstream_index,
         end=End(
             outcome=columns.OUTCOMES[outcome],
             status=None if as_it_is is None else columns.STATUSES[as_it_is],
@@ -215,7 +237,7 @@ def _settle_batch(
             skips.setdefault(each.row, _skip_of(each, at))
     met = [(each.row, each.position) for each in found if each.state is State.MET]
     if skips:
-        links, names = _links(connection, batch_id)
+        links, names = _links_below(connection, batch_id, skips)
         fates = rules.fates(
             dict.fromkeys(skips, rules.SKIPPED), [each for each in links if each.row not in skips]
         )
@@ -244,19 +266,21 @@ def _skip_of(ended: _Ended, at: datetime.datetime) -> Skip:
     )
 
 
-def _links(
-    connection: sqlalchemy.Connection, batch_id: str
-) -> tuple[list[Link], dict[tuple[int, int], str]]:
-    """Return which rows of a batch wait for which, and what each of those is called."""
-    links, names = [], {}
-    for _, row, position, condition, name, upstream in connection.execute(
-        _LINKS, {"batch": batch_id}
-    ):
-        links.append(
-            Link(row=row, position=position, upstream=upstream, condition=Condition(condition))
-        )
-        names[row, position] = name
-    return links, names
+def _links_below(
+    connection: sqlalchemy.Connection, batch_id: str, indexes: Collection[int]
+) -> tuple[Collection[Link], Mapping[tuple[int, int], str]]:
+    """Return who waits for these rows, and so on down, and what each calls what it waits for."""
+    links: dict[tuple[int, int], Link] = {}
+    names: dict[tuple[int, int], str] = {}
+    for keys in bulk.index_lists(indexes):
+        for row, position, upstream, condition, name in connection.execute(
+            _BELOW, {"batch": batch_id, "keys": keys}
+        ):
+            links[row, position] = Link(
+                row=row, position=position, upstream=upstream, condition=Condition(condition)
+            )
+            names[row, position] = name
+    return links.values(), names
 
 
 def _meet(connection: sqlalchemy.Connection, batch_id: str, met: Sequence[tuple[int, int]]) -> None:

@@ -185,9 +185,7 @@ class SqlStore(reader.SqlReader):
         job_ids: Collection[str],
         batch_ids: Collection[str],
     ) -> None:
-        if self.is_shared:
-            notices.announce(connection, self._server_id, job_ids)
-            notices.announce_batches(connection, self._server_id, batch_ids)
+        notices.announce(connection, self._server_id, job_ids, batch_ids)
 
     def _now(self, connection: sqlalchemy.Connection) -> int:
         return database_clock.now(connection, self._clock)

@@ -76,17 +76,18 @@ class GroupCommit(Generic[T]):
                     changes += writing.changes
                     rows += writing.changed_rows
                     touched |= writing.touched
-            touched.update(each.key.job_id for each in changes)
-            self._announce(connection, touched, {each.batch_id for each in rows})
+            job_ids = touched.union(each.key.job_id for each in changes)
+            self._announce(connection, job_ids, {each.batch_id for each in rows})
             crashing.point("store.before_commit")
         crashing.point("store.committed")
-        return Commit(answers=answers, changes=changes, rows=rows)
+        return Commit(answers=answers, changes=changes, rows=rows, touched=touched)
 
     def _one_by_one(self, works: Sequence[Callable[[Writer], T]]) -> Commit[T]:
         """Commit every work on its own; where that cannot be done, its answer says so."""
         answers: list[T | Exception] = []
         changes: list[Attempt] = []
         rows: list[ChangedRows] = []
+        touched: set[str] = set()
         for number, work in enumerate(works):
             try:
                 with self._availability.writing():
@@ -100,7 +101,8 @@ class GroupCommit(Generic[T]):
                 answers += commit.answers
                 changes += commit.changes
                 rows += commit.rows
-        return Commit(answers=answers, changes=changes, rows=rows)
+                touched.update(commit.touched)
+        return Commit(answers=answers, changes=changes, rows=rows, touched=touched)
 
 
 def _attempt(

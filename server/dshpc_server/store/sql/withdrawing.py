@@ -1,8 +1,8 @@
 """Withdrawing: a batch wants rows of its own no more, and what nobody else waits for is cancelled.
 
 Who waits for a run is told by its rows. Jobs are held before they are looked at: whoever joins a
-run holds its job, too, so of two servers the second sees what the first one did. Rows that wait for
-no run yet are held before that, and the batch before these.
+run holds its job, too, so of two servers the second sees what the first one did. The batch is held
+before that, as by all who change rows that wait for no run yet.
 """
 
 import collections
@@ -44,12 +44,6 @@ _ATTEMPT_ENDS = 3 + len(columns.ATTEMPT)
 _HOLD_BATCH = (
     sqlalchemy.select(_batches.row_count)
     .where(_batches.batch_id == _BATCH, joins.IS_SHOWN)
-    .with_for_update(key_share=True)
-)
-_HOLD_PENDING = (
-    sqlalchemy.select(_rows.row_index)
-    .where(_rows.batch_id == _BATCH, _rows.outcome == Outcome.PENDING.value)
-    .order_by(_rows.row_index)
     .with_for_update(key_share=True)
 )
 _open = sqlalchemy.and_(
@@ -133,7 +127,6 @@ def withdraw(
     row_count = connection.execute(_HOLD_BATCH, batch).scalar_one_or_none()
     if row_count is None:
         return None
-    connection.execute(_HOLD_PENDING, batch).all()
     job_ids = {row[0] for row in _these(connection, _JOBS, asked)}
     exclusion.hold_jobs(connection, job_ids)
     still_open = [_open_row(row) for row in _these(connection, _OPEN, asked)]
@@ -191,9 +184,7 @@ def _these(
         yield from connection.execute(statement, batch).all()
         return
     some = statement.where(_rows.row_index.in_(joins.INDEXES))
-    ordered = sorted(set(asked.indexes))
-    for start in range(0, len(ordered), bulk.KEYS_PER_LIST):
-        indexes = ordered[start : start + bulk.KEYS_PER_LIST]
+    for indexes in bulk.index_lists(set(asked.indexes)):
         yield from connection.execute(some, {**batch, "indexes": indexes}).all()
 
 

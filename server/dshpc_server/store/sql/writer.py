@@ -67,7 +67,7 @@ class SqlWriter:
         self.changed_rows: list[ChangedRows] = []
         """The rows of batches that were changed themselves."""
         self.touched: set[str] = set()
-        """The jobs of which other servers are to be told besides."""
+        """The jobs of which an attempt was changed otherwise than in its status."""
 
     def accept(self, batch: NewBatch) -> Sequence[Row]:
         """See the port."""
@@ -85,14 +85,14 @@ class SqlWriter:
         within: str | None = None,
     ) -> Settled:
         """See the port."""
-        skipped = settling.settle(
+        skipped, has_more = settling.settle(
             self._connection, upstreams, ending, self._clock.now(), self._stamp
         )
         self.changed_rows += [
             ChangedRows(batch_id=batch_id, indexes=indexes) for batch_id, indexes in skipped.items()
         ]
         ready = undecided.ready(self._connection, within, settling.READY_ROWS)
-        return Settled(skipped=skipped, ready=ready)
+        return Settled(skipped=skipped, ready=ready, has_more=has_more)
 
     def release(self, batch: NewBatch) -> Sequence[Row]:
         """See the port."""
