@@ -108,12 +108,16 @@ def test_what_is_waited_for_with_a_higher_priority_moves_up(line: Line) -> None:
     assert line.started() == ["wanted", "other", "first"]
 
 
-def test_a_batch_whose_priority_is_changed_starts_by_it(line: Line) -> None:
+def test_a_batch_whose_priority_is_changed_starts_by_it_and_the_log_says_so(
+    line: Line, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = line.add("first-0", "first-1", "own", own=1)
     second = line.add("second-0", "second-1")
     changed = line.update(second, 5)
     assert (changed.batch_id, changed.priority) == (second, 5)
     assert line.update(first, -5).priority == -5
+    logged = [each for each in capsys.readouterr().out.splitlines() if "batch.updated" in each]
+    assert [second in logged[0], "priority=5" in logged[0], len(logged)] == [True, True, 2]
     line.add("usual")
     names = ["second-0", "second-1", "own", "usual", "first-0", "first-1"]
     assert line.started() == names

@@ -126,6 +126,7 @@ def cancel_batch(
             "--index",
             metavar="N",
             min=0,
+            max=tree.MAX_NUMBER,
             help="Only the row with this index; may be given several times.",
         ),
     ] = None,

@@ -10,7 +10,7 @@ from dshpc.client import Client
 from dshpc.v1 import batch_service_pb2, types_pb2
 
 _MOST_PAGE_ROWS = 1_000
-_HEADINGS = ("batch_id", "state", ">jobs", ">completed", ">failed", "created", "name")
+_HEADINGS = ("batch_id", "state", ">jobs", ">completed", ">not completed", "created", "name")
 _STATES = {
     batch_service_pb2.BATCH_STATE_RUNNING: "yellow",
     batch_service_pb2.BATCH_STATE_CANCELLING: "yellow",
@@ -36,7 +36,8 @@ def list_some(client: Client, output: Output, *, limit: int, only_ids: bool) -> 
         terminal.note("no batches")
     if next(found, None) is not None:
         sys.stdout.flush()
-        terminal.note(f"the newest {count} batches; --limit shows more")
+        batches = "batch" if count == 1 else "batches"
+        terminal.note(f"the newest {count} {batches}; --limit shows more")
 
 
 def show(client: Client, batch_id: str, output: Output) -> None:

@@ -15,7 +15,7 @@ def exit_code(error: Exception) -> int:
     if isinstance(error, client.SupersededError):
         return exit_codes.INCOMPLETE
     if isinstance(error, client.LimitExceededError) and error.retry_after_seconds is not None:
-        return exit_codes.INCOMPLETE
+        return exit_codes.INCOMPLETE if error.is_passing else exit_codes.USAGE
     if isinstance(error, client.InvalidRequestError):
         return exit_codes.USAGE
     return exit_codes.NOT_COMPLETED
@@ -44,4 +44,6 @@ def _with_violations(error: client.CallError) -> str:
 
 def _when_again(error: client.CallError) -> str:
     seconds = error.retry_after_seconds
-    return "" if seconds is None else f"; try again in {max(seconds, 1):.0f} s"
+    if seconds is None or (isinstance(error, client.LimitExceededError) and not error.is_passing):
+        return ""
+    return f"; try again in {max(seconds, 1):.0f} s"

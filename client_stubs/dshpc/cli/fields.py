@@ -88,7 +88,8 @@ def kind(value: Json) -> str:
 def text(place: str, value: Json) -> str:
     """Return a text that is not empty."""
     if not isinstance(value, str):
-        raise BatchFileError(place, f"must be text, not {kind(value)}: put it in quotes")
+        hint = ": put it in quotes" if isinstance(value, bool | int | float) else ""
+        raise BatchFileError(place, f"must be text, not {kind(value)}{hint}")
     if not value:
         raise BatchFileError(place, "must not be empty")
     _check_unicode(place, value)

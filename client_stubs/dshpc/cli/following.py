@@ -1,7 +1,7 @@
 """Following a batch to its end: results are written as they come, and the exit code is decided.
 
-The exit code is that of the statistics alone. What was received is written also when the end is not
-reached, and then it is said how to go on.
+The exit code is that of the statistics alone. When a stream cannot go on, what was received is
+written nevertheless; then, and after Ctrl-C, it is said how to go on.
 """
 
 import contextlib

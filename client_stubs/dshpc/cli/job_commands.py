@@ -92,7 +92,12 @@ def show_log(
     ] = False,
     attempt: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Which run of the job; by default the newest."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=tree.MAX_NUMBER,
+            help="Which run of the job; by default the newest.",
+        ),
     ] = None,
     tail: Annotated[
         int | None,

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 
 from rich import console
 
@@ -9,6 +10,9 @@ from dshpc.cli import listing, terminal, words
 from dshpc.cli.terminal import Output
 from dshpc.client import Client
 from dshpc.v1 import method_service_pb2
+
+_MOST_NAMES = 8
+_NAMES_OF_MANY = 3
 
 
 def list_all(client: Client, output: Output) -> None:
@@ -21,8 +25,8 @@ def list_all(client: Client, output: Output) -> None:
         cells = (
             method.method_name,
             method.version,
-            ", ".join(method.inputs),
-            ", ".join(parameter.name for parameter in method.parameters),
+            _listed(method.inputs),
+            _listed([parameter.name for parameter in method.parameters]),
             method.description,
         )
         table.add_row(*(terminal.shown(cell) for cell in cells))
@@ -48,6 +52,13 @@ def show(client: Client, name: str, output: Output, *, function_hash: str = "") 
     out.print()
     versions = answer.versions or [method]
     listing.show(("function_hash", "version", "loaded", ""), [_version(v) for v in versions])
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names for a cell: of many the first ones, and how many there are."""
+    if len(names) <= _MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[:_NAMES_OF_MANY])}, … ({len(names)})"
 
 
 def _version(method: method_service_pb2.Method) -> listing.Row:

@@ -45,6 +45,7 @@ def run_batch(
             "--max-failures",
             metavar="N",
             min=0,
+            max=tree.MAX_NUMBER,
             help="Cancel the rest once so many jobs have failed; 0: never.",
         ),
     ] = None,

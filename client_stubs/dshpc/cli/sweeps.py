@@ -234,11 +234,9 @@ def _range(place: str, name: str, value: Json) -> RangeAxis:
             raise BatchFileError(place, f"'{needed}' is missing in the range")
     start = fields.number(f"{place}.start", given["start"])
     stop = fields.number(f"{place}.stop", given["stop"])
-    count = fields.count(f"{place}.count", given["count"])
-    if count == 0:
-        raise BatchFileError(f"{place}.count", "must be at least 1")
+    count = fields.count(f"{place}.count", given["count"], minimum=1)
     log_scale = fields.boolean(f"{place}.log_scale", given.get("log_scale", False))
-    if log_scale and start * stop <= 0:
+    if log_scale and min(start, stop) <= 0 <= max(start, stop):
         raise BatchFileError(
             place, "on a log_scale start and stop must have the same sign, and neither be 0"
         )

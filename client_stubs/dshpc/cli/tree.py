@@ -8,11 +8,14 @@ import typer
 from dshpc import client
 from dshpc.cli.terminal import Output
 
+MAX_NUMBER = 2**31 - 1
+"""What the contract's numbers hold."""
 OutputOption = Annotated[
     Output, typer.Option("--output", "-o", help="A table for people, or JSON lines for programs.")
 ]
 LimitOption = Annotated[
-    int, typer.Option("--limit", "-n", metavar="N", min=1, help="Show at most so many.")
+    int,
+    typer.Option("--limit", "-n", metavar="N", min=1, max=MAX_NUMBER, help="Show at most so many."),
 ]
 
 StatusOption = Annotated[

@@ -63,6 +63,12 @@ class NotFoundError(CallError):
 class LimitExceededError(CallError):
     """The request is over one of the server's limits. See `violations`."""
 
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same request may succeed later; else it has to ask for less."""
+        over = {violation.field for violation in self.violations}
+        return self.retry_after_seconds is not None and over <= _PASSING_LIMITS
+
 
 class PreconditionError(CallError):
     """What was asked for is not possible as things stand, e.g. a file that a job still needs."""
@@ -120,6 +126,11 @@ class IncompleteStreamError(DshpcError):
         self.reason = reason
         self.resume_token = resume_token
 
+
+_PASSING_LIMITS = frozenset(
+    {"max_calls", "max_streams", "max_uploads", "upload_stall_seconds", "write_stall_seconds"}
+)
+"""Those of how much is going on, and how fast; the others are of what one request asks for."""
 
 _ERRORS: dict[grpc.StatusCode, type[CallError]] = {
     grpc.StatusCode.UNAVAILABLE: ServerUnavailableError,

@@ -741,7 +741,8 @@ class BatchOptions(_message.Message):
     request_id: _builtins.str
     """A UUID that names this request: asked again with the same one, the same
     batch is answered, and nothing is submitted twice. FAILED_PRECONDITION when
-    the rest of the request differs.
+    other jobs or options are asked for; how long the call waits, and how much it
+    answers, may differ.
     """
     display_name: _builtins.str
     """A name for people, shown where batches are listed. At most 256 bytes."""
@@ -966,7 +967,7 @@ class MultiJobResult(_message.Message):
     @_builtins.property
     def parameters(self) -> _struct_pb2.Struct:
         """Echo of the config's `parameters`, as sent. Left out when they are far over
-        the limit.
+        the limit, or over 2 MiB.
         """
 
     @_builtins.property

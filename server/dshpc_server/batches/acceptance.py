@@ -1,7 +1,8 @@
 """Accepting a batch: prepared, watched, stored; again, if what it needs goes meanwhile.
 
 Promises: the watch is set before the batch is accepted, so no change of it is missed; a request
-that has a name is accepted once, however often and by however many it is asked.
+that has a name is accepted once, however often and by however many it is asked; what follows from
+an acceptance is done also when its call is lost meanwhile.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from dshpc_server.batches import (
 from dshpc_server.domain import statistics
 from dshpc_server.domain.job import Outcome
 from dshpc_server.domain.statistics import Statistics
+from dshpc_server.files import staying
 from dshpc_server.store import committer
 from dshpc_server.store.port import ContentGoingError, RequestAcceptedError
 from dshpc_server.store.records import AcceptedRequest, NewBatch, RequestName, Row
@@ -217,47 +219,49 @@ class Acceptance:
         self, asked: request.BatchRequest, watching: contextlib.ExitStack, *, is_watched: bool
     ) -> Accepted:
         async with self._resolver.prepared(asked) as prepared:
-            watch = None
             if asked.validate_only:
                 rows = await self._resolver.preview(prepared)
-            else:
-                # Before it is accepted: a call that is lost meanwhile does not take that back.
-                watching.enter_context(
-                    self._disconnects.calling(
-                        prepared.batch.batch_id, cancels=asked.cancel_on_disconnect
-                    )
+                return _accepted(prepared.batch.batch_id, rows, None)
+            # Before it is accepted: a call that is lost meanwhile does not take that back.
+            batch_id, watch = prepared.batch.batch_id, None
+            watching.enter_context(
+                self._disconnects.calling(batch_id, cancels=asked.cancel_on_disconnect)
+            )
+            if is_watched:
+                watch = watching.enter_context(
+                    self._watchers.watch_batch(batch_id, _job_ids(prepared.batch))
                 )
-                if is_watched:
-                    watch = watching.enter_context(
-                        self._watchers.watch_batch(
-                            prepared.batch.batch_id, _job_ids(prepared.batch)
-                        )
-                    )
-                rows = await self._accepted(prepared)
-        if not asked.validate_only and any(row.outcome is Outcome.PENDING for row in rows):
+            # To its end: what waits is to go on, also when nobody is left to be told.
+            return await staying.until_done(
+                self._accept_prepared(prepared, watch, asked.max_failures)
+            )
+
+    async def _accept_prepared(
+        self, prepared: resolver.Prepared, watch: watchers.BatchWatch | None, max_failures: int
+    ) -> Accepted:
+        """Accept a batch, and begin with what follows from it."""
+        batch_id = prepared.batch.batch_id
+        rows = await self._resolver.accept(prepared)
+        if any(row.outcome is Outcome.PENDING for row in rows):
             # What had ended before lets them go on at once.
-            await self._releasing.begin(prepared.batch.batch_id)
-            rows = await self._rows(prepared.batch.batch_id)
-        accepted = Accepted(
-            batch_id=prepared.batch.batch_id,
-            rows=rows,
-            progress=progress.BatchProgress.of_rows(rows),
-            watch=watch,
-        )
-        if not asked.validate_only:
-            crashing.point("batch.accepted")
-            _tell(accepted.batch_id, accepted.progress.statistics())
-            if 0 < asked.max_failures <= accepted.progress.statistics().failed_jobs:
-                self._failure_limits.note_batch(accepted.batch_id)
+            await self._releasing.begin(batch_id)
+            rows = await self._rows(batch_id)
+        accepted = _accepted(batch_id, rows, watch)
+        crashing.point("batch.accepted")
+        counts = accepted.progress.statistics()
+        _tell(batch_id, counts)
+        if 0 < max_failures <= counts.failed_jobs:
+            self._failure_limits.note_batch(batch_id)
         return accepted
 
-    async def _accepted(self, prepared: resolver.Prepared) -> Sequence[Row]:
-        try:
-            return await self._resolver.accept(prepared)
-        except asyncio.CancelledError:
-            # It is accepted all the same, and nobody else comes to have its rows go on.
-            self._releasing.note_batch(prepared.batch.batch_id)
-            raise
+
+def _accepted(batch_id: str, rows: Sequence[Row], watch: watchers.BatchWatch | None) -> Accepted:
+    return Accepted(
+        batch_id=batch_id,
+        rows=rows,
+        progress=progress.BatchProgress.of_rows(rows),
+        watch=watch,
+    )
 
 
 def _batch_of(accepted: AcceptedRequest, name: RequestName | None) -> str:

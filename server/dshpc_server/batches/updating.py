@@ -1,7 +1,11 @@
 """Changing a batch that was accepted: its priority."""
 
+import structlog
+
 from dshpc_server import errors
 from dshpc_server.store import committer, port
+
+_log = structlog.get_logger(__name__)
 
 
 async def set_priority(committer: committer.Committer, batch_id: str, priority: int) -> None:
@@ -12,3 +16,4 @@ async def set_priority(committer: committer.Committer, batch_id: str, priority: 
 
     if not await committer.write(work):
         raise errors.NotFoundError("batch", batch_id)
+    _log.info("batch.updated", batch_id=batch_id, priority=priority)

@@ -12,6 +12,7 @@ starve unary calls.
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import re
 import secrets
 import sys
@@ -27,6 +28,7 @@ from dshpc_server.files import staying
 from dshpc_server.transport import draining, parsing, room, status
 
 _log = structlog.get_logger(__name__)
+_library_log = logging.getLogger("grpc._cython.cygrpc")
 
 Encoded: TypeAlias = message.Message | bytes
 """What a handler answers: a message, or one that is encoded already."""
@@ -94,6 +96,7 @@ class Edge:
         self._max_entries = max_entries
         self._draining = draining.Draining()
         self._leaving: set[asyncio.Task[Any]] = set()
+        _library_log.addFilter(_is_to_be_told)
 
     @property
     def open_calls(self) -> dict[str, int]:
@@ -285,6 +288,11 @@ def _bug(rpc: str) -> status.CallStatus:
     incident_id = secrets.token_hex(8)
     _log.exception("rpc.bug", rpc=rpc, incident_id=incident_id)
     return status.of_bug(incident_id)
+
+
+def _is_to_be_told(record: logging.LogRecord) -> bool:
+    """Whether gRPC says more than that a client went away while it was sent its answer."""
+    return not (record.exc_info and isinstance(record.exc_info[1], grpc.aio.InternalError))
 
 
 def _encoded(answer: Encoded) -> bytes:

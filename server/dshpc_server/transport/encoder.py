@@ -33,7 +33,7 @@ DECISION_MESSAGES = {
     Outcome.RESUBMITTED: "New job submitted after previous failure",
     Outcome.NOT_FOUND: "No such job, and cache_policy ONLY submits none",
     Outcome.WITHHELD: "Job not submitted",
-    Outcome.PENDING: "Waits for another job's output",
+    Outcome.PENDING: "Waits for other jobs",
 }
 """What a row says when it was looked up; for FAILURE_KEPT see KEPT_MESSAGES."""
 KEPT_MESSAGES = {
@@ -46,11 +46,10 @@ KEPT_MESSAGES = {
 }
 """What a row says when an earlier failure is its answer."""
 VALIDATION_MESSAGES = {
-    **DECISION_MESSAGES,
     Outcome.SUBMITTED: "New job would be submitted",
     Outcome.RESUBMITTED: "New job would be submitted after previous failure",
 }
-"""What a row says that was only validated."""
+"""What a row says that was only validated, where its decision says what did not happen."""
 REJECTION_CODES = {
     Reason.METHOD_NOT_FOUND: code_pb2.NOT_FOUND,
     Reason.FILE_NOT_FOUND: code_pb2.NOT_FOUND,
@@ -126,7 +125,7 @@ class MultiJobResultEncoder:
         return self._decisions[key]
 
     def validation(self, outcome: Outcome) -> bytes:
-        """That the decision did not happen; a row that was kept says already why."""
+        """That the decision did not happen; other rows say already what is so."""
         if outcome not in VALIDATION_MESSAGES:
             return b""
         return types_pb2.MultiJobResult(message=VALIDATION_MESSAGES[outcome]).SerializeToString()

@@ -1,13 +1,14 @@
 """The names of requests: a UUID by the client, and a checksum of everything else that it asks.
 
 Promise: the checksum is of what the request asks for, not of how it was sent or is answered: not of
-its name, of how long the call waits, or of whether it is a stream. So a unary request may be asked
-again as a stream.
+its name, of how long the call waits, of whether it is a stream, or of how much an answer holds. So
+a unary request may be asked again as a stream, and for longer outputs.
 """
 
 import hashlib
 import re
 from collections.abc import Iterable
+from typing import Literal
 
 from dshpc.v1 import batch_service_pb2, job_service_pb2, types_pb2
 from dshpc_server import errors
@@ -16,6 +17,10 @@ from dshpc_server.store.records import RequestName
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LENGTH_BYTES = 8
+_NOT_ASKED_FOR: tuple[
+    Literal["request_id", "max_inline_output_bytes", "max_response_bytes"], ...
+] = ("request_id", "max_inline_output_bytes", "max_response_bytes")
+"""Options that change nothing of a batch."""
 
 
 def of_batch(
@@ -27,7 +32,8 @@ def of_batch(
         return None
     options = types_pb2.BatchOptions()
     options.CopyFrom(asked.options)
-    options.ClearField("request_id")
+    for name in _NOT_ASKED_FOR:
+        options.ClearField(name)
     messages = (options, *asked.jobs)
     parts = (message.SerializeToString(deterministic=True) for message in messages)
     return RequestName(request_id=request_id, request_hash=_checksum(b"batch", parts))

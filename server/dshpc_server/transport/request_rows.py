@@ -19,6 +19,9 @@ from dshpc_server.transport import known, limits, moments, options, parameters, 
 
 _MAX_ECHO_CHARACTERS = 256
 """Of names and hashes that are refused for their length; the others are shorter."""
+_MAX_ECHO_BYTES = 2 * 1024 * 1024
+"""Of parameters. Beside an output of 1 MiB they fit a message that every client accepts; what the
+default limits allow is smaller."""
 _PARAMETERS_FIELD = types_pb2.MultiJobResult.PARAMETERS_FIELD_NUMBER
 _NO_RESOURCES = request.RequestedResources()
 _USUAL_POLICY = lookup.Policy()
@@ -66,7 +69,9 @@ class RowReader:
         self._policies = {types_pb2.CACHE_POLICY_UNSPECIFIED: policy}
         """Few kinds, each made once."""
         # The echo of what is longer, and is refused, would be as large as the request.
-        self._max_echo_bytes = parameters.ENCODED_PER_CANONICAL_BYTE * limits.max_parameters_bytes
+        self._max_echo_bytes = min(
+            parameters.ENCODED_PER_CANONICAL_BYTE * limits.max_parameters_bytes, _MAX_ECHO_BYTES
+        )
         self._common: _Common | None = None
         """Of the row before."""
 

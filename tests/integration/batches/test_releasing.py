@@ -123,6 +123,29 @@ async def test_rows_run_in_their_order_each_with_the_output_of_the_one_before(
         assert len(parts.engine.launches) == 3
 
 
+async def test_what_waits_goes_on_when_its_call_is_lost_right_after_the_acceptance(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = start()
+    begin = releasing.Releasing.begin
+    lost: list[str] = []
+
+    async def begin_without_a_caller(of: releasing.Releasing, batch_id: str) -> None:
+        lost.append(batch_id)
+        call.cancel()
+        await begin(of, batch_id)
+
+    async with parts.serving():
+        before = await asked(parts, job(0, n=0))
+        await run(parts, before.batch_id, 0, b"output")
+        await until(parts, before.batch_id, lambda rows: statuses(rows) == [JobStatus.COMPLETED])
+        monkeypatch.setattr(releasing.Releasing, "begin", begin_without_a_caller)
+        call = asyncio.create_task(asked(parts, *chain(2)))
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await until_submitted(parts, lost[0], 1)
+
+
 async def test_a_chain_that_was_run_before_is_answered_at_once(start: Start) -> None:
     parts = start()
     async with parts.serving():

@@ -88,6 +88,13 @@ def test_what_is_wrong_is_named_with_its_place(text: str, problem: str) -> None:
     assert problem in str(caught.value)
 
 
+def test_quotes_make_text_of_a_number_but_not_of_a_list() -> None:
+    for value, ending in (("7", "not a number: put it in quotes"), ("[m]", "not a list")):
+        with pytest.raises(BatchFileError) as caught:
+            parse(f"jobs: [{{method: {value}}}]")
+        assert str(caught.value).endswith(ending)
+
+
 def test_values_that_aliases_multiply_are_refused() -> None:
     levels = "".join(f"  l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 9))
     text = f"jobs:\n- method: m\n  parameters:\n    l0: &l0 [x]\n{levels.replace('  l', '    l')}"

@@ -43,7 +43,8 @@ def test_batches_are_listed_the_newest_first(dshpc: Command, answered: FakeServi
 
     assert dshpc("batch", "list") == 0
     heading, *rows = [line.split() for line in dshpc.out.splitlines()]
-    assert heading == ["batch_id", "state", "jobs", "completed", "failed", "created", "name"]
+    # What was cancelled or not found has not failed.
+    assert " ".join(heading) == "batch_id state jobs completed not completed created name"
     assert [row[0] for row in rows] == [batch_id(number) for number in (4, 3, 2, 1)]
     assert rows[0][1:] == ["FINISHED", "1", "1", "0"]
     assert rows[-1][1:] == ["RUNNING", "3", "1", "1", "tables"]
@@ -51,6 +52,8 @@ def test_batches_are_listed_the_newest_first(dshpc: Command, answered: FakeServi
     assert dshpc("batch", "list", "-q", "-n", "2") == 0
     assert dshpc.out.split() == [batch_id(4), batch_id(3)]
     assert dshpc.err == "the newest 2 batches; --limit shows more\n"
+    assert dshpc("batch", "list", "-q", "-n", "1") == 0
+    assert dshpc.err == "the newest 1 batch; --limit shows more\n"
     assert dshpc("batch", "list", "-o", "json") == 0
     assert dshpc.lines()[-1]["statistics"]["totalJobs"] == 3
 

@@ -138,6 +138,37 @@ def test_methods_are_listed_and_shown(dshpc: Command, service: FakeService) -> N
     assert line["method"]["functionHash"] == "f" * 64
 
 
+def test_of_many_inputs_the_list_tells_the_first_and_how_many(
+    dshpc: Command, service: FakeService
+) -> None:
+    inputs = [f"mask_{number}" for number in range(50)]
+    service.methods = [method_service_pb2.Method(method_name="fan_in", inputs=inputs)]
+
+    assert dshpc("methods", "list") == 0
+    assert "mask_0, mask_1, mask_2, … (50)" in dshpc.out
+    assert "mask_3" not in dshpc.out
+    assert dshpc("methods", "show", "fan_in") == 0
+    assert "mask_49" in dshpc.out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("batch", "cancel", "0" * 8 + "-0000" * 3 + "-" + "0" * 12, "--index"),
+        ("batch", "list", "--limit"),
+        ("job", "list", "--limit"),
+        ("files", "list", "--limit"),
+        ("job", "log", "a" * 64, "--attempt"),
+        ("run", "-", "--max-failures"),
+    ],
+)
+def test_a_number_that_the_contract_cannot_hold_is_bad_usage(
+    dshpc: Command, words: tuple[str, ...]
+) -> None:
+    assert dshpc(*words, str(2**63)) == 2
+    assert "2147483647" in dshpc.err
+
+
 def test_an_unknown_method_is_told_in_one_line(dshpc: Command) -> None:
     assert dshpc("methods", "show", "nothing") == 1
     assert dshpc.err == "dshpc: method 'nothing' not found\n"

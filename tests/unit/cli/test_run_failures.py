@@ -169,3 +169,33 @@ def test_what_the_server_says_no_to_is_told_in_one_line_with_its_exit_code(
     (line,) = dshpc.err.splitlines()
     assert line.startswith("dshpc: ")
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("limit", "exit_code", "said"),
+    [
+        ("max_calls", 75, "it is so; try again in 3 s"),
+        ("max_streams", 75, "it is so; try again in 3 s"),
+        ("max_jobs_per_request", 2, "it is so"),
+        ("max_dependencies_per_request", 2, "it is so"),
+    ],
+)
+def test_nobody_is_told_to_ask_again_for_what_will_always_be_too_much(
+    dshpc: Command, service: FakeService, limit: str, exit_code: int, said: str
+) -> None:
+    status = status_pb2.Status()
+    quota = error_details_pb2.QuotaFailure()
+    quota.violations.add(subject=limit, description="it is so")
+    status.details.add().Pack(quota)
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.seconds = 3
+    status.details.add().Pack(retry)
+    service.failure = (
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "it is so",
+        status.SerializeToString(),
+    )
+
+    assert dshpc("methods", "show", "m") == exit_code
+
+    assert dshpc.err == f"dshpc: {said}\n"

@@ -1,6 +1,7 @@
 """The edge over a real connection: whatever happens inside, the call ends, with its status."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import grpc
@@ -119,6 +120,18 @@ async def test_a_cancellation_from_within_ends_the_call(behaviour: t.Behaviour) 
             await served.all_ended()
     assert unary.code() is stream.code() is grpc.StatusCode.INTERNAL
     assert len(logged) == 2
+
+
+async def test_that_a_client_went_away_is_no_error_in_the_log_of_the_library(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    library = logging.getLogger("grpc._cython.cygrpc")
+    async with t.serving():
+        for error in (grpc.aio.InternalError("its answer cannot be sent"), A_BUG):
+            library.error("raised in core by servicer method", exc_info=error)
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[1] is A_BUG
 
 
 async def test_a_request_with_a_field_of_a_newer_contract_reaches_no_handler() -> None:

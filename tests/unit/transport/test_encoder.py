@@ -191,6 +191,11 @@ def test_a_row_that_waits_is_blocked_and_says_what_for() -> None:
     )
 
 
+def test_of_what_is_only_validated_a_row_that_waits_says_what_for_too() -> None:
+    encoder = encoder_module.MultiJobResultEncoder()
+    assert encoder.validation(Outcome.PENDING) == b""
+
+
 def test_of_many_that_a_row_waits_for_the_first_are_told() -> None:
     names = [f"config '{n}'" for n in range(100)]
     told = encoder_module.MultiJobResultEncoder().waiting(names)

@@ -62,6 +62,10 @@ def test_how_a_request_is_sent_and_waited_for_makes_no_other_one_of_it() -> None
     assert request_names.of_batch(unary) == request_names.of_batch(stream)
 
 
+def test_how_much_may_be_answered_makes_no_other_request_of_it() -> None:
+    assert named(max_inline_output_bytes=0, max_response_bytes=1000) == named()
+
+
 def test_the_order_in_which_parameters_were_written_makes_no_other_request() -> None:
     there = {f"p{n}": n for n in range(20)}
     back = dict(reversed(there.items()))

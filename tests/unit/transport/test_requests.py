@@ -12,6 +12,7 @@ from dshpc_server.transport import requests
 from support import transport_values as values
 
 A, B = "a" * 64, "b" * 64
+MIB = 1024 * 1024
 UNKNOWN_FIELD = b"\xfa\x07\x02hi"  # field 127, text
 READER = requests.RequestReader(values.LIMITS)
 
@@ -161,6 +162,19 @@ def test_bad_parameters_refuse_the_row_and_are_echoed() -> None:
     read = refused(config(parameters=values.nested(7)))
     assert read.rejection.reason is Reason.INVALID_PARAMETERS
     assert echo(read).parameters == values.nested(7)
+
+
+@pytest.mark.parametrize(
+    ("length", "is_echoed"), [(2 * MIB - 64, True), (2 * MIB, False), (7 * MIB, False)]
+)
+def test_parameters_that_no_message_would_hold_are_not_echoed(
+    length: int, *, is_echoed: bool
+) -> None:
+    reader = requests.RequestReader(values.within(max_parameters_bytes=MIB))
+    asked = config(parameters=values.struct({"a": "x" * length}))
+    (read,) = reader.batch(job_service_pb2.SimulateJobsRequest(jobs=[asked])).rows
+    assert isinstance(read, request.RefusedRow)
+    assert echo(read).HasField("parameters") == is_echoed
 
 
 def test_a_row_with_a_field_of_a_newer_contract_is_refused_alone() -> None:
