@@ -133,8 +133,9 @@ class BatchServiceServicer(object):
 
     def RetryBatch(self, request, context):
         """Submits a new batch of those rows that have ended and are not COMPLETED: with
-        the same inputs, parameters and version of the method. FAILED_PRECONDITION
-        when there is none.
+        the same inputs, parameters and version of the method. Rows that never came
+        to name a job wait for others again, as before. FAILED_PRECONDITION when
+        there is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

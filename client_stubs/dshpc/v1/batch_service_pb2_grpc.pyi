@@ -64,8 +64,9 @@ class BatchServiceStub:
     """Changes the batch's priority, for what has not been started yet."""
     RetryBatch: _grpc.UnaryUnaryMultiCallable[_batch_service_pb2.RetryBatchRequest, _batch_service_pb2.RetryBatchResponse]
     """Submits a new batch of those rows that have ended and are not COMPLETED: with
-    the same inputs, parameters and version of the method. FAILED_PRECONDITION
-    when there is none.
+    the same inputs, parameters and version of the method. Rows that never came
+    to name a job wait for others again, as before. FAILED_PRECONDITION when
+    there is none.
     """
 
 @_typing.type_check_only
@@ -104,8 +105,9 @@ class BatchServiceAsyncStub(BatchServiceStub):
     """Changes the batch's priority, for what has not been started yet."""
     RetryBatch: _aio.UnaryUnaryMultiCallable[_batch_service_pb2.RetryBatchRequest, _batch_service_pb2.RetryBatchResponse]  # type: ignore[assignment]
     """Submits a new batch of those rows that have ended and are not COMPLETED: with
-    the same inputs, parameters and version of the method. FAILED_PRECONDITION
-    when there is none.
+    the same inputs, parameters and version of the method. Rows that never came
+    to name a job wait for others again, as before. FAILED_PRECONDITION when
+    there is none.
     """
 
 class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -183,8 +185,9 @@ class BatchServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_batch_service_pb2.RetryBatchResponse, _abc.Awaitable[_batch_service_pb2.RetryBatchResponse]]:
         """Submits a new batch of those rows that have ended and are not COMPLETED: with
-        the same inputs, parameters and version of the method. FAILED_PRECONDITION
-        when there is none.
+        the same inputs, parameters and version of the method. Rows that never came
+        to name a job wait for others again, as before. FAILED_PRECONDITION when
+        there is none.
         """
 
 def add_BatchServiceServicer_to_server(servicer: BatchServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -20,8 +20,8 @@ from dshpc_server.store import records, undecided
 _REMEMBERED = 1024
 """Parameter sets, completed, that are kept while the rows of a request are drafted."""
 
-Chains = Mapping[str, AttemptKey]
-"""By job, the first of the newest attempts of it that follow on each other."""
+Chains = Mapping[str, int]
+"""By job, the number of the first of its newest attempts that follow on each other."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +38,7 @@ class Draft:
     priority: int | None = None
     """Its own."""
     dependencies: Sequence[undecided.Dependency] = ()
-    """What it waits for; given if and only if it is undecided."""
+    """What it comes after; given if it is undecided, and perhaps if it is rejected."""
     config: request.Config | None = dataclasses.field(default=None, compare=False)
     """See `request.JobRequest`; not compared, since nothing says of two of them whether they
     encode the same."""
@@ -98,7 +98,7 @@ class Drafting:
         capacity: Capacity,
         chains: Chains,
     ) -> None:
-        """`chains` are those of all jobs that rows of the request wait for."""
+        """`chains` are those of all jobs whose newest one rows of the request wait for."""
         self._chains = chains
         self._catalog = catalog
         # Taken once: a reload while rows are drafted changes nothing for this request.
@@ -130,11 +130,8 @@ class Drafting:
                 head=row.head,
                 plan=plan,
                 priority=row.priority,
-                dependencies=tuple(
-                    each
-                    for upstream in row.upstreams
-                    for each in _dependencies(upstream, self._chains)
-                ),
+                dependencies=self._dependencies(row),
+                config=row.config,
             )
         first = self._first.setdefault(bytes.fromhex(plan.spec.job_id), row.index)
         return Draft(
@@ -157,7 +154,15 @@ class Drafting:
             head=row.head,
             plan=rejection,
             priority=None if isinstance(row, request.RefusedRow) else row.priority,
+            dependencies=self._dependencies(row),
             config=row.config,
+        )
+
+    def _dependencies(
+        self, row: request.JobRequest | request.RefusedRow
+    ) -> Sequence[undecided.Dependency]:
+        return tuple(
+            each for upstream in row.upstreams for each in _dependencies(upstream, self._chains)
         )
 
     def _plan(self, row: request.JobRequest) -> records.Candidate | undecided.Undecided | Rejection:
@@ -265,8 +270,9 @@ def _spec(
 def _dependencies(upstream: request.Upstream, chains: Chains) -> Iterator[undecided.Dependency]:
     """What the store is told of one thing that a row waits for: each row for itself."""
     if upstream.job_id:
+        chain = chains[upstream.job_id] if upstream.chain is None else upstream.chain
         yield undecided.Dependency(
-            upstream_chain=chains[upstream.job_id],
+            upstream_chain=AttemptKey(job_id=upstream.job_id, number=chain),
             condition=upstream.condition,
             input_name=upstream.input_name,
             upstream_name=upstream.name,

@@ -68,7 +68,7 @@ class Sorting:
         job_id, kind = "", _REFUSED
         match plan:
             case Rejection():
-                rest = _rejection(plan)
+                rest = _rejection(plan, draft.dependencies)
             case Candidate():
                 job_id, kind = plan.spec.job_id, self._number(plan)
                 rest = _given(plan.spec)
@@ -109,7 +109,8 @@ def _draft(
     plan: Candidate | Undecided | Rejection
     waits: Sequence[Sequence[Any]] = ()
     if kind is None:
-        plan = _read_rejection(*told)
+        reason, message, violations, *waits = told
+        plan = _read_rejection(reason, message, violations)
     elif job_id:
         plan = _read_candidate(job_id, kind, *told)
     else:
@@ -128,16 +129,14 @@ def _draft(
 
 
 def _config(draft: drafting.Draft) -> str | None:
-    """Return what a row asks for, if it may get no job; most rows are sure of one."""
+    """Return what a row asks for, if it may get no job, or gets none yet; most are sure of one."""
     plan = draft.plan
     match plan:
-        case Rejection():
+        case Rejection() | Undecided():
             is_kept = True
         case Candidate():
             # It may lack a file by the time it is looked up.
             is_kept = bool(plan.spec.inputs) or plan.policy.cache is lookup.CachePolicy.ONLY
-        case Undecided():
-            is_kept = False
     return draft.config().decode(_BYTES) if is_kept and draft.config is not None else None
 
 
@@ -164,10 +163,10 @@ def _given(plan: JobSpec | Undecided) -> str:
     return f"{{{inputs}}},{_encode(plan.parameters_json)}"
 
 
-def _rejection(rejection: Rejection) -> str:
+def _rejection(rejection: Rejection, dependencies: Sequence[Dependency]) -> str:
     violations = [(each.field, each.description) for each in rejection.violations]
-    told = _encode([rejection.reason.value, rejection.message, violations])
-    return told[1:-1]
+    told = [rejection.reason.value, rejection.message, violations]
+    return _encode([*told, *map(_dependency, dependencies)])[1:-1]
 
 
 def _read_rejection(reason: str, message: str, violations: Sequence[tuple[str, str]]) -> Rejection:

@@ -13,7 +13,7 @@ from dshpc_server.domain.rejection import Rejection
 from dshpc_server.store import records
 
 Config = Callable[[], bytes]
-"""Encodes what a row asks for, opaque here; called only of a row that may get no job."""
+"""Encodes what a row asks for, opaque here; called only of rows that may get no job, or not yet."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,14 +41,16 @@ class Upstream:
     """Their indexes; each of them is waited for."""
     job_id: str = ""
     """Given if and only if it is no row."""
+    chain: int | None = None
+    """Which chain of its attempts is meant, by the first of them; None: the newest there is."""
     condition: Condition
     input_name: str = ""
     """The input that the output of the one row, or job, becomes; empty when it only has to have
     ended."""
     name: str
     """What people call it."""
-    field: str
-    """Where the request speaks of it."""
+    field: str = ""
+    """Where the request speaks of it; empty when what it says was read before."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,8 +77,7 @@ class JobRequest:
     """From -100 to 100; None: the batch's."""
     upstreams: Sequence[Upstream] = ()
     """What has to have ended before it is looked up."""
-    config: Config | None
-    """None: it waits for others, and cannot be asked for without them."""
+    config: Config
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,8 +88,9 @@ class RefusedRow:
     config_index: int
     head: bytes
     rejection: Rejection
-    config: Config | None
-    """None: it waits for others, and cannot be asked for without them."""
+    upstreams: Sequence[Upstream] = ()
+    """What it says that it comes after."""
+    config: Config
 
 
 class MadeRows(Sequence[JobRequest | RefusedRow]):
@@ -135,7 +137,8 @@ class BatchRequest:
     priority: int = 0
     """Of rows that do not say, from -100 to 100."""
     upstream_jobs: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """The known jobs that rows wait for: by job_id where the request speaks of it first."""
+    """The known jobs whose newest chain rows wait for: by job_id where the request speaks of it
+    first."""
     validate_only: bool = False
     """Say what would happen, and change nothing."""
     name: records.RequestName | None = None

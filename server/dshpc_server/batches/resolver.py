@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dshpc_server import clock, errors
 from dshpc_server.batches import admission, content, drafting, encoding, request
 from dshpc_server.domain import lookup
-from dshpc_server.domain.job import AttemptKey
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
 from dshpc_server.engine.port import Capacity
 from dshpc_server.methods import catalog
@@ -175,10 +174,7 @@ class Resolver:
         ]
         if unknown:
             raise errors.InvalidRequestError(*unknown)
-        return {
-            job_id: AttemptKey(job_id=job_id, number=attempt.chain)
-            for job_id, attempt in found.items()
-        }
+        return {job_id: attempt.chain for job_id, attempt in found.items()}
 
     def _draft(self, ready: undecided.Ready) -> drafting.Draft:
         """A row that waited, with all its inputs.
@@ -226,6 +222,7 @@ class Resolver:
             priority=draft.priority,
             undecided=plan,
             dependencies=draft.dependencies,
+            config=draft.config() if draft.config is not None else None,
         )
 
     def _row(
@@ -247,6 +244,7 @@ class Resolver:
             candidate=plan,
             rejection=encoded,
             priority=draft.priority,
+            dependencies=draft.dependencies,
             config=draft.config() if may_get_no_job and draft.config is not None else None,
         )
 

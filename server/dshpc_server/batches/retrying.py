@@ -1,8 +1,9 @@
 """Retrying a batch: a new one of the rows that ended and are not COMPLETED.
 
 Promises: a row asks for the job that it named, the same version of the method among it; one that
-named none asks for what its config asked for. The new batch is accepted as every other one is, so
-what completed meanwhile is found, and what fails again and again is kept.
+named none asks for what its config asked for, and waits for what it came after; see `retried`. The
+new batch is accepted as every other one is, so what completed meanwhile is found, and what fails
+again and again is kept.
 """
 
 import asyncio
@@ -12,11 +13,15 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from dshpc_server import errors
-from dshpc_server.batches import acceptance, request
+from dshpc_server.batches import acceptance, request, retried
 from dshpc_server.store import committer, records
 
 Row = request.JobRequest | request.RefusedRow
-Read = Callable[[Sequence[records.RetriableRow]], Sequence[Row]]
+Read = Callable[
+    [Sequence[records.RetriableRow], Sequence[Sequence[request.Upstream]]], Sequence[Row]
+]
+_BATCH = "batch_id"
+"""Where a request speaks of all that it asks for."""
 
 _log = structlog.get_logger(__name__)
 
@@ -31,7 +36,10 @@ class Retrying:
         acceptance: acceptance.Acceptance,
         read: Read,
     ) -> None:
-        """`read` makes requests of rows, by index from 0; it runs in a worker thread."""
+        """`read` makes requests of rows, by index from 0, each with what it comes after.
+
+        It runs in a worker thread.
+        """
         self._committer = committer
         self._acceptance = acceptance
         self._read = read
@@ -49,18 +57,32 @@ class Retrying:
         known = await self._acceptance.find(name)
         if known is not None:
             return known
-        rows = await self._committer.read(lambda store: store.find_retriable_rows(batch_id))
-        if not rows:
-            raise errors.NothingToRetryError(batch_id)
+        rows, upstreams = await self._retried(batch_id)
         asked = request.BatchRequest(
-            rows=await asyncio.to_thread(self._read, rows),
+            rows=await asyncio.to_thread(self._read, rows, upstreams),
             display_name=batch.display_name,
             priority=batch.priority,
+            upstream_jobs=dict.fromkeys(await asyncio.to_thread(retried.jobs, upstreams), _BATCH),
             name=name,
         )
         by = await self._accepted(asked)
         _log.info("batch.retried", batch_id=batch_id, by=by, rows=len(rows))
         return by
+
+    async def _retried(
+        self, batch_id: str
+    ) -> tuple[Sequence[records.RetriableRow], Sequence[Sequence[request.Upstream]]]:
+        """The rows that are retried, each with what it comes after."""
+        found = await self._committer.read(lambda store: store.find_retriable_rows(batch_id))
+        chosen = await asyncio.to_thread(retried.Retried, found)
+        if not chosen.rows:
+            raise errors.NothingToRetryError(batch_id)
+        # A row that was not found has its run for good, whatever has become of it meanwhile.
+        others = await self._committer.read(
+            lambda store: store.find_row_states_by_index(batch_id, chosen.others)
+        )
+        completed = await self._committer.read(lambda store: store.find_completed(chosen.chains))
+        return chosen.rows, await asyncio.to_thread(chosen.upstreams, others, completed)
 
     async def _accepted(self, asked: request.BatchRequest) -> str:
         with contextlib.ExitStack() as watching:

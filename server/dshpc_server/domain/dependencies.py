@@ -138,6 +138,21 @@ def fates(ended: Mapping[int, End], waiting: Collection[Link]) -> Fates:
     return Fates(met=[link for link in met if link.row not in unmet], unmet=unmet)
 
 
+def with_needed(rows: Collection[int], upstreams: Mapping[int, Collection[int]]) -> set[int]:
+    """Return these rows and those that they wait for, and so on up.
+
+    `upstreams` has the rows that may come along, each with those that it waits for.
+    """
+    found = set(rows)
+    left = list(found)
+    while left:
+        for upstream in upstreams.get(left.pop(), ()):
+            if upstream in upstreams and upstream not in found:
+                found.add(upstream)
+                left.append(upstream)
+    return found
+
+
 def problems(configs: Sequence[Config]) -> list[Problem]:
     """Return what is wrong with the references of a request; empty when they can be followed."""
     by_name = _by_name(configs)

@@ -22,7 +22,7 @@ from typing import Protocol, TypeVar
 
 from dshpc_server import errors
 from dshpc_server.domain import queue
-from dshpc_server.domain.job import JobStatus, Outcome
+from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.store.records import (
     USUAL_AGEING,
     AcceptedRequest,
@@ -227,10 +227,14 @@ class Reader(Protocol):
         ...
 
     def find_retriable_rows(self, batch_id: str) -> Sequence[RetriableRow]:
-        """The rows that ended and are not COMPLETED, by index.
+        """The rows that ended and are not COMPLETED, and those that wait for others, by index.
 
         Left out is what names no job and was accepted by a version that kept no configs.
         """
+        ...
+
+    def find_completed(self, chains: Collection[AttemptKey]) -> set[AttemptKey]:
+        """Which of these chains have COMPLETED, each told by its first attempt."""
         ...
 
     def find_active(self) -> Sequence[ActiveAttempt]:
@@ -298,8 +302,8 @@ class Writer(Protocol):
         is an error (`ValueError`), and nothing is stored. So is content among `file_hashes` that
         is being deleted (`ContentGoingError`), and a `request` whose name has a batch
         (`RequestAcceptedError`): of two servers that accept one name at one instant the second
-        waits for the first, and is told of its batch. The config of a row is kept if the row gets
-        no attempt.
+        waits for the first, and is told of its batch. The config of a row, and what it comes after,
+        are kept as long as the row has no attempt.
 
         A row that waits for others is stored as PENDING, with what it is to run; nothing is looked
         up, nor looked at how what it waits for stands: `settle` does that, right after.

@@ -88,9 +88,9 @@ class NewRow:
     undecided: Undecided | None = None
     """What it is to run once it can be looked up; given if and only if it waits for others."""
     dependencies: Sequence[Dependency] = ()
-    """What it waits for."""
+    """What it comes after; also of a row that is rejected, which waits for nothing."""
     config: bytes | None = None
-    """What was asked for, encoded; kept if the row gets no job. Opaque to the store."""
+    """What was asked for, encoded. Opaque to the store."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,14 +225,19 @@ class RetriedJob:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class RetriableRow:
-    """A row that ended and is not COMPLETED, with what it needs to be asked for again."""
+    """A row that is not COMPLETED, with what it needs to be asked for again."""
 
+    index: int
+    has_ended: bool
+    """If not, it waits for others."""
     head: bytes
     priority: int | None
     """Its own; None when it has the batch's."""
     job: RetriedJob | None
     config: bytes | None
     """See `NewRow`; given if and only if it names no job."""
+    dependencies: Sequence[Dependency] = ()
+    """What it comes after, if it names no job."""
 
 
 Chain = tuple[str, int]

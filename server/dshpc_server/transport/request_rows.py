@@ -44,8 +44,6 @@ class _Common:
     """Their echo, without what each of them has for itself."""
     method_name: str
     function_hash: str
-    is_kept: bool
-    """They can be asked for again by themselves."""
     inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Of those that have no file of their own."""
     resources: request.RequestedResources = _NO_RESOURCES
@@ -87,7 +85,6 @@ class RowReader:
         inputs = {"input": row.file_hash} if row.file_hash else common.inputs
         encoded = None if row.parameters is None else b"".join(row.parameters)
         head = self._head(row, common, inputs, encoded)
-        config = row.written_out if common.is_kept else None
         read = common.refused or self._parameters.read(row.parameters or (), encoded or b"")
         if isinstance(read, Rejection):
             return request.RefusedRow(
@@ -95,7 +92,8 @@ class RowReader:
                 config_index=row.config_index,
                 head=head,
                 rejection=read,
-                config=config,
+                upstreams=upstreams,
+                config=row.written_out,
             )
         return request.JobRequest(
             index=row.index,
@@ -110,7 +108,7 @@ class RowReader:
             policy=common.policy,
             priority=common.priority,
             upstreams=upstreams,
-            config=config,
+            config=row.written_out,
         )
 
     def _head(
@@ -143,7 +141,6 @@ class RowReader:
             ).SerializeToString(),
             method_name=config.method_name,
             function_hash=config.function_hash,
-            is_kept=_is_kept(config),
         )
         try:
             _check_known(config, "config")
@@ -205,12 +202,6 @@ def _priority(config: types_pb2.JobConfig) -> int | None:
         return None
     with _refusing_the_row():
         return options.priority("priority", config.priority)
-
-
-def _is_kept(config: types_pb2.JobConfig) -> bool:
-    """Whether rows of a config can be asked for again by themselves."""
-    inputs = config.inputs.values()
-    return not config.depends_on and not any(source.HasField("job_output") for source in inputs)
 
 
 def _check_known(asked: message.Message, field: str) -> None:

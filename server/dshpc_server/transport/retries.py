@@ -2,7 +2,8 @@
 
 Promise: a row that named a job names the same one, with its own name, place and priority; what
 cannot be run any more is rejected as in every request. Of a config whose policy was ONLY just that
-is not asked for again: who retries it wants it run.
+is not asked for again: who retries it wants it run. What a row comes after is not read in its
+config: the names there may stand for rows that are not retried.
 """
 
 import functools
@@ -27,19 +28,32 @@ class RetryReader:
         self._reader = reader
         self._policy = lookup.Policy(max_attempts=max_attempts)
 
-    def rows(self, retried: Sequence[records.RetriableRow]) -> Sequence[Row]:
-        """Return them, by index from 0. Meant for a worker thread."""
+    def rows(
+        self,
+        retried: Sequence[records.RetriableRow],
+        upstreams: Sequence[Sequence[request.Upstream]],
+    ) -> Sequence[Row]:
+        """Return them, by index from 0, each after its upstreams. Meant for a worker thread."""
         reader = self._reader.rows(self._policy)
-        return [self._row(reader, index, row) for index, row in enumerate(retried)]
+        return [
+            self._row(reader, index, row, after)
+            for index, (row, after) in enumerate(zip(retried, upstreams, strict=True))
+        ]
 
-    def _row(self, reader: request_rows.RowReader, index: int, row: records.RetriableRow) -> Row:
+    def _row(
+        self,
+        reader: request_rows.RowReader,
+        index: int,
+        row: records.RetriableRow,
+        upstreams: Sequence[request.Upstream],
+    ) -> Row:
         head = types_pb2.MultiJobResult.FromString(row.head)
         if row.job is not None:
             return self._of_job(index, head, row.job, row.priority)
         sweep_index = head.sweep_index if head.HasField("sweep_index") else None
         config = _config(row.config or b"")
         asked = sweeps.plain(index, head.config_index, config, sweep_index)
-        return reader.read(asked)
+        return reader.read(asked, upstreams)
 
     def _of_job(
         self,

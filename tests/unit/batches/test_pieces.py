@@ -85,6 +85,8 @@ def drafted(draw: st.DrawFn, index: int) -> drafting.Draft:
     if isinstance(plan, Undecided):
         plan = dataclasses.replace(plan, config_index=config_index)
         waits = tuple(draw(st.lists(dependencies, min_size=1, max_size=3)))
+    if isinstance(plan, Rejection):
+        waits = tuple(draw(st.lists(dependencies, max_size=2)))
     return drafting.Draft(
         index=index,
         config_index=config_index,
@@ -120,6 +122,18 @@ def test_rows_come_back_as_they_were_job_by_job(
     assert read == sorted(drafts, key=lambda draft: (job_of(draft), draft.index))
 
 
+WAITS = Undecided(
+    config_index=0,
+    method_name="count",
+    function_hash="f" * 64,
+    inputs={},
+    parameters_json="{}",
+    resources=Resources(cpus=1, memory_bytes=1, gpus=0),
+    timeout_seconds=1.0,
+    policy=lookup.Policy(),
+)
+
+
 def named(*, inputs: dict[str, str], cache: lookup.CachePolicy) -> Candidate:
     """A job that anything can be said of but what it reads and whether it is looked up only."""
     return Candidate(
@@ -140,13 +154,14 @@ def named(*, inputs: dict[str, str], cache: lookup.CachePolicy) -> Candidate:
     ("plan", "kept"),
     [
         (Rejection(reason=Reason.INVALID_CONFIG, message="no"), ASKED),
+        (WAITS, ASKED),
         (named(inputs={"input": "a" * 64}, cache=lookup.CachePolicy.USE), ASKED),
         (named(inputs={}, cache=lookup.CachePolicy.ONLY), ASKED),
         (named(inputs={}, cache=lookup.CachePolicy.USE), None),
     ],
 )
-def test_what_a_row_asks_for_is_kept_of_rows_that_may_get_no_job(
-    plan: Candidate | Rejection, kept: bytes | None
+def test_what_a_row_asks_for_is_kept_of_rows_that_may_get_no_job_or_none_yet(
+    plan: Candidate | Rejection | Undecided, kept: bytes | None
 ) -> None:
     sorting = pieces.Sorting()
     sorting.add(

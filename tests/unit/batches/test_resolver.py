@@ -1,5 +1,6 @@
 """Resolving over a real catalog, store and content store: each row by its own situation."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import pytest
@@ -9,14 +10,14 @@ from dshpc_server import errors
 from dshpc_server.batches import request
 from dshpc_server.batches.request import RefusedRow
 from dshpc_server.domain import identity, lookup
-from dshpc_server.domain.job import JobStatus, Outcome
+from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.domain.rejection import Reason, Rejection, Violation
 from dshpc_server.store import port, records
 from dshpc_server.transport import encoder as encoder_module
 from support import batches_values as values
 from support import methods_site, store_values
-from support.batches_assembly import Assembly, job
+from support.batches_assembly import Assembly, after, after_job, job
 from support.batches_prepared import candidate, prepare, refusal
 
 
@@ -285,6 +286,39 @@ async def test_a_refused_row_keeps_its_reason(
     (row,) = await prepare(parts, refused)
     assert row.rejection == parts.encoder.rejection(0, given)
     assert (row.head, row.config) == (b"echo", b"asked")
+
+
+async def test_what_a_row_asked_for_and_comes_after_stays_with_it_if_it_waits_or_is_rejected(
+    parts: Assembly,
+) -> None:
+    given = Rejection(reason=Reason.INVALID_CONFIG, message="why")
+    known = "a" * 64
+    of_run = dataclasses.replace(after_job(known), chain=3)
+    first, waits, absent, refused = await prepare(
+        parts,
+        job(0),
+        job(1, upstreams=[after(0), of_run]),
+        job(2, method="absent", upstreams=[after(1)]),
+        RefusedRow(
+            index=3,
+            config_index=3,
+            head=b"",
+            rejection=given,
+            upstreams=[after(0)],
+            config=lambda: b"config 3",
+        ),
+    )
+    assert (first.config, first.dependencies) == (None, ())
+    assert [row.config for row in (waits, absent, refused)] == [
+        b"config 1",
+        b"config 2",
+        b"config 3",
+    ]
+    assert [
+        [(each.upstream_index, each.upstream_chain) for each in row.dependencies]
+        for row in (waits, absent, refused)
+    ] == [[(0, None), (None, AttemptKey(job_id=known, number=3))], [(1, None)], [(0, None)]]
+    assert [row.undecided is None for row in (waits, absent, refused)] == [False, True, True]
 
 
 async def test_a_file_that_another_server_deletes_meanwhile_is_found_missing(

@@ -246,3 +246,16 @@ def test_every_skipped_row_names_what_it_would_have_needed(
         assert link.row == row
         assert link.upstream in told_before or link.upstream in ended
         told_before.add(row)
+
+
+def test_what_rows_wait_for_comes_along_all_the_way_up() -> None:
+    upstreams = {1: [0], 2: [1, 7], 3: [2, 4], 4: [], 5: [4]}
+    # Nobody said what 0 and 7 wait for, so they stay.
+    assert dependencies.with_needed([3], upstreams) == {1, 2, 3, 4}
+    assert dependencies.with_needed([5, 1], upstreams) == {1, 4, 5}
+    assert dependencies.with_needed([], upstreams) == set()
+
+
+def test_a_long_chain_comes_along_as_a_whole() -> None:
+    upstreams = {row: [row - 1] for row in range(100_000)}
+    assert len(dependencies.with_needed([99_999], upstreams)) == 100_000

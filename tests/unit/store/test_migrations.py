@@ -2,6 +2,7 @@
 
 import logging
 import pathlib
+import re
 import sqlite3
 from contextlib import closing
 
@@ -26,8 +27,12 @@ def schema(connection: sqlalchemy.Connection) -> dict[str, list[str]]:
 
 
 def _parts(name: str, sql: str) -> list[str]:
-    """Return the lines of a definition in the form that is written in the code."""
+    """Return the lines of a definition in the form that is written in the code.
+
+    A column that was added to a table stands on the line of the one before it.
+    """
     written = sql.replace(f'"{name}"', name).replace("DEFAULT ('')", "DEFAULT ''")
+    written = re.sub(r", (\w+ [A-Z]+, )$", r",\n\1", written, flags=re.MULTILINE)
     return sorted(line.strip().removesuffix(",") for line in written.splitlines())
 
 

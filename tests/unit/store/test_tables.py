@@ -9,7 +9,7 @@ import sqlalchemy
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from dshpc_server.domain.job import JobStatus
+from dshpc_server.domain.job import AttemptKey, JobStatus
 from dshpc_server.domain.lifecycle import Event
 from dshpc_server.store import records, undecided
 from dshpc_server.store.sql import tables
@@ -220,6 +220,8 @@ def _ask_everything(filled: SqlStore) -> None:
     filled.find_request(v.request_name().request_id)
     v.cancel(filled, "lost", "done")
     filled.has_undecided()
+    filled.find_retriable_rows("b")
+    filled.find_completed([AttemptKey(job_id=each, number=1) for each in jobs])
     upstreams = undecided.Upstreams(job_ids=jobs, rows={"b": [1]}, batch_ids=["b"])
     store_waiting.settle(filled, upstreams)
     store_waiting.settle(filled, None)

@@ -302,3 +302,18 @@ def test_a_batch_that_is_only_to_be_validated_says_so() -> None:
     )
     assert READER.batch(asked).validate_only
     assert not batch(config()).validate_only
+
+
+def test_of_what_comes_after_others_that_is_read_also_if_it_is_refused() -> None:
+    waits, wrong = config(config_id="waits"), config(config_id="wrong", function_hash="v1")
+    for each in (waits, wrong):
+        each.depends_on.add(config_id="first", condition=types_pb2.CONDITION_FAILED)
+    first, *others = batch(config(config_id="first"), waits, wrong).rows
+    assert isinstance(others[0], request.JobRequest)
+    assert isinstance(others[1], request.RefusedRow)
+    assert not first.upstreams
+    assert [[each.rows for each in row.upstreams] for row in others] == [[range(1)], [range(1)]]
+    assert [row.config() for row in others] == [
+        waits.SerializeToString(),
+        wrong.SerializeToString(),
+    ]

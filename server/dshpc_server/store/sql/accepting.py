@@ -149,7 +149,9 @@ _NEW_BATCH = (
     "request_id",
     "request_hash",
 )
-_NEW_ROW = ("batch_id", "row_index", *DECISION, "priority", "config")
+KEPT = ("config", "comes_after")
+"""What a row has as long as it names no job."""
+_NEW_ROW = ("batch_id", "row_index", *DECISION, "priority", *KEPT)
 
 
 def _insert_batch(connection: sqlalchemy.Connection, batch: NewBatch) -> None:
@@ -232,8 +234,10 @@ def _attempt_values(new: NewAttempt, place: Place, created: int) -> tuple[object
 
 
 def _row_values(batch_id: str, row: Row, asked: NewRow) -> tuple[object, ...]:
-    config = asked.config if row.attempt is None else None
-    return (batch_id, row.index, *decision_values(row), asked.priority, config)
+    values = (batch_id, row.index, *decision_values(row), asked.priority)
+    if row.attempt is not None:
+        return (*values, None, None)
+    return (*values, asked.config, undecided.written(asked.dependencies))
 
 
 def decision_values(row: Row) -> tuple[object, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import sqlalchemy
 
 from dshpc_server import clock
-from dshpc_server.domain.job import JobStatus, Outcome
+from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.store.records import (
     AcceptedRequest,
     ActiveAttempt,
@@ -219,6 +219,11 @@ class SqlReader:
         """See the port."""
         with self._asking() as connection:
             return retriable.find(connection, batch_id)
+
+    def find_completed(self, chains: Collection[AttemptKey]) -> set[AttemptKey]:
+        """See the port."""
+        with self._asking() as connection:
+            return retriable.completed(connection, chains)
 
     def find_active(self) -> Sequence[ActiveAttempt]:
         """See the port."""

@@ -61,10 +61,27 @@ def release(
     )
     turns = queueing.turns(connection, columns.moment(batch.created_at))
     decided, moved_jobs = accepting.decide(connection, ready, stamp(), turns, {})
-    values = [(*accepting.decision_values(row), batch.batch_id, row.index) for row in decided.rows]
-    bulk.update(connection, tables.batch_rows, accepting.DECISION, values)
+    _update(connection, batch.batch_id, decided.rows)
     undecided.drop(connection, batch.batch_id, still)
     return decided.rows, [each.attempt for each in decided.new], moved_jobs
+
+
+def _update(connection: sqlalchemy.Connection, batch_id: str, decided: Sequence[Row]) -> None:
+    """Store decisions; what was kept of a row as it named no job goes when it names one."""
+    without = [
+        (*accepting.decision_values(row), batch_id, row.index)
+        for row in decided
+        if row.attempt is None
+    ]
+    bulk.update(connection, tables.batch_rows, accepting.DECISION, without)
+    nothing = (None,) * len(accepting.KEPT)
+    named = [
+        (*accepting.decision_values(row), *nothing, batch_id, row.index)
+        for row in decided
+        if row.attempt is not None
+    ]
+    changes = (*accepting.DECISION, *accepting.KEPT)
+    bulk.update(connection, tables.batch_rows, changes, named)
 
 
 def _still_ready(connection: sqlalchemy.Connection, batch: NewBatch) -> set[int]:

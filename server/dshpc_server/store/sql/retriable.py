@@ -1,25 +1,29 @@
-"""Rows that can be asked for again: those that ended and are not COMPLETED."""
+"""Rows that can be asked for again: those that ended and are not COMPLETED, or wait for others."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import sqlalchemy
 
 from dshpc_server.domain import job
-from dshpc_server.domain.job import JobStatus
+from dshpc_server.domain.job import AttemptKey, JobStatus, Outcome
 from dshpc_server.store.records import RetriableRow, RetriedJob
-from dshpc_server.store.sql import columns, joins, rows, tables
+from dshpc_server.store.sql import bulk, columns, joins, rows, tables, undecided
 
 _attempts = tables.attempts.c
 _rows = tables.batch_rows.c
-_SPEC_BEGINS = 3
+_SPEC_BEGINS = 6
 _SPEC_ENDS = _SPEC_BEGINS + len(columns.SPEC)
 _RESOURCES_END = _SPEC_ENDS + len(columns.RESOURCES)
+_STATUSES = {*job.TERMINAL, JobStatus.BLOCKED} - {JobStatus.COMPLETED}
 _FIND = (
     sqlalchemy.select(
+        _rows.row_index,
+        _rows.outcome,
         _rows.head,
         _rows.priority,
         _rows.config,
+        _rows.comes_after,
         *columns.SPEC,
         *columns.RESOURCES,
         _attempts.timeout_seconds,
@@ -28,10 +32,13 @@ _FIND = (
     .where(
         joins.IS_SHOWN,
         _rows.batch_id == sqlalchemy.bindparam("batch"),
-        rows.STATUS.is_(None) | rows.STATUS.in_(sorted(job.TERMINAL - {JobStatus.COMPLETED})),
+        rows.STATUS.is_(None) | rows.STATUS.in_(sorted(_STATUSES)),
         _rows.job_id.is_not(None) | _rows.config.is_not(None),
     )
     .order_by(_rows.row_index)
+)
+_COMPLETED = sqlalchemy.select(_attempts.job_id, _attempts.chain).where(
+    _attempts.job_id.in_(joins.KEYS), _attempts.status == JobStatus.COMPLETED.value
 )
 
 
@@ -40,14 +47,26 @@ def find(connection: sqlalchemy.Connection, batch_id: str) -> Sequence[Retriable
     return [_row(row) for row in connection.execute(_FIND, {"batch": batch_id})]
 
 
+def completed(connection: sqlalchemy.Connection, chains: Collection[AttemptKey]) -> set[AttemptKey]:
+    """Return which of these have COMPLETED. See `store.port.Reader`."""
+    found = {
+        AttemptKey(job_id=job_id, number=chain)
+        for keys in bulk.key_lists({each.job_id for each in chains})
+        for job_id, chain in connection.execute(_COMPLETED, {"keys": keys})
+    }
+    return found.intersection(chains)
+
+
 def _row(row: Sequence[Any]) -> RetriableRow:
-    head, priority, config = row[:_SPEC_BEGINS]
-    is_of_job = row[_SPEC_BEGINS] is not None
+    index, outcome, head, priority, config, comes_after = row[:_SPEC_BEGINS]
     return RetriableRow(
+        index=index,
+        has_ended=outcome != Outcome.PENDING.value,
         head=head,
         priority=priority,
-        job=_job(row) if is_of_job else None,
-        config=None if is_of_job else config,
+        job=None if row[_SPEC_BEGINS] is None else _job(row),
+        config=config,
+        dependencies=undecided.read(comes_after),
     )
 
 

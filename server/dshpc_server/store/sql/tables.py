@@ -364,6 +364,8 @@ batch_rows = sqlalchemy.Table(
     Column("ending", LargeBinary),
     # The config of a row that names no job, encoded; opaque here.
     Column("config", LargeBinary),
+    # What a row that names no job comes after, as JSON; NULL for nothing. See `undecided`.
+    Column("comes_after", Text),
     sqlalchemy.CheckConstraint(
         "(job_id IS NOT NULL AND attempt IS NOT NULL AND rejection IS NULL AND "
         + _one_of("outcome", (outcome for outcome in Outcome if outcome not in _WITHOUT_JOB))

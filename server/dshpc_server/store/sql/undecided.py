@@ -1,6 +1,7 @@
 """Rows that wait for others: their plans and dependencies between values and columns.
 
-Both are there from the row's acceptance until it is decided, or is never to be.
+Both are there from the row's acceptance until it is decided, or is never to be. What a row comes
+after is also written beside it, for who asks for it again: that stays as long as it names no job.
 """
 
 import collections
@@ -11,7 +12,8 @@ from typing import Any
 import sqlalchemy
 
 from dshpc_server.domain import lookup
-from dshpc_server.domain.job import Outcome
+from dshpc_server.domain.dependencies import Condition
+from dshpc_server.domain.job import AttemptKey, Outcome
 from dshpc_server.store.records import NewBatch, NewRow
 from dshpc_server.store.sql import bulk, columns, joins, tables
 from dshpc_server.store.undecided import Dependency, Ready, Undecided
@@ -92,6 +94,8 @@ _WAITING_FOR_OUTPUT = (
     .limit(1)
 )
 
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
 
 def insert(connection: sqlalchemy.Connection, batch: NewBatch) -> None:
     """Store the plans and the dependencies of those rows of a batch that wait."""
@@ -112,6 +116,16 @@ def drop(connection: sqlalchemy.Connection, batch_id: str, indexes: Collection[i
         of_these = (table.c.batch_id == batch_id) & table.c.row_index.in_(joins.KEYS)
         for keys in bulk.index_lists(indexes):
             connection.execute(sqlalchemy.delete(table).where(of_these), {"keys": keys})
+
+
+def written(dependencies: Sequence[Dependency]) -> str | None:
+    """Return what a row comes after, as it is kept with the row; None for nothing."""
+    return _encode([_told(each) for each in dependencies]) if dependencies else None
+
+
+def read(comes_after: str | None) -> Sequence[Dependency]:
+    """Return what `written` wrote."""
+    return [] if comes_after is None else [_dependency(*each) for each in json.loads(comes_after)]
 
 
 def are_there(connection: sqlalchemy.Connection) -> bool:
@@ -200,17 +214,40 @@ def _dependency_values(
     batch_id: str, index: int, position: int, dependency: Dependency
 ) -> tuple[object, ...]:
     """Return the columns of _NEW_DEPENDENCY."""
+    return (batch_id, index, position, *_told(dependency))
+
+
+def _told(dependency: Dependency) -> tuple[object, ...]:
+    """Return a dependency, whosever it is."""
     chain = dependency.upstream_chain
     return (
-        batch_id,
-        index,
-        position,
         dependency.upstream_index,
         None if chain is None else chain.job_id,
         None if chain is None else chain.number,
         dependency.condition.value,
         dependency.input_name,
         dependency.upstream_name,
+    )
+
+
+def _dependency(
+    index: int | None,
+    job_id: str | None,
+    number: int | None,
+    condition: str,
+    input_name: str,
+    name: str,
+) -> Dependency:
+    """Build what `_told` told."""
+    chain = None
+    if job_id is not None and number is not None:
+        chain = AttemptKey(job_id=job_id, number=number)
+    return Dependency(
+        upstream_index=index,
+        upstream_chain=chain,
+        condition=Condition(condition),
+        input_name=input_name,
+        upstream_name=name,
     )
 
 

@@ -1,6 +1,6 @@
 """Rows that wait for others: what they are to run, and what each of them waits for.
 
-In a store of 0006 no row waits.
+What a row comes after is kept with it as long as it names no job. In a store of 0006 no row waits.
 """
 
 import sqlalchemy
@@ -14,9 +14,10 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Make the tables, and room in the rows."""
     _undecided_rows()
     _dependencies()
+    op.add_column("batch_rows", Column("comes_after", Text))
 
 
 def _one_of(column: str, *words: str) -> str:
