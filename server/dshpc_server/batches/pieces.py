@@ -9,6 +9,7 @@ JSON, compressed; what rows have in common is written once, and is one value for
 it is read.
 """
 
+import binascii
 import functools
 import json
 import zlib
@@ -26,8 +27,6 @@ from dshpc_server.store.undecided import Dependency, Undecided
 _VERSION = 1
 _FASTEST = 1
 """Level of compression; the next ones take longer than they save."""
-_BYTES = "latin-1"
-"""A character for each byte."""
 _REFUSED = -1
 """In the place of a row's kind."""
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -77,7 +76,7 @@ class Sorting:
                 waits = _encode([_dependency(each) for each in draft.dependencies])
                 rest = f"{_given(plan)},{waits}"
         # Texts by themselves: for each list the encoder is made anew, which takes as long as this.
-        head, config = _encode(draft.head.decode(_BYTES)), _encode(_config(draft))
+        head, config = _text(draft.head), _text(_config(draft))
         own = f"{draft.config_index},{_number(draft.duplicate_of)},{_number(draft.priority)}"
         return job_id, draft.index, kind, f"[{own},{head},{config},{rest}]"
 
@@ -120,15 +119,15 @@ def _draft(
         index=index,
         config_index=config_index,
         duplicate_of=duplicate_of,
-        head=head.encode(_BYTES),
+        head=binascii.a2b_base64(head),
         plan=plan,
         priority=priority,
         dependencies=tuple(_read_dependency(*each) for each in waits),
-        config=None if config is None else functools.partial(config.encode, _BYTES),
+        config=None if config is None else functools.partial(binascii.a2b_base64, config),
     )
 
 
-def _config(draft: drafting.Draft) -> str | None:
+def _config(draft: drafting.Draft) -> bytes | None:
     """Return what a row asks for, if it may get no job, or gets none yet; most are sure of one."""
     plan = draft.plan
     match plan:
@@ -137,7 +136,7 @@ def _config(draft: drafting.Draft) -> str | None:
         case Candidate():
             # It may lack a file by the time it is looked up.
             is_kept = bool(plan.spec.inputs) or plan.policy.cache is lookup.CachePolicy.ONLY
-    return draft.config().decode(_BYTES) if is_kept and draft.config is not None else None
+    return draft.config() if is_kept and draft.config is not None else None
 
 
 def _piece(rows: Sequence[tuple[str, int, int, str]], kinds: Sequence[str]) -> bytes:
@@ -150,6 +149,10 @@ def _piece(rows: Sequence[tuple[str, int, int, str]], kinds: Sequence[str]) -> b
         f'["{job_id}",{index},{own[kind]},{rest}]' for job_id, index, kind, rest in rows
     )
     return zlib.compress(f"[{_VERSION},[{told}],[{listed}]]".encode(), _FASTEST)
+
+
+def _text(data: bytes | None) -> str:
+    return "null" if data is None else f'"{binascii.b2a_base64(data, newline=False).decode()}"'
 
 
 def _number(number: int | None) -> str:

@@ -171,7 +171,8 @@ def spec_values(spec: JobSpec) -> tuple[str, str, str, str, str]:
 
 def inputs_json(inputs: Mapping[str, str]) -> str:
     """Return inputs as they are stored."""
-    return _encode_json(dict(inputs))
+    told = ",".join([f"{_encode_json(name)}:{_encode_json(inputs[name])}" for name in inputs])
+    return f"{{{told}}}"
 
 
 def resources(row: Sequence[Any]) -> Resources:
