@@ -30,7 +30,6 @@ _EXAMPLES = int(os.environ.get("DSHPC_TEST_STORE_EXAMPLES", "0"))
 SETTINGS = hypothesis.settings(
     max_examples=_EXAMPLES or 40,
     stateful_step_count=40,
-    deadline=None,
     database=None,
     derandomize=not _EXAMPLES,
     report_multiple_bugs=False,

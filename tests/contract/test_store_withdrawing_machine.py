@@ -28,7 +28,6 @@ BATCHES = 4
 SETTINGS = hypothesis.settings(
     max_examples=40,
     stateful_step_count=20,
-    deadline=None,
     database=None,
     derandomize=True,
     report_multiple_bugs=False,

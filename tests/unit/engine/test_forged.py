@@ -94,7 +94,7 @@ def attempt_folder() -> Iterator[pathlib.Path]:
 
 
 @hypothesis.given(process=strategies.none() | contents(), end=contents())
-@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.settings(max_examples=100)
 def test_an_attempt_with_any_records_is_told_once_by_its_own_name(
     process: bytes | None, end: bytes
 ) -> None:
@@ -122,7 +122,7 @@ def test_an_attempt_with_any_records_is_told_once_by_its_own_name(
 
 
 @hypothesis.given(content=contents())
-@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.settings(max_examples=100)
 def test_a_process_record_of_any_content_finds_the_process_or_nothing(content: bytes) -> None:
     table = {pid: processes.Process(pid, 1, pid, 1) for pid in (1, 7)}
     with attempt_folder() as folder:
@@ -132,7 +132,7 @@ def test_a_process_record_of_any_content_finds_the_process_or_nothing(content: b
 
 
 @hypothesis.given(told=strategies.lists(documents()))
-@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.settings(max_examples=100)
 async def test_a_server_that_is_told_anything_goes_on(told: list[object]) -> None:
     # As it comes over the wire, where a NaN and a number of any size may stand.
     news = json.loads(json.dumps(told))
