@@ -21,7 +21,6 @@ NAME = store_values.sha("job")
     st.datetimes(timezones=st.just(datetime.UTC), min_value=datetime.datetime(1970, 1, 1)),  # noqa: DTZ001 - hypothesis adds the zone
     st.integers(0, 2**31 - 1),
 )
-@hypothesis.settings(max_examples=50)
 def test_a_place_comes_back_from_its_token(at: datetime.datetime, index: int) -> None:
     place = records.ListPosition(at=at, name=NAME, index=index)
     assert pages.place(pages.token(place, *ASKED), *ASKED) == place
