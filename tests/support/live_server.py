@@ -101,6 +101,8 @@ class ServerProcess:
 
     is_forked: ClassVar[bool] = True
     """Whether it may be forked off a process that has loaded the server."""
+    module: ClassVar[str] = "dshpc_server"
+    """What a Python of its own runs."""
 
     def __init__(
         self,
@@ -126,7 +128,12 @@ class ServerProcess:
             self._stdout = os.fdopen(told)
             try:
                 self.process = started(
-                    words, environment or {}, its, log.fileno(), is_forked=self.is_forked
+                    words,
+                    environment or {},
+                    its,
+                    log.fileno(),
+                    is_forked=self.is_forked,
+                    module=self.module,
                 )
             finally:
                 os.close(its)
@@ -159,12 +166,13 @@ def started(
     stderr: int,
     *,
     is_forked: bool,
+    module: str = "dshpc_server",
 ) -> loaded.Process | subprocess.Popen[bytes]:
-    """Start a command of the server. What is not forked has loaded all by itself."""
+    """Start a command of the server. What is not forked has loaded all by itself: this module."""
     whole = {**os.environ, **environment}
     if is_forked and loaded.can_have(environment):
         return loaded.Process(words, whole, stdout=stdout, stderr=stderr)
-    command = [sys.executable, "-m", "dshpc_server", *words]
+    command = [sys.executable, "-m", module, *words]
     return subprocess.Popen(command, env=whole, stdout=stdout, stderr=stderr)
 
 
