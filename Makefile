@@ -94,6 +94,11 @@ test: setup ## Run the whole test suite; what is skipped is named with how to in
 test-unit: setup ## Run the unit tests alone: seconds.
 	@PYTEST_DEBUG_TEMPROOT=$(UNIT_ROOT) $(BIN)/pytest $(UNIT_WORKERS) tests/unit $(ARGS)
 
+.PHONY: properties
+properties: setup ## Try every property with a thousand examples: minutes.
+	@DSHPC_TEST_EXAMPLES=$${DSHPC_TEST_EXAMPLES:-1000} $(BIN)/pytest $(UNIT_WORKERS) \
+	    $$(grep -rl --include='test_*.py' '^import hypothesis\|^from hypothesis' tests) $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup ## Fuzz every RPC for a minute.
 	@DSHPC_FUZZ_CALLS=$${DSHPC_FUZZ_CALLS:-40000} $(BIN)/pytest tests/acceptance/test_fuzz.py $(ARGS)

@@ -8,8 +8,11 @@ import hypothesis
 # Tables are as wide as this says; whoever runs the tests may have set it, and pytest-xdist does.
 os.environ.pop("COLUMNS", None)
 
-# No test is one of speed, and the machine may be busy.
-hypothesis.settings.register_profile("any machine", deadline=None)
+# No test is one of speed, and the machine may be busy. Every run tries other examples, so that few
+# will do; `make properties` tries many.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, max_examples=int(os.environ.get("DSHPC_TEST_EXAMPLES", "30"))
+)
 hypothesis.settings.load_profile("any machine")
 
 # What is collected stays to the end: a million objects, not to be looked through for garbage while

@@ -1,6 +1,6 @@
 """The store driven at random; and proof that the machine sees mistakes, by making some.
 
-DSHPC_TEST_STORE_EXAMPLES=1000 drives it so often, in another way each time.
+`make properties` drives it a thousand times, in another way each time.
 """
 
 import dataclasses
@@ -40,11 +40,10 @@ from dshpc_server.store.sql.store import SqlStore
 from support import store_look
 from support.store_machine import StoreMachine
 
-_EXAMPLES = int(os.environ.get("DSHPC_TEST_STORE_EXAMPLES", "0"))
+_EXAMPLES = int(os.environ.get("DSHPC_TEST_EXAMPLES", "0"))
 SETTINGS = hypothesis.settings(
     max_examples=_EXAMPLES or 40,
     stateful_step_count=25,
-    deadline=None,
     database=None,
     derandomize=not _EXAMPLES,
     report_multiple_bugs=False,

@@ -1,6 +1,6 @@
 """Several servers on one store, driven at random; and proof that mistakes are seen, by making some.
 
-DSHPC_TEST_STORE_EXAMPLES=1000 drives it so often, in another way each time.
+`make properties` drives it a thousand times, in another way each time.
 """
 
 import functools
@@ -26,11 +26,10 @@ from support.store_servers_world import MovableClock
 __all__ = ["postgres_server", "postgres_tables", "postgres_url"]
 
 A_DAY = 86_400.0
-_EXAMPLES = int(os.environ.get("DSHPC_TEST_STORE_EXAMPLES", "0"))
+_EXAMPLES = int(os.environ.get("DSHPC_TEST_EXAMPLES", "0"))
 SETTINGS = hypothesis.settings(
     max_examples=_EXAMPLES or 40,
     stateful_step_count=40,
-    deadline=None,
     database=None,
     derandomize=not _EXAMPLES,
     report_multiple_bugs=False,

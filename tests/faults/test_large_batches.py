@@ -1,7 +1,7 @@
 """A server that is killed while it accepts a large batch: all of it is there then, or nothing.
 
-A case asks for a batch of two pieces and one row more; where it was sealed its thousand jobs run,
-which takes 5 to 10 seconds.
+A case asks for a batch of two pieces and one row more, and has its jobs run. The pieces are small,
+except in one case, whose thousand jobs take 5 to 10 seconds.
 """
 
 import contextlib
@@ -17,19 +17,18 @@ from dshpc.v1 import batch_service_pb2, job_service_pb2, types_pb2
 from dshpc_server.batches import staging
 from dshpc_server.store.sql import tables
 from dshpc_server.store.sql.store import SqlStore
-from support import calls, fault_tally, live_server
+from support import calls, fault_small_pieces, fault_tally, live_server
 from support.fault_tally import Asked, Mode
 from support.postgres_fixtures import postgres_server, postgres_tables, postgres_url
 
 __all__ = ["postgres_server", "postgres_tables", "postgres_url"]
 
-ROWS = staging.LARGE_ROWS + 1
 SECONDS = 120.0
 WAITED_FOR = 7
 """The row of which the job is asked for by another batch, too."""
 SEALED = [
     ("sqlite", "large.sealed:1"),
-    ("sqlite", "large.piece_accepted:2"),
+    ("sqlite as it is", "large.piece_accepted:2"),
     ("postgres", "large.piece_accepted:1"),
 ]
 
@@ -37,7 +36,14 @@ SEALED = [
 class Killed:
     """A server, its store, and what its methods leave outside."""
 
-    def __init__(self, folder: pathlib.Path, url: str) -> None:
+    def __init__(self, folder: pathlib.Path, url: str, *, has_small_pieces: bool) -> None:
+        self.rows = (
+            fault_small_pieces.LARGE_ROWS + 1 if has_small_pieces else staging.LARGE_ROWS + 1
+        )
+        """Of the batch."""
+        self._kind = (
+            fault_small_pieces.SmallPieces if has_small_pieces else live_server.ServerProcess
+        )
         self._folder = folder
         self._methods_dir = folder / "methods"
         self._url = url
@@ -47,23 +53,23 @@ class Killed:
     def dies(self, point: str) -> None:
         """Ask for one job, then for the sweep it is in, and die at this point of that."""
         with contextlib.ExitStack() as exits:
-            server = live_server.ServerProcess(
-                self._folder, self._methods_dir, crash_at=point, **self._flags()
-            )
+            server = self._kind(self._folder, self._methods_dir, crash_at=point, **self._flags())
             exits.callback(server.stop, signal.SIGKILL)
             channel = exits.enter_context(grpc.insecure_channel(server.address))
             service = calls.Service(channel)
             service.upload(_asked().content)
             service.simulate(_asked().config())
             with pytest.raises(grpc.RpcError):
-                sweep(service)
+                sweep(service, self.rows)
             assert server.process.wait(live_server.STOP_SECONDS) == -signal.SIGKILL
 
     @contextlib.contextmanager
     def followed(self) -> Iterator[calls.Service]:
         """Go on with the next server, until nothing is staged any more."""
         with (
-            live_server.as_process(self._folder, self._methods_dir, **self._flags()) as server,
+            live_server.as_process(
+                self._folder, self._methods_dir, None, self._kind, **self._flags()
+            ) as server,
             grpc.insecure_channel(server.address) as channel,
         ):
             live_server.wait_for(lambda: not self.staged(), "what is staged to be gone")
@@ -95,8 +101,8 @@ class Killed:
 
 @pytest.fixture
 def killed(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> Killed:
-    is_shared = request.param == "postgres"
-    return Killed(tmp_path, request.getfixturevalue("postgres_url") if is_shared else "")
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else ""
+    return Killed(tmp_path, url, has_small_pieces=request.param != "sqlite as it is")
 
 
 @pytest.mark.parametrize("killed", ["sqlite", "postgres"], indirect=True)
@@ -110,9 +116,9 @@ def test_of_a_batch_that_was_not_sealed_nothing_is_left_and_what_others_asked_fo
         asked = job_service_pb2.ListJobsRequest()
         (job,) = service.jobs.ListJobs(asked, timeout=SECONDS).jobs
         service.wait_for_status(job.job_id, types_pb2.JOB_STATUS_COMPLETED)
-        answer = sweep(service)
-        assert answer.statistics.total_jobs == ROWS
-        assert answer.statistics.submitted_jobs == ROWS - 1
+        answer = sweep(service, killed.rows)
+        assert answer.statistics.total_jobs == killed.rows
+        assert answer.statistics.submitted_jobs == killed.rows - 1
         assert answer.statistics.found_completed_jobs == 1
         assert_each_ran_once(killed, service, answer.batch_id)
 
@@ -123,7 +129,7 @@ def test_a_batch_that_was_sealed_is_accepted_to_its_last_row_by_the_next_server(
 ) -> None:
     killed.dies(point)
     with killed.followed() as service:
-        ((batch_id, _),) = [each for each in killed.batches() if each[1] == ROWS]
+        ((batch_id, _),) = [each for each in killed.batches() if each[1] == killed.rows]
         assert_each_ran_once(killed, service, batch_id)
 
 
@@ -133,20 +139,20 @@ def assert_each_ran_once(killed: Killed, service: calls.Service, batch_id: str) 
 
     live_server.wait_for(has_ended, "all jobs to end", seconds=SECONDS)
     found = rows(service, batch_id)
-    assert [row.index for row in found] == list(range(ROWS))
-    assert [row.sweep_index for row in found] == list(range(ROWS))
+    assert [row.index for row in found] == list(range(killed.rows))
+    assert [row.sweep_index for row in found] == list(range(killed.rows))
     assert {row.new_status for row in found} == {types_pb2.JOB_STATUS_COMPLETED}
     runs = killed.tally.counts()
-    assert len(runs.starts) == runs.starts.total() == ROWS
+    assert len(runs.starts) == runs.starts.total() == killed.rows
     assert runs.starts == runs.ends
     assert runs.beside == []
 
 
-def sweep(service: calls.Service) -> job_service_pb2.SimulateJobsResponse:
+def sweep(service: calls.Service, rows: int) -> job_service_pb2.SimulateJobsResponse:
     """Ask for the large batch."""
     config = _asked().config()
     config.sweep.axes.add(
-        parameter="n", range=types_pb2.SweepRange(start=0, stop=ROWS - 1, count=ROWS)
+        parameter="n", range=types_pb2.SweepRange(start=0, stop=rows - 1, count=rows)
     )
     return service.jobs.SimulateJobs(
         job_service_pb2.SimulateJobsRequest(jobs=[config]), timeout=SECONDS

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import grpc
 import pytest
-from google.protobuf import json_format, struct_pb2
+from google.protobuf import duration_pb2, json_format, struct_pb2
 from google.rpc import status_pb2
 
 from dshpc.v1 import (
@@ -30,6 +30,7 @@ TERMINAL = (
     types_pb2.JOB_STATUS_OUT_OF_MEMORY,
     types_pb2.JOB_STATUS_BOOT_FAIL,
 )
+A_WHILE = duration_pb2.Duration(seconds=5)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,10 +142,16 @@ class Service:
         return self.jobs.GetJob(job_service_pb2.GetJobRequest(job_id=job_id), timeout=60).job
 
     def wait_for_status(self, job_id: str, *statuses: int) -> job_service_pb2.Job:
-        """Read a job until it has one of these statuses."""
+        """Read a job, again whenever its status changes, until it has one of these."""
+        job = self.job(job_id)
 
         def reached() -> job_service_pb2.Job | None:
-            job = self.job(job_id)
+            nonlocal job
+            if job.status not in statuses:
+                asked = job_service_pb2.GetJobRequest(
+                    job_id=job_id, wait=A_WHILE, known_status=job.status
+                )
+                job = self.jobs.GetJob(asked, timeout=60).job
             return job if job.status in statuses else None
 
         found: job_service_pb2.Job = live_server.wait_for(reached, f"{job_id} to be {statuses}")

@@ -87,7 +87,7 @@ class Scenario:
         """Wait until all rows of those have ended that were acknowledged, though nobody asks."""
         for batch_id in self._chains:
             live_server.wait_for(
-                lambda batch_id=batch_id: len(fault_load.ended(service, batch_id)) == 2,
+                lambda batch_id=batch_id: _has_ended(service, batch_id, rows=2),
                 f"batch {batch_id} to end",
             )
 
@@ -139,6 +139,13 @@ def missing(service: calls.Service, *hashes: str) -> list[str]:
     """Which of these are not stored."""
     asked = file_service_pb2.FindMissingFilesRequest(file_hashes=hashes)
     return list(service.files.FindMissingFiles(asked, timeout=SECONDS).missing_hashes)
+
+
+def _has_ended(service: calls.Service, batch_id: str, *, rows: int) -> bool:
+    """Whether all rows of a batch have, after a while at most."""
+    asked = batch_service_pb2.GetBatchRequest(batch_id=batch_id, wait=calls.A_WHILE)
+    service.batches.GetBatch(asked, timeout=SECONDS)
+    return len(fault_load.ended(service, batch_id)) == rows
 
 
 def _asked(mode: Mode, *, n: int, lines: int = 1) -> Asked:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from dshpc_server import app, config
-from support import loaded
+from support import loaded, store_look
 
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
@@ -36,9 +36,21 @@ def settings(folder: pathlib.Path, methods_dir: pathlib.Path, **changed: object)
     return config.load(None, flags | changed)
 
 
+def put_empty_store(data_dir: pathlib.Path) -> None:
+    """Leave a new folder as a server that ended when it had made its tables would have.
+
+    They are half of what it takes to start.
+    """
+    if not data_dir.exists():
+        data_dir.mkdir(mode=0o700)
+        (data_dir / "dshpc.sqlite").write_bytes(store_look.empty_store())
+
+
 @contextlib.contextmanager
 def in_thread(of: config.Settings) -> Iterator[str]:
     """Run the asyncio server on a loop of its own in a thread; gives its address."""
+    if not of.store:
+        put_empty_store(of.data_dir)
     started: list[str] = []
     failed: list[BaseException] = []
     ready = threading.Event()
@@ -89,6 +101,8 @@ class ServerProcess:
 
     is_forked: ClassVar[bool] = True
     """Whether it may be forked off a process that has loaded the server."""
+    module: ClassVar[str] = "dshpc_server"
+    """What a Python of its own runs."""
 
     def __init__(
         self,
@@ -102,6 +116,8 @@ class ServerProcess:
         self.data_dir = folder / "data"
         self.log = folder / "server.log"
         given = {"listen": "127.0.0.1:0", "log-level": "info", "slots": 2} | flags
+        if self.is_forked and loaded.can_have(environment or {}) and "store" not in given:
+            put_empty_store(self.data_dir)
         words = [
             "serve",
             *(f"--data-dir={self.data_dir}", f"--methods-dir={methods_dir}"),
@@ -112,7 +128,12 @@ class ServerProcess:
             self._stdout = os.fdopen(told)
             try:
                 self.process = started(
-                    words, environment or {}, its, log.fileno(), is_forked=self.is_forked
+                    words,
+                    environment or {},
+                    its,
+                    log.fileno(),
+                    is_forked=self.is_forked,
+                    module=self.module,
                 )
             finally:
                 os.close(its)
@@ -145,12 +166,13 @@ def started(
     stderr: int,
     *,
     is_forked: bool,
+    module: str = "dshpc_server",
 ) -> loaded.Process | subprocess.Popen[bytes]:
-    """Start a command of the server. What is not forked has loaded all by itself."""
+    """Start a command of the server. What is not forked has loaded all by itself: this module."""
     whole = {**os.environ, **environment}
     if is_forked and loaded.can_have(environment):
         return loaded.Process(words, whole, stdout=stdout, stderr=stderr)
-    command = [sys.executable, "-m", "dshpc_server", *words]
+    command = [sys.executable, "-m", module, *words]
     return subprocess.Popen(command, env=whole, stdout=stdout, stderr=stderr)
 
 

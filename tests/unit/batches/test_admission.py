@@ -93,7 +93,6 @@ def test_how_long_a_job_may_run(asked: float | None, hungry: bool, expected: flo
 
 
 @hypothesis.given(st.lists(resources, max_size=20), resources)
-@hypothesis.settings(max_examples=100)
 def test_what_is_granted_together_never_exceeds_the_capacity(
     wanted: list[Resources], used: Resources
 ) -> None:

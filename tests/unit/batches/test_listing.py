@@ -44,7 +44,6 @@ def read_all(
 
 
 @hypothesis.given(st.integers(0, 120), st.integers(1, 50), st.integers(1, 2000))
-@hypothesis.settings(max_examples=40, deadline=None)
 def test_the_pages_hold_every_job_once_the_newest_first(
     count: int, max_jobs: int, max_bytes: int
 ) -> None:

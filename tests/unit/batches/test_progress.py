@@ -58,7 +58,6 @@ def of(*attempts: Attempt) -> BatchProgress:
     st.lists(rows_with_jobs | rows_without, max_size=8).map(consistent),
     st.lists(changes, max_size=20),
 )
-@hypothesis.settings(max_examples=80)
 def test_any_history_keeps_the_counts_those_of_the_rows(
     states: list[RowState], history: list[Attempt]
 ) -> None:
@@ -88,7 +87,6 @@ def _is_passed_over(state: RowState, change: Attempt) -> bool:
 
 
 @hypothesis.given(st.lists(rows_with_jobs, max_size=8).map(consistent), changes)
-@hypothesis.settings(max_examples=60)
 def test_what_has_ended_never_changes_again(states: list[RowState], change: Attempt) -> None:
     ended = [state for state in states if state.status in job.TERMINAL]
     progress = BatchProgress(ended)
@@ -241,7 +239,6 @@ def test_a_row_is_known_as_it_stands_or_when_it_has_ended() -> None:
 
 
 @hypothesis.given(st.lists(rows_with_jobs | rows_without, max_size=8))
-@hypothesis.settings(max_examples=60)
 def test_whole_rows_are_known_like_how_they_stand(rows: list[Row]) -> None:
     states = consistent(rows)
     numbered = [dataclasses.replace(row, index=index) for index, row in enumerate(rows)]

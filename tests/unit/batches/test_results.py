@@ -195,7 +195,6 @@ def test_an_unknown_batch_is_not_found(store: SqlStore) -> None:
 
 
 @hypothesis.given(st.lists(st.binary(max_size=50), max_size=20), st.integers(0, 600))
-@hypothesis.settings(max_examples=80)
 def test_what_fits_is_as_much_as_fits_with_its_frames(rows: list[bytes], max_bytes: int) -> None:
     asked: list[bytes] = []
 

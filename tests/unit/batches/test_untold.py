@@ -84,7 +84,6 @@ steps = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 30), st.integers(0,
 
 
 @hypothesis.given(steps, st.booleans())
-@hypothesis.settings(max_examples=200)
 def test_a_position_is_only_trusted_when_all_before_it_was_told(
     history: list[tuple[int, int, int]],
     in_order: bool,  # noqa: FBT001 (drawn by hypothesis)

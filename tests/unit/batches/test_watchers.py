@@ -101,7 +101,6 @@ async def test_a_change_during_a_wait_ends_it() -> None:
     st.lists(st.tuples(st.sampled_from("abcd"), st.booleans()), max_size=30),
     st.sets(st.sampled_from("abcd")),
 )
-@hypothesis.settings(max_examples=60)
 def test_what_is_taken_is_the_last_value_of_each_watched_job(
     history: list[tuple[str, bool]], watched: set[str]
 ) -> None:

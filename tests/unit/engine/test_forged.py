@@ -94,7 +94,6 @@ def attempt_folder() -> Iterator[pathlib.Path]:
 
 
 @hypothesis.given(process=strategies.none() | contents(), end=contents())
-@hypothesis.settings(max_examples=100, deadline=None)
 def test_an_attempt_with_any_records_is_told_once_by_its_own_name(
     process: bytes | None, end: bytes
 ) -> None:
@@ -122,7 +121,6 @@ def test_an_attempt_with_any_records_is_told_once_by_its_own_name(
 
 
 @hypothesis.given(content=contents())
-@hypothesis.settings(max_examples=100, deadline=None)
 def test_a_process_record_of_any_content_finds_the_process_or_nothing(content: bytes) -> None:
     table = {pid: processes.Process(pid, 1, pid, 1) for pid in (1, 7)}
     with attempt_folder() as folder:
@@ -132,7 +130,6 @@ def test_a_process_record_of_any_content_finds_the_process_or_nothing(content: b
 
 
 @hypothesis.given(told=strategies.lists(documents()))
-@hypothesis.settings(max_examples=100, deadline=None)
 async def test_a_server_that_is_told_anything_goes_on(told: list[object]) -> None:
     # As it comes over the wire, where a NaN and a number of any size may stand.
     news = json.loads(json.dumps(told))
@@ -148,7 +145,6 @@ async def test_a_server_that_is_told_anything_goes_on(told: list[object]) -> Non
 
 
 @hypothesis.given(documents())
-@hypothesis.settings(max_examples=100)
 def test_a_message_is_an_order_a_hello_or_a_fact_or_none_of_them(value: object) -> None:
     if isinstance(value, dict):
         assert wire.is_order(value) in (True, False)

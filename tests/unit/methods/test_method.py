@@ -137,7 +137,6 @@ def test_versions_of_equal_content_are_equal() -> None:
     assert methods_site.version("histogram") != HISTOGRAM
 
 
-@hypothesis.settings(deadline=None)
 @hypothesis.given(
     strategies.dictionaries(
         strategies.sampled_from(["bins", "path", "scale", "flags", "extra", "loud", "other"]),

@@ -128,7 +128,6 @@ def test_what_it_says_to_people_does_not(script: pathlib.Path) -> None:
     assert tree.function_hash(script, other) == hash_of(script)
 
 
-@hypothesis.settings(max_examples=60, deadline=None)
 @hypothesis.given(one=FILES, other=FILES)
 def test_two_trees_have_one_hash_only_if_they_are_equal(
     tmp_path_factory: pytest.TempPathFactory, one: dict[str, bytes], other: dict[str, bytes]
@@ -138,7 +137,6 @@ def test_two_trees_have_one_hash_only_if_they_are_equal(
     assert (hash_of(first) == hash_of(second)) == (one == other)
 
 
-@hypothesis.settings(max_examples=30, deadline=None)
 @hypothesis.given(files=FILES, seed=strategies.randoms(use_true_random=False))
 def test_the_order_in_which_files_were_made_does_not_matter(
     tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes], seed: random.Random

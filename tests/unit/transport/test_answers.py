@@ -26,7 +26,6 @@ def encoded(rows: list[types_pb2.MultiJobResult]) -> list[bytes]:
 
 
 @hypothesis.given(st.lists(results, max_size=4))
-@hypothesis.settings(max_examples=30)
 def test_a_unary_answer_is_its_rows_and_what_closes_it(
     rows: list[types_pb2.MultiJobResult],
 ) -> None:
@@ -39,7 +38,6 @@ def test_a_unary_answer_is_its_rows_and_what_closes_it(
 
 
 @hypothesis.given(st.lists(results, max_size=4))
-@hypothesis.settings(max_examples=30)
 def test_a_page_is_its_rows_and_a_token(rows: list[types_pb2.MultiJobResult]) -> None:
     closing = batch_service_pb2.ListBatchResultsResponse(next_page_token="t")
     joined = answers.list_batch_results(encoded(rows), closing)
@@ -48,7 +46,6 @@ def test_a_page_is_its_rows_and_a_token(rows: list[types_pb2.MultiJobResult]) ->
 
 
 @hypothesis.given(results)
-@hypothesis.settings(max_examples=30)
 def test_an_event_of_one_row_is_a_result(row: types_pb2.MultiJobResult) -> None:
     built = job_service_pb2.StreamSimulateJobsResponse(
         event_time=moments.timestamp(NOW), result=row
@@ -57,7 +54,6 @@ def test_an_event_of_one_row_is_a_result(row: types_pb2.MultiJobResult) -> None:
 
 
 @hypothesis.given(st.lists(results, min_size=2, max_size=4))
-@hypothesis.settings(max_examples=30)
 def test_an_event_of_more_rows_is_a_group(rows: list[types_pb2.MultiJobResult]) -> None:
     built = job_service_pb2.StreamSimulateJobsResponse(
         event_time=moments.timestamp(NOW), results=job_service_pb2.MultiJobResults(results=rows)

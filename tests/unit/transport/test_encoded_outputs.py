@@ -13,7 +13,6 @@ ENCODER = encoder.MultiJobResultEncoder()
 
 
 @hypothesis.given(st.text(max_size=50))
-@hypothesis.settings(max_examples=50)
 def test_an_output_comes_back_from_the_result_byte_for_byte(text: str) -> None:
     result = ENCODER.ended(values.ended(output=values.text_output(text)))
     assert ENCODER.output(result) == text.encode()

@@ -20,7 +20,6 @@ NAME = store_values.sha("job")
 @hypothesis.given(
     st.datetimes(timezones=st.just(datetime.UTC), min_value=datetime.datetime(1970, 1, 1))  # noqa: DTZ001 - hypothesis adds the zone
 )
-@hypothesis.settings(max_examples=50)
 def test_a_place_comes_back_from_its_token(at: datetime.datetime) -> None:
     place = records.ListPosition(at=at, name=NAME)
     assert pages.place(pages.token(place, *ASKED), *ASKED) == place

@@ -208,7 +208,6 @@ def is_accepted(version: method.MethodVersion, given: dict[str, identity.Json]) 
     return True
 
 
-@hypothesis.settings(deadline=None, max_examples=200)
 @hypothesis.given(st.data())
 def test_the_schema_that_is_told_accepts_what_the_server_accepts_and_nothing_else(
     data: st.DataObject,

@@ -11,7 +11,6 @@ from dshpc_server.transport import moments
 
 
 @hypothesis.given(st.datetimes(timezones=st.just(datetime.UTC)))
-@hypothesis.settings(max_examples=100)
 def test_a_moment_comes_back_as_it_was(moment: datetime.datetime) -> None:
     made = moments.timestamp(moment)
     assert made.ToDatetime(datetime.UTC) == moment

@@ -30,13 +30,11 @@ def forged(value: object) -> str:
 
 
 @hypothesis.given(st.integers(0, 2**31 - 1))
-@hypothesis.settings(max_examples=50)
 def test_a_number_comes_back_from_its_token(position: int) -> None:
     assert pages.index(pages.token(position, *ASKED), *ASKED) == position
 
 
 @hypothesis.given(st.text())
-@hypothesis.settings(max_examples=50)
 def test_a_name_comes_back_from_its_token(name: str) -> None:
     made = pages.token(name, "methods")
     assert made.isascii()
@@ -82,7 +80,6 @@ def test_a_token_of_another_form_is_refused(content: object) -> None:
 @hypothesis.example(base64.b64encode(b"[" * 100_000).decode())
 @hypothesis.example(base64.b64encode(b"\xff\xfe[1, 2]").decode())
 @hypothesis.example(base64.b64encode(b"[" + b"1" * 5000 + b", 1]").decode())
-@hypothesis.settings(max_examples=100)
 def test_garbage_is_refused_whatever_it_is(garbage: str) -> None:
     for read in (pages.index, pages.name):
         with pytest.raises(errors.InvalidRequestError, match="page_token"):

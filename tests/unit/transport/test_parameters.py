@@ -42,7 +42,6 @@ def number(value: float) -> struct_pb2.Struct:
 
 
 @hypothesis.given(values.json_objects)
-@hypothesis.settings(max_examples=100)
 def test_any_json_object_is_read_as_it_was_meant(value: Object) -> None:
     found = accepted(values.struct(value))
     assert found.value == value
@@ -52,7 +51,6 @@ def test_any_json_object_is_read_as_it_was_meant(value: Object) -> None:
 
 
 @hypothesis.given(values.json_objects)
-@hypothesis.settings(max_examples=50)
 def test_what_is_remembered_is_what_is_read_anew(value: Object) -> None:
     reader = parameters.ParameterReader(values.LIMITS)
     encoded = values.struct(value).SerializeToString()
@@ -62,7 +60,6 @@ def test_what_is_remembered_is_what_is_read_anew(value: Object) -> None:
 
 
 @hypothesis.given(values.json_objects, st.integers(1, 400), st.integers(1, 20), st.integers(1, 4))
-@hypothesis.settings(max_examples=100)
 def test_what_is_read_in_parts_is_what_is_read_whole(
     value: Object, max_bytes: int, max_nodes: int, max_depth: int
 ) -> None:
@@ -208,7 +205,6 @@ def test_a_long_name_is_not_repeated_in_full() -> None:
 
 
 @hypothesis.given(st.binary(min_size=1, max_size=12))
-@hypothesis.settings(max_examples=50)
 def test_text_that_json_must_escape_stays_what_it_is(raw: bytes) -> None:
     text = raw.decode("latin-1") + '"\\\u2028'
     found = accepted(values.struct({text: text}))

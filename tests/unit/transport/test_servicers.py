@@ -97,7 +97,6 @@ def answer(sizes: list[int]) -> simulation.Answer:
 
 
 @hypothesis.given(st.lists(st.integers(0, 3000), min_size=1, max_size=20), st.integers(1, 20_000))
-@hypothesis.settings(max_examples=50)
 def test_an_answer_is_at_most_as_large_as_asked_or_has_one_row(
     sizes: list[int], max_bytes: int
 ) -> None:

@@ -181,7 +181,6 @@ def test_every_violation_that_fits_is_told_and_always_the_first() -> None:
 
 
 @hypothesis.given(texts, texts)
-@hypothesis.settings(max_examples=60)
 def test_nothing_that_a_client_sends_makes_a_trailer_too_large(one: str, other: str) -> None:
     for error in (
         errors.InvalidRequestError(*[Violation(field=one, description=other)] * 20),

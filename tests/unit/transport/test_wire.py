@@ -9,7 +9,6 @@ from dshpc_server.transport import wire
 
 
 @hypothesis.given(st.integers(0, 2**64 - 1))
-@hypothesis.settings(max_examples=50)
 def test_a_varint_is_what_protobuf_writes(number: int) -> None:
     encoded = wrappers_pb2.UInt64Value(value=number).SerializeToString()
     assert encoded == (b"" if number == 0 else b"\x08" + wire.varint(number))
@@ -22,7 +21,6 @@ def test_the_edges_of_a_varints_length_are_exact() -> None:
 
 
 @hypothesis.given(st.binary(max_size=300))
-@hypothesis.settings(max_examples=50)
 def test_a_field_is_what_protobuf_writes(payload: bytes) -> None:
     joined = wire.field(wrappers_pb2.BytesValue.VALUE_FIELD_NUMBER, payload)
     assert wrappers_pb2.BytesValue.FromString(joined).value == payload
@@ -38,7 +36,6 @@ def test_a_field_number_beyond_one_byte_is_written_right() -> None:
 
 
 @hypothesis.given(st.lists(st.text(max_size=200), max_size=5))
-@hypothesis.settings(max_examples=30)
 def test_joined_fields_are_a_repeated_field(names: list[str]) -> None:
     rows = [types_pb2.MultiJobResult(config_id=name) for name in names]
     number = job_service_pb2.MultiJobResults.RESULTS_FIELD_NUMBER

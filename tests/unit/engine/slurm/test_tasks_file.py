@@ -75,7 +75,7 @@ WORDS = strategies.text(
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_shell_reads_back_what_was_given(shell: str, tmp_path: pathlib.Path) -> None:
-    @hypothesis.settings(max_examples=40, deadline=None, database=None)
+    @hypothesis.settings(database=None)
     @hypothesis.given(strategies.lists(WORDS, min_size=1, max_size=30), WORDS, WORDS)
     def check(argv: list[str], folder: str, value: str) -> None:
         given = job(argv=argv, folder=folder, env={"A": value}, not_found=value, cwd=folder)
