@@ -109,7 +109,8 @@ class Simulation:
                 deadline = self._clock.monotonic()
             rows = untold.Untold()
             rows.note_all(
-                (row.state.changed_at, row.index)
+                # What is only validated changes nothing: its rows come in their order.
+                (row.state.changed_at if batch_id else 0, row.index)
                 for row in accepted.rows
                 if not is_waited_for or reporting.tells(row.state)
             )
