@@ -71,7 +71,8 @@ $(BUF):
 	    echo "tools: buf comes from npm, which is absent; on Debian: apt-get install nodejs npm" >&2; exit 1; }
 	@echo "tools: buf $(BUF_VERSION)"
 	@mkdir -p .tools/bin .tools/buf-$(BUF_VERSION)
-	@npm install --prefix .tools/buf-$(BUF_VERSION) --silent --no-audit --no-fund @bufbuild/buf@$(BUF_VERSION)
+	@npm install --prefix .tools/buf-$(BUF_VERSION) --silent --no-audit --no-fund --fetch-timeout=60000 \
+	    @bufbuild/buf@$(BUF_VERSION)
 	@ln -sf ../../$@ .tools/bin/buf
 
 ## Run ---------------------------------------------------------------------------------------------
