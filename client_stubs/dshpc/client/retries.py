@@ -8,6 +8,8 @@ from dshpc.client import errors
 
 DEADLINE_SECONDS = 60.0
 """How long a small call may take."""
+ACCEPTING_SECONDS = 300.0
+"""How much longer one may that has a batch accepted: of 100,000 rows on a busy machine a minute."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -90,6 +90,7 @@ def test_what_failed_is_retried_as_a_new_batch_and_once(
         batch_id, request_id=own
     )
     assert len(service.accepted) == 3
+    assert service.seconds_left["RetryBatch"] > 300  # a large one takes its time
     sent = [asked.request_id for asked in service.batch_retries]
     assert sent[0] == str(uuid.UUID(sent[0]))
     assert sent[1:] == [own, own]

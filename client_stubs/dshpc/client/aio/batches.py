@@ -137,7 +137,9 @@ class Batches(connection.Connection):
     async def retry_batch(self, batch_id: str, *, request_id: str = "") -> batch_service_pb2.Batch:
         """Submit a new batch of the rows that did not complete, as `Client.retry_batch`."""
         request = requests.retry(batch_id, request_id=request_id)
-        return (await self._call(self._batches.RetryBatch, request)).batch
+        wait_seconds = retries.ACCEPTING_SECONDS
+        answer = await self._call(self._batches.RetryBatch, request, wait_seconds=wait_seconds)
+        return answer.batch
 
     async def results(
         self,

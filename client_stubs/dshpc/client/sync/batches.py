@@ -168,7 +168,8 @@ class Batches(connection.Connection):
         Raises PreconditionError when there is none.
         """
         request = requests.retry(batch_id, request_id=request_id)
-        return self._call(self._batches.RetryBatch, request).batch
+        wait_seconds = retries.ACCEPTING_SECONDS
+        return self._call(self._batches.RetryBatch, request, wait_seconds=wait_seconds).batch
 
     def results(
         self,
