@@ -35,7 +35,7 @@ _Kind = tuple[object, ...]
 
 
 class Sorting:
-    """Collects the rows of a batch, and cuts them into pieces. Of a row 600 bytes are kept.
+    """Collects the rows of a batch, and cuts them into pieces. Of a row 900 bytes are kept.
 
     For worker threads, one at a time.
     """
