@@ -9,8 +9,6 @@ from support import fault_torture
 
 KILLS = 20
 SEED = 1
-FEWEST_JOBS = 5
-"""There are some ten times as many where the machine has nothing else to do."""
 
 
 def test_twenty_kills_lose_nothing_and_run_nothing_twice(tmp_path: pathlib.Path) -> None:
@@ -19,4 +17,4 @@ def test_twenty_kills_lose_nothing_and_run_nothing_twice(tmp_path: pathlib.Path)
         outcome = fault_torture.run(tmp_path, plan)
     assert outcome.problems == [], str(outcome)
     assert outcome.kills.servers == KILLS
-    assert outcome.runs >= outcome.jobs >= FEWEST_JOBS
+    assert outcome.runs >= outcome.jobs > KILLS

@@ -7,13 +7,11 @@ import pathlib
 
 from support import fault_torture
 
-KILLS = 10
+KILLS = 20
 SEED = 2
-FEWEST_JOBS = 5
-"""There are some ten times as many where the machine has nothing else to do."""
 
 
-def test_ten_kills_of_two_servers_lose_nothing_and_run_nothing_twice(
+def test_twenty_kills_of_two_servers_lose_nothing_and_run_nothing_twice(
     tmp_path: pathlib.Path,
 ) -> None:
     with fault_torture.stores("postgres") as (store, servers):
@@ -21,4 +19,4 @@ def test_ten_kills_of_two_servers_lose_nothing_and_run_nothing_twice(
         outcome = fault_torture.run(tmp_path, plan)
     assert outcome.problems == [], str(outcome)
     assert outcome.kills.servers == KILLS
-    assert outcome.runs >= outcome.jobs >= FEWEST_JOBS
+    assert outcome.runs >= outcome.jobs > KILLS
