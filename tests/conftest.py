@@ -8,10 +8,10 @@ import hypothesis
 # Tables are as wide as this says; whoever runs the tests may have set it, and pytest-xdist does.
 os.environ.pop("COLUMNS", None)
 
-# No test is one of speed, and the machine may be busy. Every run tries other examples, so that few
-# will do; `make properties` tries many.
+# No test is one of speed, and the machine may be busy. Every run tries other examples, as many as
+# Hypothesis does by itself; `make properties` tries more.
 hypothesis.settings.register_profile(
-    "any machine", deadline=None, max_examples=int(os.environ.get("DSHPC_TEST_EXAMPLES", "30"))
+    "any machine", deadline=None, max_examples=int(os.environ.get("DSHPC_TEST_EXAMPLES", "100"))
 )
 hypothesis.settings.load_profile("any machine")
 
