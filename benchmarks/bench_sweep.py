@@ -4,6 +4,9 @@ A process of its own goes on asking GetServerInfo, GetJob and SimulateJobs of on
 sweep is accepted. The floor of accepting is bare sqlite3: the same number of rows put into tables
 of the same keys, a thousand a commit. The floor of the others is what they take on the same server
 while nothing else goes on. Aimed at: accepted in under 10 s, and p99 of the others under 100 ms.
+
+Accepted is what the stream's first message says: the batch is durable, and has its name. How long
+it takes until all its rows are looked up and in the queue is told beside it, to that floor.
 """
 
 import argparse
@@ -22,6 +25,8 @@ import grpc
 from benchmarks import bench_service, bench_store
 
 from dshpc.v1 import (
+    batch_service_pb2,
+    batch_service_pb2_grpc,
     job_service_pb2,
     job_service_pb2_grpc,
     server_service_pb2,
@@ -52,20 +57,33 @@ def main() -> None:
         ):
             bench_service.upload(channel)
             jobs = job_service_pb2_grpc.JobServiceStub(channel)
+            batches = batch_service_pb2_grpc.BatchServiceStub(channel)
             with others(address) as stop:
                 time.sleep(QUIET_SECONDS)
                 quiet = stop()
             with others(address) as stop:
                 start = time.perf_counter()
-                answer = jobs.SimulateJobs(sweep(axes), timeout=600)
+                events = jobs.StreamSimulateJobs(sweep(axes), timeout=600)
+                accepted = next(events).accepted
+                accepted_seconds = time.perf_counter() - start
+                assert accepted.total_jobs == total
+                looked_up = batches.GetBatch(
+                    batch_service_pb2.GetBatchRequest(batch_id=accepted.batch_id), timeout=60
+                )
                 seconds = time.perf_counter() - start
                 busy = stop()
-            assert answer.statistics.submitted_jobs == total, answer.statistics
+                events.cancel()
+            counts = looked_up.batch.statistics
+            assert counts.submitted_jobs == total, counts
             resident = resident_bytes(folder)
         floor = store_floor(folder, total)
     print(
-        f"{'accepted, a sweep':<34}{seconds:8.2f} s {total / seconds:10,.0f} rows/s"
-        f" {seconds / floor:6.1f} x floor   (aim: {AIM_SECONDS:g} s)"
+        f"{'accepted, a sweep':<34}{accepted_seconds:8.2f} s"
+        f" {total / accepted_seconds:10,.0f} rows/s   (aim: {AIM_SECONDS:g} s)"
+    )
+    print(
+        f"{'all its rows looked up':<34}{seconds:8.2f} s {total / seconds:10,.0f} rows/s"
+        f" {seconds / floor:6.1f} x floor"
     )
     print(f"{'floor: bare sqlite3':<34}{floor:8.2f} s {total / floor:10,.0f} rows/s")
     print(f"{'largest resident size':<34}{resident / 2**20:8.0f} MiB")
@@ -78,9 +96,9 @@ def main() -> None:
         print(f"meanwhile {what:<18}{len(times):5} calls {told}   (aim: p99 100 ms)")
 
 
-def sweep(axes: list[int]) -> job_service_pb2.SimulateJobsRequest:
+def sweep(axes: list[int]) -> job_service_pb2.StreamSimulateJobsRequest:
     """Ask for rows as `bench_service` does, by two axes."""
-    request = job_service_pb2.SimulateJobsRequest()
+    request = job_service_pb2.StreamSimulateJobsRequest()
     config = request.jobs.add(
         file_hash=hashlib.sha256(bench_service.CONTENT).hexdigest(),
         method_name="bench",

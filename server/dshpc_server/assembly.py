@@ -34,6 +34,7 @@ from dshpc_server.batches import (
     resolver,
     retention,
     run_times,
+    showing,
     staging,
     trials,
     watchers,
@@ -41,6 +42,7 @@ from dshpc_server.batches import (
 )
 from dshpc_server.domain import queue, retry
 from dshpc_server.domain.job import AttemptKey, JobStatus
+from dshpc_server.domain.statistics import Statistics
 from dshpc_server.engine import port as engine_port
 from dshpc_server.files import content as files
 from dshpc_server.files import expiry, room
@@ -162,6 +164,7 @@ class Assembly:
             on_accepted=self._on_accepted,
             is_shared=on.store.is_shared,
         )
+        self._showing = showing.Showing(self._committer)
         self._retention = self._make_retention()
         self._cancelling = cancelling.Cancelling(
             committer=self._committer,
@@ -290,11 +293,13 @@ class Assembly:
                 resolver=self._resolver,
                 staging=self._staging,
                 releasing=self._releasing,
+                showing=self._showing,
                 committer=self._committer,
                 watchers=self._watchers,
                 disconnects=self._disconnects,
                 failure_limits=self._failure_limits,
             ),
+            showing=self._showing,
             cancelling=self._cancelling,
             withdrawing=self._withdrawing,
             disconnects=self._disconnects,
@@ -332,7 +337,8 @@ class Assembly:
         self._following.note()
         self._releasing.note_everything()
 
-    def _on_accepted(self, batch_id: str) -> None:
+    def _on_accepted(self, batch_id: str, counts: Statistics) -> None:
+        acceptance.tell(batch_id, counts)
         self._releasing.note_batch(batch_id)
         self._failure_limits.note_batch(batch_id)
 

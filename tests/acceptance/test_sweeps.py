@@ -1,17 +1,43 @@
 """Sweeps on a real server: written out, looked up, run, and refused when they are none."""
 
 import itertools
+import pathlib
+from collections.abc import Callable
+from concurrent import futures
 
 import grpc
 import pytest
 from google.protobuf import json_format
 
-from dshpc.v1 import batch_service_pb2, job_service_pb2, types_pb2
+from dshpc.v1 import (
+    batch_service_pb2,
+    batch_service_pb2_grpc,
+    job_service_pb2,
+    types_pb2,
+)
 from dshpc_server.batches import staging
-from support import calls
+from support import calls, site
 
 LARGE = staging.LARGE_ROWS + 200
 RESOLVED = types_pb2.WaitPolicy(until=types_pb2.UNTIL_RESOLVED)
+ASKED: dict[str, Callable[[batch_service_pb2_grpc.BatchServiceStub, str], object]] = {
+    "get": lambda batches, batch_id: batches.GetBatch(
+        batch_service_pb2.GetBatchRequest(batch_id=batch_id), timeout=60
+    ),
+    "list": lambda batches, batch_id: batches.ListBatchResults(
+        batch_service_pb2.ListBatchResultsRequest(batch_id=batch_id), timeout=60
+    ),
+    "watch": lambda batches, batch_id: next(
+        batches.WatchBatch(batch_service_pb2.WatchBatchRequest(batch_id=batch_id), timeout=60)
+    ),
+    "update": lambda batches, batch_id: batches.UpdateBatch(
+        batch_service_pb2.UpdateBatchRequest(batch_id=batch_id, priority=7), timeout=60
+    ),
+    "cancel": lambda batches, batch_id: batches.CancelBatch(
+        batch_service_pb2.CancelBatchRequest(batch_id=batch_id), timeout=60
+    ),
+}
+"""What may be asked about a batch; each fails unless the batch is known."""
 
 
 def ranged(parameter: str, start: float, stop: float, count: int) -> types_pb2.SweepAxis:
@@ -68,6 +94,25 @@ def test_a_row_that_cannot_be_names_the_config_that_made_it(service: calls.Servi
     of.method_name = "absent"
     rows = service.simulate(calls.config("no_input"), of).results[1:]
     assert [row.outcome for row in rows] == [types_pb2.OUTCOME_REJECTED] * 2
+
+
+def test_who_has_been_told_of_a_batch_can_ask_about_it_though_its_rows_are_still_looked_up(
+    service: calls.Service, tmp_path: pathlib.Path
+) -> None:
+    gate = site.Gate(tmp_path / "gate")
+    of = swept(ranged("told", 1, LARGE, LARGE))
+    of.method_name, of.file_hash = "hold", service.upload(gate.content)
+    asked = job_service_pb2.StreamSimulateJobsRequest(jobs=[of], wait=RESOLVED)
+    events = service.jobs.StreamSimulateJobs(asked, timeout=60)
+    accepted = next(events).accepted
+    assert accepted.total_jobs == LARGE
+    with futures.ThreadPoolExecutor(len(ASKED)) as threads:
+        for each in [
+            threads.submit(ask, service.batches, accepted.batch_id) for ask in ASKED.values()
+        ]:
+            each.result()
+    # A row that the withdrawal ended meanwhile is told again.
+    assert {event.result.index for event in events if event.HasField("result")} == {*range(LARGE)}
 
 
 def test_a_large_batch_is_answered_as_far_as_it_fits_and_read_on_from_there(

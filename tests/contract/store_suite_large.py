@@ -64,6 +64,7 @@ class AcceptingInPieces:
     def test_what_is_only_staged_is_nowhere_seen(self, store: Store) -> None:
         stage(store, piece(0, 2), piece(2, 1))
         assert not store.has_batch("large")
+        assert not store.has_staged_rows("large")
         assert store.find_rows("large", first_index=0, limit=9) == []
         assert store.find_jobs(after=None, limit=9) == []
         assert store.find_next_piece("large") is None
@@ -77,6 +78,7 @@ class AcceptingInPieces:
         assert store.find_next_piece("large", 0) == NextPiece(batch=sealed(3), piece=piece(2, 1))
         assert store.find_next_piece("large", 2) is None
         assert not store.has_batch("large")
+        assert store.has_staged_rows("large")
         assert store.find_stranded_batches() == []
 
     def test_a_batch_is_shown_whole_with_its_last_piece(self, store: Store) -> None:
@@ -85,11 +87,13 @@ class AcceptingInPieces:
         first = accept_piece(store, 0, "a", "b")
         assert first is not None
         assert not store.has_batch("large")
+        assert store.has_staged_rows("large")
         assert store.find_rows("large", first_index=0, limit=9) == []
         assert store.find_next_piece("large") == NextPiece(batch=sealed(1), piece=piece(2, 1))
         last = accept_piece(store, 2, "c")
         assert last is not None
         assert store.has_batch("large")
+        assert not store.has_staged_rows("large")
         assert v.rows_of(store, "large") == [*first, *last]
         assert store.find_next_piece("large") is None
 

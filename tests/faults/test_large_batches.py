@@ -50,8 +50,12 @@ class Killed:
         self.tally = fault_tally.Tally(folder / "outside")
         self.tally.install(self._methods_dir)
 
-    def dies(self, point: str) -> None:
-        """Ask for one job, then for the sweep it is in, and die at this point of that."""
+    def dies(self, point: str) -> list[job_service_pb2.StreamSimulateJobsResponse]:
+        """Ask for one job, then for the sweep it is in, and die at this point of that.
+
+        What the stream that asked for it was told.
+        """
+        told: list[job_service_pb2.StreamSimulateJobsResponse] = []
         with contextlib.ExitStack() as exits:
             server = self._kind(self._folder, self._methods_dir, crash_at=point, **self._flags())
             exits.callback(server.stop, signal.SIGKILL)
@@ -59,21 +63,29 @@ class Killed:
             service = calls.Service(channel)
             service.upload(_asked().content)
             service.simulate(_asked().config())
+            asked = job_service_pb2.StreamSimulateJobsRequest(jobs=[_swept(self.rows)])
             with pytest.raises(grpc.RpcError):
-                sweep(service, self.rows)
+                told.extend(service.jobs.StreamSimulateJobs(asked, timeout=SECONDS))
             assert server.process.wait(live_server.STOP_SECONDS) == -signal.SIGKILL
+        return told
 
     @contextlib.contextmanager
-    def followed(self) -> Iterator[calls.Service]:
-        """Go on with the next server, until nothing is staged any more."""
+    def goes_on(self) -> Iterator[calls.Service]:
+        """Go on with the next server."""
         with (
             live_server.as_process(
                 self._folder, self._methods_dir, None, self._kind, **self._flags()
             ) as server,
             grpc.insecure_channel(server.address) as channel,
         ):
-            live_server.wait_for(lambda: not self.staged(), "what is staged to be gone")
             yield calls.Service(channel)
+
+    @contextlib.contextmanager
+    def followed(self) -> Iterator[calls.Service]:
+        """Go on with the next server, until nothing is staged any more."""
+        with self.goes_on() as service:
+            live_server.wait_for(lambda: not self.staged(), "what is staged to be gone")
+            yield service
 
     def staged(self) -> int:
         """How many pieces the store keeps."""
@@ -133,6 +145,22 @@ def test_a_batch_that_was_sealed_is_accepted_to_its_last_row_by_the_next_server(
         assert_each_ran_once(killed, service, batch_id)
 
 
+@pytest.mark.parametrize("killed", ["sqlite", "postgres"], indirect=True)
+def test_who_was_told_of_a_batch_is_told_all_of_it_by_the_next_server(killed: Killed) -> None:
+    # Two pieces are written after it was told.
+    (told,) = killed.dies("large.piece_accepted:2")
+    assert told.accepted.total_jobs == killed.rows
+    with killed.goes_on() as service:
+        asked = batch_service_pb2.WatchBatchRequest(
+            batch_id=told.accepted.batch_id, resume_token=told.resume_token
+        )
+        events = list(service.batches.WatchBatch(asked, timeout=SECONDS))
+        rows = [event.result for event in events if event.HasField("result")]
+        assert sorted(row.index for row in rows) == list(range(killed.rows))
+        assert events[-1].statistics.completed_jobs == killed.rows
+        assert_each_ran_once(killed, service, told.accepted.batch_id)
+
+
 def assert_each_ran_once(killed: Killed, service: calls.Service, batch_id: str) -> None:
     def has_ended() -> bool:
         return {row.new_status for row in rows(service, batch_id)} <= set(calls.TERMINAL)
@@ -150,13 +178,16 @@ def assert_each_ran_once(killed: Killed, service: calls.Service, batch_id: str) 
 
 def sweep(service: calls.Service, rows: int) -> job_service_pb2.SimulateJobsResponse:
     """Ask for the large batch."""
+    asked = job_service_pb2.SimulateJobsRequest(jobs=[_swept(rows)])
+    return service.jobs.SimulateJobs(asked, timeout=SECONDS)
+
+
+def _swept(rows: int) -> types_pb2.JobConfig:
     config = _asked().config()
     config.sweep.axes.add(
         parameter="n", range=types_pb2.SweepRange(start=0, stop=rows - 1, count=rows)
     )
-    return service.jobs.SimulateJobs(
-        job_service_pb2.SimulateJobsRequest(jobs=[config]), timeout=SECONDS
-    )
+    return config
 
 
 def rows(service: calls.Service, batch_id: str) -> list[types_pb2.MultiJobResult]:

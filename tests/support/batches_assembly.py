@@ -31,6 +31,7 @@ from dshpc_server.batches import (
     request,
     resolver,
     run_times,
+    showing,
     simulation,
     staging,
     trials,
@@ -40,6 +41,7 @@ from dshpc_server.batches import (
 from dshpc_server.domain import identity, lookup, queue, retry
 from dshpc_server.domain.dependencies import Condition
 from dshpc_server.domain.job import AttemptKey, JobStatus
+from dshpc_server.domain.statistics import Statistics
 from dshpc_server.engine import port as engine_port
 from dshpc_server.files import content as files
 from dshpc_server.files import room
@@ -228,10 +230,12 @@ class Assembly:
             large_rows=LARGE_ROWS,
             piece_rows=PIECE_ROWS,
         )
+        self.showing = showing.Showing(self.committer)
         self.acceptance = acceptance.Acceptance(
             resolver=self.resolver,
             staging=self.staging,
             releasing=self.releasing,
+            showing=self.showing,
             committer=self.committer,
             watchers=self.watchers,
             disconnects=self.disconnects,
@@ -350,7 +354,8 @@ class Assembly:
         self.following.note()
         self.releasing.note_everything()
 
-    def _on_accepted(self, batch_id: str) -> None:
+    def _on_accepted(self, batch_id: str, counts: Statistics) -> None:
+        acceptance.tell(batch_id, counts)
         self.releasing.note_batch(batch_id)
         self.failure_limits.note_batch(batch_id)
 

@@ -194,6 +194,7 @@ def simulation_of(
                 resolver=resolver, library=nobody, committer=nobody, clock=clock
             ),
             releasing=nobody,
+            showing=nobody,
             committer=nobody,
             watchers=watchers,
             disconnects=disconnects.Disconnects(withdrawing=nobody, grace_seconds=30.0),

@@ -234,7 +234,9 @@ Global___StreamSimulateJobsResponse: _TypeAlias = StreamSimulateJobsResponse  # 
 
 @_typing.final
 class BatchAccepted(_message.Message):
-    """The batch is durable."""
+    """The batch is durable. Rows of a large one may still have to be looked up:
+    calls that name it are answered when they are.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -242,7 +244,7 @@ class BatchAccepted(_message.Message):
     TOTAL_JOBS_FIELD_NUMBER: _builtins.int
     DUPLICATE_REQUEST_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
-    """Names the batch for ListBatchResults."""
+    """Names the batch for BatchService."""
     total_jobs: _builtins.int
     """Rows in the batch."""
     duplicate_request: _builtins.bool

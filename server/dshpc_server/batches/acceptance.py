@@ -8,7 +8,8 @@ an acceptance is done also when its call is lost meanwhile.
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Coroutine, Sequence
 
 import structlog
 
@@ -21,10 +22,10 @@ from dshpc_server.batches import (
     releasing,
     request,
     resolver,
+    showing,
     staging,
     watchers,
 )
-from dshpc_server.domain import statistics
 from dshpc_server.domain.job import Outcome
 from dshpc_server.domain.statistics import Statistics
 from dshpc_server.files import staying
@@ -34,11 +35,6 @@ from dshpc_server.store.records import AcceptedRequest, NewBatch, RequestName, R
 
 _ALL_ROWS = 1_000_000
 """More than a batch can have."""
-SHOWN_SECONDS = 30.0
-"""How long a batch that was accepted before is waited for, until its last row is; a large one is
-accepted in a third of that."""
-SHOWN_POLL_SECONDS = 0.1
-"""It may be another server that accepts it, which tells nobody."""
 _log = structlog.get_logger(__name__)
 
 
@@ -57,13 +53,14 @@ class Accepted:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class AcceptedLarge:
-    """A large batch that was accepted; its rows are in the store."""
+    """A large batch that was accepted; its rows are in the store once it is shown."""
 
     batch_id: str
-    statistics: Statistics
-    """As they were a moment ago."""
+    total_jobs: int
     is_duplicate: bool
     """It was accepted before, as a request of the same name."""
+    until_shown: Callable[[], Coroutine[None, None, Statistics]]
+    """Waits until it is shown; how its rows stood then."""
 
 
 class Acceptance:
@@ -75,6 +72,7 @@ class Acceptance:
         resolver: resolver.Resolver,
         staging: staging.Staging,
         releasing: releasing.Releasing,
+        showing: showing.Showing,
         committer: committer.Committer,
         watchers: watchers.Watchers,
         disconnects: disconnects.Disconnects,
@@ -83,6 +81,7 @@ class Acceptance:
         self._resolver = resolver
         self._staging = staging
         self._releasing = releasing
+        self._showing = showing
         self._committer = committer
         self._watchers = watchers
         self._disconnects = disconnects
@@ -95,9 +94,10 @@ class Acceptance:
     async def accept_large(
         self, asked: request.BatchRequest, watching: contextlib.ExitStack
     ) -> AcceptedLarge:
-        """Accept a large batch; its call follows it until `watching` is left.
+        """Accept a large batch: it is durable when this returns, and shown a while later.
 
-        Raises RequestReusedError when its name is that of a request that asked otherwise.
+        Its call follows it until `watching` is left. Raises RequestReusedError when its name is
+        that of a request that asked otherwise.
         """
 
         def call(batch_id: str) -> None:
@@ -106,30 +106,39 @@ class Acceptance:
             watching.enter_context(self._disconnects.calling(batch_id, cancels=cancels))
 
         batch_id = await self.find(asked.name)
-        is_duplicate = batch_id is not None
         if batch_id is None:
             try:
-                batch_id = await self._staging.accept(asked, call)
+                sealed = await self._staging.accept(asked, call)
             except RequestAcceptedError as error:  # somebody was quicker
                 batch_id = await self._shown(_batch_of(error.accepted, asked.name))
-                is_duplicate = True
-        if is_duplicate:
-            call(batch_id)
-        else:
-            await self._releasing.begin(batch_id)
+            else:
+                return AcceptedLarge(
+                    batch_id=sealed.batch_id,
+                    total_jobs=len(asked.rows),
+                    is_duplicate=False,
+                    until_shown=functools.partial(self._begun, sealed),
+                )
+        call(batch_id)
         counts = await self._counts(batch_id)
-        if is_duplicate:
-            _log.info("batch.asked_again", batch_id=batch_id, rows=counts.total_jobs)
-        else:
-            _tell(batch_id, counts)
-        return AcceptedLarge(batch_id=batch_id, statistics=counts, is_duplicate=is_duplicate)
+        _log.info("batch.asked_again", batch_id=batch_id, rows=counts.total_jobs)
+        return AcceptedLarge(
+            batch_id=batch_id,
+            total_jobs=counts.total_jobs,
+            is_duplicate=True,
+            until_shown=functools.partial(self._counts, batch_id),
+        )
+
+    async def _begun(self, sealed: staging.Sealed) -> Statistics:
+        """Wait until a batch is shown, and what had ended before lets its rows go on."""
+        counts = await sealed.until_shown()
+        if not counts.undecided_jobs:
+            return counts
+        await self._releasing.begin(sealed.batch_id)
+        return await self._counts(sealed.batch_id)
 
     async def _counts(self, batch_id: str) -> Statistics:
         found = await self._committer.read(lambda store: store.find_tallies([batch_id]))
-        tally = statistics.Tally()
-        for (outcome, status), rows in found[batch_id].rows.items():
-            tally.add(outcome, status, rows)
-        return tally.snapshot()
+        return found[batch_id].statistics
 
     async def accept(
         self, asked: request.BatchRequest, watching: contextlib.ExitStack, *, is_watched: bool
@@ -163,15 +172,7 @@ class Acceptance:
 
     async def _shown(self, batch_id: str) -> str:
         """Wait until a batch that was accepted before is shown; its name."""
-        try:
-            async with asyncio.timeout(SHOWN_SECONDS):
-                while not await self._committer.read(lambda store: store.has_batch(batch_id)):  # noqa: ASYNC110 - nobody tells
-                    await asyncio.sleep(SHOWN_POLL_SECONDS)
-        except TimeoutError as error:
-            raise errors.UnavailableError(
-                "the batch of this request is still being accepted",
-                retry_after_seconds=1.0,
-            ) from error
+        await self._showing.until_shown(batch_id)
         return batch_id
 
     async def _again(
@@ -249,7 +250,7 @@ class Acceptance:
         accepted = _accepted(batch_id, rows, watch)
         crashing.point("batch.accepted")
         counts = accepted.progress.statistics()
-        _tell(batch_id, counts)
+        tell(batch_id, counts)
         if 0 < max_failures <= counts.failed_jobs:
             self._failure_limits.note_batch(batch_id)
         return accepted
@@ -270,7 +271,8 @@ def _batch_of(accepted: AcceptedRequest, name: RequestName | None) -> str:
     return accepted.batch_id
 
 
-def _tell(batch_id: str, counts: Statistics) -> None:
+def tell(batch_id: str, counts: Statistics) -> None:
+    """Have the log tell of a batch that was accepted, to its last row."""
     _log.info(
         "batch.accepted",
         batch_id=batch_id,

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 from dshpc_server import clock, errors
 from dshpc_server.batches import followed, progress, untold, watchers
-from dshpc_server.domain import statistics
 from dshpc_server.domain.statistics import Statistics
 from dshpc_server.store import committer, port, records
 
@@ -42,10 +41,7 @@ class Overview:
     @property
     def statistics(self) -> Statistics:
         """Counts over its rows."""
-        counted = statistics.Tally()
-        for (outcome, status), rows in self.tally.rows.items():
-            counted.add(outcome, status, rows)
-        return counted.snapshot()
+        return self.tally.statistics
 
     @property
     def position(self) -> untold.Position:

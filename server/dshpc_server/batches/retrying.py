@@ -87,6 +87,8 @@ class Retrying:
     async def _accepted(self, asked: request.BatchRequest) -> str:
         with contextlib.ExitStack() as watching:
             if self._acceptance.is_large(asked):
-                return (await self._acceptance.accept_large(asked, watching)).batch_id
+                large = await self._acceptance.accept_large(asked, watching)
+                await large.until_shown()
+                return large.batch_id
             accepted = await self._acceptance.accept(asked, watching, is_watched=False)
         return accepted.batch_id

@@ -5,6 +5,7 @@ stream are `Accepted`, then results as rows end, and `Closing` last; leaving ear
 jobs; what is only validated changes nothing and is not waited for.
 """
 
+import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
@@ -134,7 +135,7 @@ class Simulation:
     ) -> Answer:
         with contextlib.ExitStack() as watching:
             accepted = await self._acceptance.accept_large(asked, watching)
-            batch_id, counts = accepted.batch_id, accepted.statistics
+            batch_id, counts = accepted.batch_id, await accepted.until_shown()
             if wait.until_finished:
                 watch = watching.enter_context(self._watchers.watch_batch(batch_id))
                 batch = self._unknown(batch_id, watch)
@@ -151,11 +152,24 @@ class Simulation:
         reporting: streaming.Reporting,
         packing: streaming.Packing,
     ) -> AsyncGenerator[streaming.BatchEvent, None]:
-        """Tell the events of a large batch, of which nothing is at hand."""
+        """Tell the events of a large batch, of which nothing is at hand.
+
+        It is told to be accepted when it is durable, and its rows once they are all looked up.
+        """
         deadline = self._deadline(wait)
         with contextlib.ExitStack() as watching:
             accepted = await self._acceptance.accept_large(asked, watching)
             batch_id = accepted.batch_id
+            yield streaming.Accepted(
+                batch_id=batch_id,
+                total_jobs=accepted.total_jobs,
+                position=untold.BEGINNING,
+                duplicate_request=accepted.is_duplicate,
+            )
+            signs = _signs_until_shown(accepted, reporting.heartbeat_seconds)
+            async with contextlib.aclosing(signs):
+                async for sign in signs:
+                    yield sign
             watch = watchers.BatchWatch.of_nothing()
             if wait.until_finished:
                 watch = watching.enter_context(self._watchers.watch_batch(batch_id))
@@ -170,12 +184,6 @@ class Simulation:
             ]
             rows = untold.Untold()
             rows.note_all(told)
-            yield streaming.Accepted(
-                batch_id=batch_id,
-                total_jobs=accepted.statistics.total_jobs,
-                position=rows.position,
-                duplicate_request=accepted.is_duplicate,
-            )
             stream = streaming.Stream(
                 batch, rows, reporting=reporting, packing=packing, clock=self._clock
             )
@@ -221,6 +229,20 @@ class Simulation:
 
     def _left(self, deadline: float | None) -> float | None:
         return None if deadline is None else max(0.0, deadline - self._clock.monotonic())
+
+
+async def _signs_until_shown(
+    accepted: acceptance.AcceptedLarge, heartbeat_seconds: float
+) -> AsyncGenerator[streaming.Bookmark, None]:
+    """Tell signs of life until a batch is shown."""
+    waiting = asyncio.create_task(accepted.until_shown())
+    try:
+        while not (await asyncio.wait([waiting], timeout=heartbeat_seconds))[0]:
+            yield streaming.Bookmark(position=untold.BEGINNING)
+        await waiting
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
 
 
 def _size(row: Row) -> int:

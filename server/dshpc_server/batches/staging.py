@@ -18,6 +18,7 @@ import structlog
 
 from dshpc_server import clock, crashing, errors, outage
 from dshpc_server.batches import content, drafting, pieces, request, resolver
+from dshpc_server.domain.statistics import Statistics
 from dshpc_server.store import committer, port, records
 
 LARGE_ROWS = 1_000
@@ -34,26 +35,31 @@ RETRY_SECONDS = 1.0
 _log = structlog.get_logger(__name__)
 
 
-class _UnderWay:
+class Sealed:
     """A sealed batch on its way to being shown."""
 
-    def __init__(self, batch_id: str) -> None:
+    def __init__(self, batch_id: str, held: contextlib.ExitStack | None = None) -> None:
+        """`held` is left when it is shown."""
         self.batch_id = batch_id
         self.has_begun = False
         """There is a task that accepts its pieces."""
-        self._ended = asyncio.Event()
-        self._error: Exception | None = None
+        self._held = held or contextlib.ExitStack()
+        self._shown: asyncio.Future[Statistics] = asyncio.get_running_loop().create_future()
 
-    def end(self, error: Exception | None = None) -> None:
-        """Tell those who wait."""
-        self._error = error
-        self._ended.set()
+    def show(self, counts: Statistics) -> None:
+        """Tell those who wait that it is shown, and how its rows stand."""
+        self._held.close()
+        self._shown.set_result(counts)
 
-    async def wait(self) -> None:
-        """Wait until it is shown; raises what stands in the way of that."""
-        await self._ended.wait()
-        if self._error is not None:
-            raise self._error
+    def fail(self, error: Exception) -> None:
+        """Tell those who wait what stands in the way of that."""
+        self._held.close()
+        self._shown.set_exception(error)
+        self._shown.exception()  # often nobody waits
+
+    async def until_shown(self) -> Statistics:
+        """Wait until it is shown; how its rows stood then. Raises what stands in the way."""
+        return await asyncio.shield(self._shown)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,9 +72,9 @@ class _Piece:
     """To be left once it was accepted, or is not to be."""
 
 
-def _ignore(batch_id: str) -> None:
+def _ignore(*news: object) -> None:
     """Nobody wants to know."""
-    del batch_id
+    del news
 
 
 class Staging:
@@ -81,12 +87,12 @@ class Staging:
         library: content.Library,
         committer: committer.Committer,
         clock: clock.Clock,
-        on_accepted: Callable[[str], None] = _ignore,
+        on_accepted: Callable[[str, Statistics], None] = _ignore,
         is_shared: bool = False,
         large_rows: int = LARGE_ROWS,
         piece_rows: int = PIECE_ROWS,
     ) -> None:
-        """`on_accepted` is told of each batch that has been accepted to its last row.
+        """`on_accepted` is told of each batch that has come to be shown, and how its rows stand.
 
         `is_shared`: other servers may leave large batches behind while this one runs.
         """
@@ -102,7 +108,7 @@ class Staging:
         """The batches that calls of ours are staging."""
         self._given_up: set[str] = set()
         """Those whose call ended before it knew them to be sealed."""
-        self._under_way: dict[str, _UnderWay] = {}
+        self._under_way: dict[str, Sealed] = {}
         self._awake = asyncio.Event()
         self._outage = outage.Outage(clock, begins="staging.paused", ends="staging.resumed")
 
@@ -112,11 +118,12 @@ class Staging:
 
     async def accept(
         self, asked: request.BatchRequest, on_named: Callable[[str], None] = _ignore
-    ) -> str:
-        """Accept a batch; its name. It is shown when this returns.
+    ) -> Sealed:
+        """Accept a batch: it is durable when this returns, and shown when its rows are looked up.
 
         `on_named` is told the name before anything is stored. What the batch needs is not deleted
-        by this server meanwhile. Raises RequestAcceptedError as `store.port.Writer.accept` does.
+        by this server until it is shown. Raises RequestAcceptedError as
+        `store.port.Writer.accept` does.
         """
         batch = self._resolver.batch_of(asked)
         batch_id = batch.batch_id
@@ -135,9 +142,8 @@ class Staging:
                 self._staging.discard(batch_id)
                 self._awake.set()
             crashing.point("large.sealed")
-            under_way = self._under_way[batch_id] = _UnderWay(batch_id)
-            await under_way.wait()
-        return batch_id
+            sealed = self._under_way[batch_id] = Sealed(batch_id, held.pop_all())
+        return sealed
 
     async def run(self) -> None:
         """Accept what is sealed and clear away what is not, until cancelled."""
@@ -151,10 +157,10 @@ class Staging:
                     self._outage.failed(str(error), by="run", kind=type(error).__name__)
                     self._awake.set()
                     await asyncio.sleep(RETRY_SECONDS)
-                for under_way in self._under_way.values():
-                    if not under_way.has_begun:
-                        under_way.has_begun = True
-                        tasks.create_task(self._finish(under_way))
+                for sealed in self._under_way.values():
+                    if not sealed.has_begun:
+                        sealed.has_begun = True
+                        tasks.create_task(self._finish(sealed))
                 await self._until_awake()
 
     async def _stage(
@@ -201,7 +207,7 @@ class Staging:
         """Go on with what servers that are gone have left."""
         for each in await self._committer.read(lambda store: store.find_stranded_batches()):
             if each.is_sealed and each.batch_id not in self._under_way:
-                self._under_way[each.batch_id] = _UnderWay(each.batch_id)
+                self._under_way[each.batch_id] = Sealed(each.batch_id)
                 _log.info("batch.taken_up", batch_id=each.batch_id)
             if not each.is_sealed and each.batch_id not in self._staging:
                 self._given_up.add(each.batch_id)
@@ -210,39 +216,41 @@ class Staging:
         """Remove what was staged in vain; what turns out to be sealed is accepted."""
         for batch_id in list(self._given_up):
             if await self._committer.write(functools.partial(_unstage, batch_id)):
-                self._under_way.setdefault(batch_id, _UnderWay(batch_id))
+                self._under_way.setdefault(batch_id, Sealed(batch_id))
             self._given_up.discard(batch_id)
 
-    async def _finish(self, under_way: _UnderWay) -> None:
+    async def _finish(self, sealed: Sealed) -> None:
         """Accept what is left of a sealed batch, and tell those who wait for it."""
-        batch_id, error = under_way.batch_id, None
+        batch_id = sealed.batch_id
         try:
-            while not await self._has_accepted_all(batch_id):
+            while (counts := await self._accept_all(batch_id)) is None:
                 self._outage.works(by=batch_id)
         except Exception as raised:  # noqa: BLE001 - a bug, or a later version's piece: it is logged
             # It stays as it is, and stands in nobody's way.
             _log.exception("batch.stuck", batch_id=batch_id)
-            error = raised
+            sealed.fail(raised)
+        else:
+            self._on_accepted(batch_id, counts)
+            sealed.show(counts)
         self._outage.works(by=batch_id)
-        self._on_accepted(batch_id)
         del self._under_way[batch_id]
-        under_way.end(error)
 
-    async def _has_accepted_all(self, batch_id: str) -> bool:
-        """Accept the pieces of a batch in order; False when something has to be waited for."""
+    async def _accept_all(self, batch_id: str) -> Statistics | None:
+        """Accept the pieces of a batch in order; None when something has to be waited for."""
         try:
             piece = await self._prepare(batch_id, after=-1)
             while piece is not None:
                 piece = await self._accept_piece(batch_id, piece)
+            counted = await self._committer.read(lambda store: store.find_tallies([batch_id]))
+            return counted[batch_id].statistics
         except port.ContentGoingError:
             # What it needs is being deleted elsewhere: soon it is known to be missing.
             await asyncio.sleep(content.GOING_PAUSES_SECONDS[0])
-            return False
+            return None
         except errors.UnavailableError as error:
             self._outage.failed(str(error), by=batch_id, kind=type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
-            return False
-        return True
+            return None
 
     async def _prepare(self, batch_id: str, *, after: int) -> _Piece | None:
         """Read the next piece of a batch, and prepare it."""

@@ -155,7 +155,11 @@ class Reader(Protocol):
         ...
 
     def has_batch(self, batch_id: str) -> bool:
-        """Whether this batch was accepted, to its last row."""
+        """Whether this batch is shown: it was accepted, to its last row."""
+        ...
+
+    def has_staged_rows(self, batch_id: str) -> bool:
+        """Whether this batch is sealed and not shown yet."""
         ...
 
     def find_next_piece(self, batch_id: str, after: int = -1) -> NextPiece | None:

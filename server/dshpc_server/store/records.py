@@ -19,6 +19,7 @@ from dshpc_server.domain.job import (
     Usage,
 )
 from dshpc_server.domain.lifecycle import Event
+from dshpc_server.domain.statistics import Statistics, Tally
 from dshpc_server.store.undecided import Dependency, Undecided
 
 T = TypeVar("T")
@@ -307,6 +308,14 @@ class BatchTally:
     def is_final(self) -> bool:
         """Whether no row can change any more."""
         return self.ended_rows == sum(self.rows.values())
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counts over the rows."""
+        counted = Tally()
+        for (outcome, status), rows in self.rows.items():
+            counted.add(outcome, status, rows)
+        return counted.snapshot()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

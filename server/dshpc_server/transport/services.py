@@ -14,6 +14,7 @@ from dshpc_server.batches import (
     overview,
     polling,
     retrying,
+    showing,
     simulation,
     watchers,
     watching,
@@ -53,6 +54,7 @@ class Parts:
     committer: committer.Committer
     watchers: watchers.Watchers
     acceptance: acceptance.Acceptance
+    showing: showing.Showing
     cancelling: cancelling.Cancelling
     withdrawing: withdrawing.Withdrawing
     disconnects: disconnects.Disconnects
@@ -100,6 +102,7 @@ def _batch(
     return batch.BatchServicer(
         overviews=overview.Overviews(committer=of.committer, watchers=of.watchers, clock=of.clock),
         watching=watching.Watching(committer=of.committer, watchers=of.watchers, clock=of.clock),
+        showing=of.showing,
         committer=of.committer,
         inlining=rows,
         withdrawing=of.withdrawing,

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from dshpc_server import errors
-from dshpc_server.batches import acceptance, disconnects, request, simulation, streaming
+from dshpc_server.batches import disconnects, request, showing, simulation, streaming
 from dshpc_server.batches.withdrawing import Cause
 from dshpc_server.domain import lookup
 from dshpc_server.domain.job import AttemptKey, JobStatus
@@ -130,12 +130,12 @@ async def test_who_asks_again_waits_until_the_batch_is_shown(start: Start) -> No
 async def test_who_waits_too_long_for_that_is_told_to_ask_again(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acceptance, "SHOWN_SECONDS", 0.01)
+    monkeypatch.setattr(showing, "SHOWN_SECONDS", 0.01)
     async with storing(start) as parts:
         first = asyncio.create_task(parts.simulation.answer(asked(name=NAME), RESOLVED))
         await until_sealed(parts)
         first.cancel()
-        with pytest.raises(errors.UnavailableError, match="still being accepted"):
+        with pytest.raises(errors.UnavailableError, match="still being looked up"):
             await parts.simulation.answer(asked(name=NAME), RESOLVED)
 
 
@@ -175,6 +175,64 @@ async def test_a_call_that_is_lost_before_its_batch_is_shown_harms_nothing(start
             await parts.until(lambda store: store.has_batch(batch_id))
         (batch,) = batches(parts.store)
         assert batch.cancel_reason is None
+
+
+async def test_a_stream_is_told_of_its_batch_when_it_is_durable_and_of_rows_when_it_is_shown(
+    start: Start,
+) -> None:
+    quick = streaming.Reporting(transitions=True, heartbeat_seconds=0.001, statistics_seconds=None)
+    async with storing(start) as parts:
+        events = parts.simulation.events(asked(), RESOLVED, quick, PACKING)
+        async with contextlib.aclosing(events):
+            first = await anext(events)
+            assert isinstance(first, streaming.Accepted)
+            assert (first.total_jobs, first.duplicate_request) == (ROWS, False)
+            assert not parts.store.has_batch(first.batch_id)
+            assert parts.store.has_staged_rows(first.batch_id)
+            assert isinstance(await anext(events), streaming.Bookmark)
+            async with accepting(parts):
+                rest = [event async for event in events]
+    rows = [row for event in rest if isinstance(event, streaming.Results) for row in event.rows]
+    assert len(rows) == ROWS
+    assert isinstance(rest[-1], streaming.Closing)
+    assert rest[-1].statistics.submitted_jobs == ROWS
+
+
+async def test_a_stream_that_is_closed_before_its_batch_is_shown_leaves_it_to_be_accepted(
+    start: Start,
+) -> None:
+    async with storing(start) as parts:
+        events = parts.simulation.events(asked(), RESOLVED, QUIET, PACKING)
+        async with contextlib.aclosing(events):
+            first = await anext(events)
+        assert isinstance(first, streaming.Accepted)
+        async with accepting(parts):
+            await parts.until(lambda store: store.has_batch(first.batch_id))
+
+
+async def test_who_asks_about_a_batch_that_is_not_shown_yet_is_answered_when_it_is(
+    start: Start,
+) -> None:
+    async with storing(start) as parts:
+        sealed = await parts.staging.accept(asked())
+        is_refused = asyncio.Event()
+
+        async def withdraw() -> records.Withdrawn:
+            try:
+                return await parts.withdrawing.withdraw(sealed.batch_id, "changed", Cause.ASKED)
+            except errors.NotFoundError:
+                is_refused.set()
+                raise
+
+        answer = asyncio.create_task(parts.showing.answer(sealed.batch_id, withdraw))
+        await is_refused.wait()
+        async with accepting(parts):
+            withdrawn = await answer
+        assert withdrawn.cancel_requested == ROWS
+        with pytest.raises(errors.NotFoundError):
+            await parts.showing.answer(
+                "unknown", lambda: parts.withdrawing.withdraw("unknown", "", Cause.ASKED)
+            )
 
 
 async def end(parts: Assembly, key: AttemptKey) -> None:

@@ -36,6 +36,13 @@ def asked(*numbers: int) -> request.BatchRequest:
     return request.BatchRequest(rows=rows, display_name="large")
 
 
+async def shown(parts: Assembly, what: request.BatchRequest) -> str:
+    """Have a batch accepted and shown; its name."""
+    sealed = await parts.staging.accept(what)
+    await sealed.until_shown()
+    return sealed.batch_id
+
+
 def rows_of(parts: Assembly, batch_id: str) -> list[records.Row]:
     return list(parts.store.find_rows(batch_id, first_index=0, limit=99))
 
@@ -76,7 +83,7 @@ def test_what_is_large_has_more_rows_than_one_transaction_takes(parts: Assembly)
 
 async def test_a_large_batch_is_shown_with_all_its_rows_in_order(parts: Assembly) -> None:
     async with staging_in(parts):
-        batch_id = await parts.staging.accept(asked(*range(ROWS)))
+        batch_id = await shown(parts, asked(*range(ROWS)))
         rows = rows_of(parts, batch_id)
     assert [row.index for row in rows] == list(range(ROWS))
     assert {row.outcome for row in rows} == {Outcome.SUBMITTED}
@@ -88,7 +95,7 @@ async def test_of_equal_rows_the_first_submits_whatever_piece_they_are_in(
 ) -> None:
     numbers = [*range(ROWS), *reversed(range(ROWS))]
     async with staging_in(parts):
-        rows = rows_of(parts, await parts.staging.accept(asked(*numbers)))
+        rows = rows_of(parts, await shown(parts, asked(*numbers)))
     first, later = rows[:ROWS], rows[ROWS:]
     assert {row.outcome for row in first} == {Outcome.SUBMITTED}
     assert {row.outcome for row in later} == {Outcome.FOUND_IN_PROGRESS}
@@ -106,7 +113,7 @@ async def test_rows_of_a_large_batch_fail_alone(parts: Assembly) -> None:
         job(LARGE_ROWS + 2, method="count", inputs={"input": "a" * 64}),
     ]
     async with staging_in(parts):
-        batch_id = await parts.staging.accept(request.BatchRequest(rows=rows, display_name=""))
+        batch_id = await shown(parts, request.BatchRequest(rows=rows, display_name=""))
     assert [row.outcome for row in rows_of(parts, batch_id)][LARGE_ROWS:] == [
         Outcome.REJECTED,
         Outcome.SUBMITTED,
@@ -116,9 +123,7 @@ async def test_rows_of_a_large_batch_fail_alone(parts: Assembly) -> None:
 
 async def test_several_large_batches_are_accepted_beside_each_other(parts: Assembly) -> None:
     async with staging_in(parts):
-        names = await asyncio.gather(
-            *(parts.staging.accept(asked(*range(n, n + ROWS))) for n in range(3))
-        )
+        names = await asyncio.gather(*(shown(parts, asked(*range(n, n + ROWS))) for n in range(3)))
         assert [len(rows_of(parts, name)) for name in names] == [ROWS] * 3
 
 
@@ -130,9 +135,7 @@ async def test_nothing_is_deleted_that_is_needed_while_a_large_batch_is_accepted
         job(index, method="count", inputs={"input": kept}, n=index)
         for index in range(LARGE_ROWS + 1)
     ]
-    accepting = asyncio.create_task(
-        parts.staging.accept(request.BatchRequest(rows=rows, display_name=""))
-    )
+    accepting = asyncio.create_task(shown(parts, request.BatchRequest(rows=rows, display_name="")))
     await parts.until(lambda _: staged_pieces(parts) > 0)
     with pytest.raises(errors.InUseError):
         await parts.library.delete(kept)
@@ -144,7 +147,7 @@ async def test_a_call_that_is_cancelled_before_the_seal_leaves_nothing(
     parts: Assembly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writes = FailingWrites(parts, monkeypatch, passes=1)  # the pieces
-    accepting = asyncio.create_task(parts.staging.accept(asked(*range(ROWS))))
+    accepting = asyncio.create_task(shown(parts, asked(*range(ROWS))))
     await writes.reached.wait()
     assert staged_pieces(parts) > 0
     accepting.cancel()
@@ -157,7 +160,7 @@ async def test_a_call_that_is_cancelled_before_the_seal_leaves_nothing(
 
 
 async def test_a_call_that_is_cancelled_after_the_seal_changes_nothing(parts: Assembly) -> None:
-    accepting = asyncio.create_task(parts.staging.accept(asked(*range(ROWS))))
+    accepting = asyncio.create_task(shown(parts, asked(*range(ROWS))))
 
     def is_sealed(_: port.Reader) -> bool:
         with parts.store._engine.connect() as connection:
@@ -182,7 +185,7 @@ async def test_a_store_that_is_away_is_waited_for(
     writes = FailingWrites(parts, monkeypatch, passes=3)  # the pieces, the seal, one piece
     writes.error = errors.UnavailableError("away", retry_after_seconds=0.0)
     async with staging_in(parts):
-        batch_id = await parts.staging.accept(asked(*range(ROWS)))
+        batch_id = await shown(parts, asked(*range(ROWS)))
     assert writes.reached.is_set()
     assert len(rows_of(parts, batch_id)) == ROWS
 
@@ -193,7 +196,7 @@ async def test_content_that_another_server_deletes_is_waited_for(
     writes = FailingWrites(parts, monkeypatch, passes=3)
     writes.error = port.ContentGoingError("a" * 64)
     async with staging_in(parts):
-        batch_id = await parts.staging.accept(asked(*range(ROWS)))
+        batch_id = await shown(parts, asked(*range(ROWS)))
     assert writes.reached.is_set()
     assert len(rows_of(parts, batch_id)) == ROWS
 
@@ -205,8 +208,8 @@ async def test_a_piece_that_cannot_be_read_stops_its_own_batch_alone(
     writes.error = LookupError("a bug")
     async with staging_in(parts):
         with pytest.raises(LookupError):
-            await parts.staging.accept(asked(*range(ROWS)))
-        batch_id = await parts.staging.accept(asked(*range(ROWS)))
+            await shown(parts, asked(*range(ROWS)))
+        batch_id = await shown(parts, asked(*range(ROWS)))
     assert len(rows_of(parts, batch_id)) == ROWS
 
 
@@ -217,7 +220,7 @@ async def test_who_was_taken_for_dead_while_staging_asks_to_try_again(
     writes.error = port.FencedError("this")
     async with staging_in(parts):
         with pytest.raises(errors.UnavailableError, match="taken for dead"):
-            await parts.staging.accept(asked(*range(ROWS)))
+            await shown(parts, asked(*range(ROWS)))
         await parts.until(lambda _: staged_pieces(parts) == 0)
 
 
@@ -226,10 +229,10 @@ async def test_what_a_dead_server_left_is_accepted_if_it_was_sealed_and_removed_
 ) -> None:
     dead = Assembly(tmp_path, site)
     async with dead.storing():
-        sealing = asyncio.create_task(dead.staging.accept(asked(*range(ROWS))))
+        sealing = asyncio.create_task(shown(dead, asked(*range(ROWS))))
         await dead.until(lambda _: dead.staging._under_way != {})
         writes = FailingWrites(dead, monkeypatch, passes=1)
-        other = asyncio.create_task(dead.staging.accept(asked(*range(ROWS))))
+        other = asyncio.create_task(shown(dead, asked(*range(ROWS))))
         await writes.reached.wait()
         for task in (sealing, other):
             task.cancel()

@@ -143,6 +143,11 @@ class SqlReader:
         """See the port."""
         return self.find_batch(batch_id) is not None
 
+    def has_staged_rows(self, batch_id: str) -> bool:
+        """See the port."""
+        with self._asking() as connection:
+            return staging.has_rows(connection, batch_id)
+
     def find_batch(self, batch_id: str) -> BatchRecord | None:
         """See the port."""
         with self._asking() as connection:

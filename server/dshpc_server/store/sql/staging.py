@@ -117,6 +117,11 @@ def unstage(connection: sqlalchemy.Connection, batch_id: str) -> bool:
     return False
 
 
+def has_rows(connection: sqlalchemy.Connection, batch_id: str) -> bool:
+    """Return whether rows of a sealed batch are left."""
+    return bool(connection.execute(_LEFT, {"batch": batch_id}).scalar_one_or_none())
+
+
 def find_next(connection: sqlalchemy.Connection, batch_id: str, after: int) -> NextPiece | None:
     """Return the first piece left of a sealed batch of a higher number."""
     row = connection.execute(_NEXT, {"batch": batch_id, "after": after}).one_or_none()

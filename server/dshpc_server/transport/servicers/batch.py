@@ -12,13 +12,14 @@ from dshpc_server.batches import (
     overview,
     results,
     retrying,
+    showing,
     streaming,
     updating,
     watching,
     withdrawing,
 )
 from dshpc_server.domain.rejection import Violation
-from dshpc_server.store import committer
+from dshpc_server.store import committer, port
 from dshpc_server.transport import (
     answers,
     batch_events,
@@ -45,6 +46,7 @@ class BatchServicer:
         *,
         overviews: overview.Overviews,
         watching: watching.Watching,
+        showing: showing.Showing,
         committer: committer.Committer,
         inlining: inlining.Inlining,
         withdrawing: withdrawing.Withdrawing,
@@ -56,6 +58,7 @@ class BatchServicer:
     ) -> None:
         self._overviews = overviews
         self._watching = watching
+        self._showing = showing
         self._committer = committer
         self._inlining = inlining
         self._withdrawing = withdrawing
@@ -76,7 +79,9 @@ class BatchServicer:
         with (
             self._disconnects.following(asked.batch_id) if is_followed else contextlib.nullcontext()
         ):
-            found = await self._overviews.one(asked.batch_id, wait)
+            found = await self._showing.answer(
+                asked.batch_id, lambda: self._overviews.one(asked.batch_id, wait)
+            )
         return batch_service_pb2.GetBatchResponse(batch=self._message(found))
 
     async def list_batches(
@@ -108,9 +113,13 @@ class BatchServicer:
             max_bytes=limits.DEFAULT_RESPONSE_BYTES,
             in_thread=self._inlining.reads_files(inline_bytes),
         )
-        events = self._watching.events(asked.batch_id, after, reporting, packing)
         with self._disconnects.following(asked.batch_id):
-            await self._events.send(events, call)
+            await self._showing.answer(
+                asked.batch_id,
+                lambda: self._events.send(
+                    self._watching.events(asked.batch_id, after, reporting, packing), call
+                ),
+            )
 
     async def cancel_batch(
         self, asked: batch_service_pb2.CancelBatchRequest, call: edge.Call
@@ -118,8 +127,11 @@ class BatchServicer:
         """Withdraw rows of a batch."""
         del call
         reason = job_requests.reason(asked.reason)
-        withdrawn = await self._withdrawing.withdraw(
-            asked.batch_id, reason, withdrawing.Cause.ASKED, asked.indexes
+        withdrawn = await self._showing.answer(
+            asked.batch_id,
+            lambda: self._withdrawing.withdraw(
+                asked.batch_id, reason, withdrawing.Cause.ASKED, asked.indexes
+            ),
         )
         return batch_service_pb2.CancelBatchResponse(
             batch=await self._now(asked.batch_id),
@@ -134,7 +146,10 @@ class BatchServicer:
         """Change a batch's priority."""
         del call
         priority = options.priority("priority", asked.priority)
-        await updating.set_priority(self._committer, asked.batch_id, priority)
+        await self._showing.answer(
+            asked.batch_id,
+            lambda: updating.set_priority(self._committer, asked.batch_id, priority),
+        )
         return batch_service_pb2.UpdateBatchResponse(batch=await self._now(asked.batch_id))
 
     async def retry_batch(
@@ -142,7 +157,10 @@ class BatchServicer:
     ) -> batch_service_pb2.RetryBatchResponse:
         """Submit a new batch of the rows that did not complete."""
         del call
-        batch_id = await self._retrying.retry(asked.batch_id, request_names.of_retry(asked))
+        name = request_names.of_retry(asked)
+        batch_id = await self._showing.answer(
+            asked.batch_id, lambda: self._retrying.retry(asked.batch_id, name)
+        )
         return batch_service_pb2.RetryBatchResponse(batch=await self._now(batch_id))
 
     async def list_batch_results(
@@ -158,8 +176,9 @@ class BatchServicer:
             outcomes=_words("outcomes", asked.outcomes, words.OUTCOME_OF),
         )
         encode = self._inlining.encoder(options.max_inline_output_bytes("", asked))
-        page = await self._committer.read(
-            lambda store: results.read_page(
+
+        def read(store: port.Reader) -> results.Page:
+            return results.read_page(
                 store,
                 encode,
                 asked.batch_id,
@@ -168,7 +187,8 @@ class BatchServicer:
                 max_bytes=limits.DEFAULT_RESPONSE_BYTES,
                 wanted=wanted,
             )
-        )
+
+        page = await self._showing.answer(asked.batch_id, lambda: self._committer.read(read))
         closing = batch_service_pb2.ListBatchResultsResponse()
         if page.next_index is not None:
             closing.next_page_token = pages.token(page.next_index, *what)
