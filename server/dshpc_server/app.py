@@ -28,6 +28,10 @@ from dshpc_server.transport import limits, listening
 WORKER_THREADS = 16
 """More than uploads may take (`transport.uploading`), so that a disk that hangs under them leaves
 some to those who ask for other things; fewer than would cost memory."""
+_SWITCH_SECONDS = 0.001
+"""How long a thread that computes may keep each other one waiting. A call that is answered by the
+store waits for its turn a dozen times; with Python's own 5 ms it took 0.1 s beside a large batch
+that is read, and takes 0.04 s with this."""
 _log = structlog.get_logger(__name__)
 
 
@@ -54,6 +58,7 @@ async def serve(settings: config.Settings) -> None:
         crashing.arm(settings.crash_at)
     except ValueError as error:
         raise config.ConfigError(str(error)) from error
+    sys.setswitchinterval(_SWITCH_SECONDS)
     stop, reload_methods = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

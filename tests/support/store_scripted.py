@@ -18,6 +18,8 @@ class ScriptedStore:
 
     groups: list[int] = dataclasses.field(default_factory=list)
     """How many works each commit had."""
+    answered: list[list[Any]] = dataclasses.field(default_factory=list)
+    """What the works of each commit answered."""
     failures: list[Exception] = dataclasses.field(default_factory=list)
     """What the next commits fail with, the first one first."""
     name: str = "scripted"
@@ -25,6 +27,7 @@ class ScriptedStore:
     def write(self, works: Sequence[Callable[[Writer], Any]]) -> Commit[Any]:
         self.groups.append(len(works))
         answers = [_answer(work) for work in works]
+        self.answered.append(answers)
         if self.failures:
             raise self.failures.pop(0)
         changes = [answer for answer in answers if isinstance(answer, Attempt)]

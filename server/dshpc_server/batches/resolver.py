@@ -128,7 +128,7 @@ class Resolver:
             self._library.check_there(prepared.on_disk)
             return rows
 
-        return await self._committer.write(work)
+        return await self._committer.write(work, alone=True)
 
     @contextlib.asynccontextmanager
     async def prepared_again(

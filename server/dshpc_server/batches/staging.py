@@ -23,8 +23,9 @@ from dshpc_server.store import committer, port, records
 
 LARGE_ROWS = 1_000
 """Batches of more rows than this are staged."""
-PIECE_ROWS = 500
-"""Accepting so many takes a few hundredths of a second, for which others wait."""
+PIECE_ROWS = 250
+"""Accepting so many takes a few hundredths of a second, for which others wait. With twice as many
+all of a batch is shown a quarter sooner, and one call in ten beside it takes over 0.1 s."""
 _PIECES_A_COMMIT = 16
 """Staged together: that takes less than accepting one."""
 LOOK_SECONDS = 2.0
@@ -179,7 +180,7 @@ class Staging:
             known |= needed
         made = sorting.pieces(batch_id, self._piece_rows)
         while some := await asyncio.to_thread(_some, made):
-            await self._committer.write(functools.partial(_stage, some))
+            await self._committer.write(functools.partial(_stage, some), alone=True)
 
     def _draft(
         self,

@@ -1,13 +1,15 @@
 """The asyncio side of the store: one hop to its threads per call, and group commit.
 
 The committer owns the one thread that writes. Whatever waits when that thread is free goes into
-one transaction, so that a hundred callers pay for one commit. Changes are told on the event loop,
-commit after commit in their order, and before the callers of the same commit have their answers:
-who has an answer finds that everybody who watches has been told. Of a commit that failed nobody
-knows whether it was made all the same; that, too, is told before the answers.
+one transaction, so that a hundred callers pay for one commit; works that take long have one each,
+in turns with the others, so that nobody waits for more than one of them. Changes are told on the
+event loop, commit after commit in their order, and before the callers of the same commit have their
+answers: who has an answer finds that everybody who watches has been told. Of a commit that failed
+nobody knows whether it was made all the same; that, too, is told before the answers.
 """
 
 import asyncio
+import collections
 import concurrent.futures
 import dataclasses
 import queue
@@ -35,6 +37,7 @@ class _Waiting:
 
     work: Callable[[Writer], Any]
     answer: asyncio.Future[Any]
+    is_alone: bool
 
 
 def _ignore() -> None:
@@ -103,15 +106,17 @@ class Committer:
             self._thread.join()
             self._readers.shutdown()
 
-    async def write(self, work: Callable[[Writer], T]) -> T:
+    async def write(self, work: Callable[[Writer], T], *, alone: bool = False) -> T:
         """Run one work in the next transaction and return its answer once that is durable.
+
+        `alone`: it takes long, so it has a transaction of its own, when others had theirs.
 
         Raises what the work raised, or `errors.UnavailableError` when the store could not commit
         or is closing. A caller that is cancelled does not take its work back: it commits.
         """
         self._check_open()
         answer: asyncio.Future[T] = self._loop.create_future()
-        self._waiting.put(_Waiting(work=work, answer=answer))
+        self._waiting.put(_Waiting(work=work, answer=answer, is_alone=alone))
         return await answer
 
     async def read(self, question: Callable[[Reader], T]) -> T:
@@ -130,14 +135,19 @@ class Committer:
 
     def _commit_until_closed(self) -> None:
         """Be the writer's thread."""
+        long: collections.deque[_Waiting] = collections.deque()
         closing = False
-        while not closing:
-            waiting = [self._waiting.get()]
+        while long or not closing:
+            waiting = [] if long else [self._waiting.get()]
             while not self._waiting.empty():
                 waiting.append(self._waiting.get())
-            closing = waiting[-1] is None  # nothing is put after it
-            if group := [each for each in waiting if each is not None]:
+            closing = closing or None in waiting  # nothing is put after it
+            works = [each for each in waiting if each is not None]
+            long.extend(each for each in works if each.is_alone)
+            if group := [each for each in works if not each.is_alone]:
                 self._commit(group)
+            if long:
+                self._commit([long.popleft()])
         self._loop.call_soon_threadsafe(_resolve, self._ended, None)
 
     def _commit(self, group: Sequence[_Waiting]) -> None:

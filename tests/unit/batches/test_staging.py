@@ -65,14 +65,14 @@ class FailingWrites:
         self.go_on = asyncio.Event()
         monkeypatch.setattr(parts.committer, "write", self.write)
 
-    async def write(self, work: object) -> object:
+    async def write(self, work: object, *, alone: bool = False) -> object:
         self._passes -= 1
         if self._passes == -1:
             self.reached.set()
             if self.error is not None:
                 raise self.error
             await self.go_on.wait()
-        return await self._write(work)  # type: ignore[arg-type]  # whatever it is
+        return await self._write(work, alone=alone)  # type: ignore[arg-type]  # whatever it is
 
 
 def test_what_is_large_has_more_rows_than_one_transaction_takes(parts: Assembly) -> None:

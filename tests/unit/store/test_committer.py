@@ -90,6 +90,31 @@ async def test_what_waits_goes_into_one_commit_and_each_gets_its_own_answer(
     assert store.groups == [1, 50]
 
 
+async def test_works_that_take_long_have_commits_of_their_own_in_turns_with_the_others(
+    store: ScriptedStore,
+) -> None:
+    long = Gate()
+    async with Committer(store.as_store(), on_changes=ignore) as committer:
+
+        def alone(work: Callable[[Writer], Any]) -> asyncio.Task[Any]:
+            return asyncio.create_task(committer.write(work, alone=True))
+
+        gate, tasks = await held(committer, [answering(1)])
+        tasks += [alone(long.work), alone(answering(2))]
+        tasks += [asyncio.create_task(committer.write(answering(3)))]
+        await asyncio.sleep(0)  # lets each task put its work
+        gate.open()
+        await long.wait_entered()
+        assert await asyncio.gather(*tasks[:2], tasks[-1]) == ["gate", 1, 3]
+        later = asyncio.create_task(committer.write(answering(4)))
+        await asyncio.sleep(0)
+        long.open()
+        assert await later == 4
+        assert await asyncio.gather(*tasks[2:4]) == ["gate", 2]
+    assert store.groups == [1, 2, 1, 1, 1]
+    assert store.answered == [["gate"], [1, 3], ["gate"], [4], [2]]
+
+
 async def test_a_work_that_raises_is_told_to_its_caller_alone(store: ScriptedStore) -> None:
     def failing(_: Writer) -> None:
         raise LookupError("mine")
@@ -217,11 +242,15 @@ async def test_leaving_finishes_what_waits_and_ends_the_threads(store: ScriptedS
     reading = Gate()
     async with Committer(store.as_store(), on_changes=ignore) as committer:
         gate, tasks = await held(committer, [answering(number) for number in range(5)])
+        tasks += [
+            asyncio.create_task(committer.write(answering(5 + number), alone=True))
+            for number in range(2)
+        ]
         question = asyncio.create_task(committer.read(reading.work))
         await reading.wait_entered()
         asyncio.get_running_loop().call_soon(gate.open)
         asyncio.get_running_loop().call_soon(reading.open)
-    assert [task.result() for task in tasks] == ["gate", *range(5)]
+    assert [task.result() for task in tasks] == ["gate", *range(7)]
     assert await question == "gate"
     assert not [t for t in threading.enumerate() if t.name.startswith("store-")]
 
