@@ -1,9 +1,11 @@
 """A batch of 5,000 jobs on a real Slurm cluster, beside one raw `sbatch --array` of the same tasks.
 
-A cluster of 4 nodes with 16 pretended processors each is started on this machine. Jobs are of two
-methods: a shell script with nothing to do, where everything that the service adds shows, and a
-Python script with as little to do, the shortest that a site would call a method. The floor is the
-rate at which the cluster runs one array of a script that does what such a job does (`COMMAND SCRIPT
+A cluster of 4 nodes with 16 pretended processors each is started on this machine. Jobs are of three
+methods: a shell script with nothing to do, where everything that the service adds shows; a Python
+script with as little to do, the shortest that a site would call a method; and a shell script that
+takes two seconds, of which this cluster runs 32 a second at most, so that what counts is whether
+processors are left idle, as on a cluster that does not run on this machine. The floor is the rate
+at which the cluster runs one array of a script that does what such a job does (`COMMAND SCRIPT
 INPUT PARAMS`, its outputs in files) and nothing else; it is measured before and after, in the same
 run. Told are how long it takes until the batch is accepted, how many sbatch calls it takes, and the
 rates as a ratio to the floor: with the settings as they are by themselves and a method of which
@@ -52,7 +54,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=JOBS)
-    jobs: int = parser.parse_args().jobs
+    names = [method.name for method in CASES]
+    parser.add_argument("--methods", nargs="+", choices=names, default=names)
+    asked = parser.parse_args()
+    jobs: int = asked.jobs
     # The disk of a test machine may be slower than any cluster's file system.
     memory = pathlib.Path("/dev/shm")
     place = memory if memory.is_dir() else None
@@ -63,6 +68,8 @@ def main() -> None:
         print(f"{jobs:,} jobs on {NODES} x {CPUS} pretended processors")
         site = Site(pathlib.Path(name), cluster.environment)
         for method, cases in CASES.items():
+            if method.name not in asked.methods:
+                continue
             floors = [site.floor(method, jobs // 2)]
             runs = [site.batch(case.method, jobs, case.settings) for case in cases]
             floors.append(site.floor(method, jobs // 2))
@@ -75,7 +82,7 @@ def _print_floor(method: "Method", floors: Sequence["Cost"]) -> float:
     rate = statistics.fmean(each.rate for each in floors)
     seconds = statistics.fmean(each.cpu_seconds for each in floors)
     rates = " and ".join(f"{each.rate:.1f}" for each in floors)
-    print(f"by {method.command}:")
+    print(f"{method.name}:")
     print(
         f"  {'one raw sbatch --array':<22} {rate:6.1f} jobs/s ({rates}), "
         f"{1000 * seconds:.1f} ms of processor time a job"
@@ -111,6 +118,11 @@ PYTHON = Method(
 )
 
 
+TWO_SECONDS = Method(
+    name="two-seconds", command="sh", script="main.sh", text="sleep 2\necho done\n"
+)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
     """A batch that is compared with the floor."""
@@ -142,6 +154,9 @@ CASES: Mapping[Method, Sequence[Case]] = {
     PYTHON: [
         Case(name="nothing declared", method=PYTHON),
         Case(name="nothing packed", method=_like(PYTHON, "apart"), settings=UNPACKED),
+    ],
+    TWO_SECONDS: [
+        Case(name="nothing packed", method=TWO_SECONDS, settings=UNPACKED),
     ],
 }
 

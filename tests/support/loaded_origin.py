@@ -23,6 +23,7 @@ _MODULES = (
     "alembic.command",
     "alembic.autogenerate",
     "encodings.idna",
+    "psycopg",
     "sqlalchemy.dialects.postgresql.psycopg",
 )
 _MESSAGE_BYTES = 2**20

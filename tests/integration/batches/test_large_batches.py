@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+import structlog
 
 from dshpc_server import errors
 from dshpc_server.batches import disconnects, request, showing, simulation, streaming
@@ -171,8 +172,11 @@ async def test_a_call_that_is_lost_before_its_batch_is_shown_harms_nothing(start
         with pytest.raises(asyncio.CancelledError):
             await call
         await parts.until(lambda _: not parts.disconnects._graces)
-        async with accepting(parts):
-            await parts.until(lambda store: store.has_batch(batch_id))
+        with structlog.testing.capture_logs() as log:
+            async with accepting(parts):
+                await parts.until(lambda _: "batch.accepted" in {line["event"] for line in log})
+        (told,) = [line for line in log if line["event"] == "batch.accepted"]
+        assert (told["batch_id"], told["rows"], told["submitted"]) == (batch_id, ROWS, ROWS)
         (batch,) = batches(parts.store)
         assert batch.cancel_reason is None
 

@@ -73,14 +73,19 @@ class BatchServicer:
         self, asked: batch_service_pb2.GetBatchRequest, call: edge.Call
     ) -> batch_service_pb2.GetBatchResponse:
         """Read one batch, at once or when it has changed."""
-        wait = batch_requests.wait(asked, self._tokens, self._max_wait_seconds, call.seconds_left)
+
+        def wait() -> overview.Wait:
+            return batch_requests.wait(
+                asked, self._tokens, self._max_wait_seconds, call.seconds_left
+            )
+
         # Who waits for it has come back to it.
-        is_followed = wait.seconds > 0
+        is_followed = wait().seconds > 0
         with (
             self._disconnects.following(asked.batch_id) if is_followed else contextlib.nullcontext()
         ):
             found = await self._showing.answer(
-                asked.batch_id, lambda: self._overviews.one(asked.batch_id, wait)
+                asked.batch_id, lambda: self._overviews.one(asked.batch_id, wait())
             )
         return batch_service_pb2.GetBatchResponse(batch=self._message(found))
 
