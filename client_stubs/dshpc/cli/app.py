@@ -1,7 +1,8 @@
 """The root of the tree of commands, and what becomes of an error."""
 
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -53,13 +54,19 @@ app.add_typer(server_app, name="server")
 def run(given: Sequence[str] | None) -> int:
     """Run the command and return the exit code; errors become one line on stderr."""
     try:
-        app(args=given, prog_name="dshpc")
+        _command()(args=given, prog_name="dshpc")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else exit_codes.NOT_COMPLETED
     except (arguments.ArgumentError, BatchFileError, client.DshpcError, OSError) as error:
         terminal.note(f"dshpc: {failures.described(error)}")
         return failures.exit_code(error)
     return exit_codes.COMPLETED
+
+
+@functools.cache
+def _command() -> Callable[..., object]:
+    """Put the tree together; once, for that takes longer than most commands."""
+    return typer.main.get_command(app)
 
 
 def _show_version(*, wanted: bool) -> None:

@@ -1,6 +1,7 @@
 """A store of an earlier version keeps what it holds when it is brought up to this one."""
 
 import pathlib
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -33,10 +34,10 @@ JOBS: dict[str, list[tuple[str, str, int, bytes | None]]] = {
 }
 
 
-@pytest.fixture
-def path(tmp_path: pathlib.Path) -> pathlib.Path:
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A store of the first version with something of everything in it."""
-    path = tmp_path / "store.db"
+    path = tmp_path_factory.mktemp("first") / "store.db"
     opened = database.connect(database.parse(path), read_only=False)
     config = alembic.config.Config()
     config.set_main_option("script_location", migrate._SCRIPTS)
@@ -50,9 +51,23 @@ def path(tmp_path: pathlib.Path) -> pathlib.Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def brought_up(first: pathlib.Path) -> pathlib.Path:
+    """The same, brought up to this version."""
+    path = pathlib.Path(shutil.copy(first, first.with_name("brought up.db")))
+    SqlStore.open(path).close()
+    return path
+
+
 @pytest.fixture
-def upgraded(path: pathlib.Path) -> Iterator[SqlStore]:
-    store = SqlStore.open(path)
+def path(first: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    """A copy of the first."""
+    return pathlib.Path(shutil.copy(first, tmp_path / "store.db"))
+
+
+@pytest.fixture
+def upgraded(brought_up: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[SqlStore]:
+    store = SqlStore.open(shutil.copy(brought_up, tmp_path / "store.db"))
     yield store
     store.close()
 
