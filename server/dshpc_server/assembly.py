@@ -174,7 +174,9 @@ class Assembly:
             clock=on.clock,
         )
         self._disconnects = disconnects.Disconnects(
-            withdrawing=self._withdrawing, grace_seconds=on.disconnect_grace_seconds
+            withdrawing=self._withdrawing,
+            showing=self._showing,
+            grace_seconds=on.disconnect_grace_seconds,
         )
         self._expiry = expiry.Expiry(
             self._kept, expiry_seconds=on.limits.upload_expiry_seconds, clock=on.clock

@@ -196,8 +196,9 @@ class Assembly:
         self.withdrawing = withdrawing.Withdrawing(
             committer=self.committer, encoder=self.encoder, stop=self.dispatcher.cancel
         )
+        self.showing = showing.Showing(self.committer)
         self.disconnects = disconnects.Disconnects(
-            withdrawing=self.withdrawing, grace_seconds=grace_seconds
+            withdrawing=self.withdrawing, showing=self.showing, grace_seconds=grace_seconds
         )
         self.failure_limits = failure_limits.FailureLimits(
             committer=self.committer, withdrawing=self.withdrawing, clock=clock.SystemClock()
@@ -230,7 +231,6 @@ class Assembly:
             large_rows=LARGE_ROWS,
             piece_rows=PIECE_ROWS,
         )
-        self.showing = showing.Showing(self.committer)
         self.acceptance = acceptance.Acceptance(
             resolver=self.resolver,
             staging=self.staging,

@@ -197,7 +197,9 @@ def simulation_of(
             showing=nobody,
             committer=nobody,
             watchers=watchers,
-            disconnects=disconnects.Disconnects(withdrawing=nobody, grace_seconds=30.0),
+            disconnects=disconnects.Disconnects(
+                withdrawing=nobody, showing=nobody, grace_seconds=30.0
+            ),
             failure_limits=nobody,
         ),
         committer=committer,

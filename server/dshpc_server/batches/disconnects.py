@@ -16,7 +16,7 @@ from typing import Protocol, Self
 import structlog
 
 from dshpc_server import errors
-from dshpc_server.batches import withdrawing
+from dshpc_server.batches import showing, withdrawing
 from dshpc_server.store import records
 
 REASON = "the client has gone away"
@@ -39,8 +39,11 @@ class Withdraws(Protocol):
 class Disconnects:
     """Knows who follows which batch. An async context manager that owns its tasks."""
 
-    def __init__(self, *, withdrawing: Withdraws, grace_seconds: float) -> None:
+    def __init__(
+        self, *, withdrawing: Withdraws, showing: showing.Showing, grace_seconds: float
+    ) -> None:
         self._withdrawing = withdrawing
+        self._showing = showing
         self._grace_seconds = grace_seconds
         self._followers: collections.Counter[str] = collections.Counter()
         self._graces: dict[str, asyncio.Task[None]] = {}
@@ -109,10 +112,13 @@ class Disconnects:
         await asyncio.sleep(self._grace_seconds)
         while True:
             try:
-                await self._withdrawing.withdraw(batch_id, REASON, withdrawing.Cause.DISCONNECTED)
+                await self._showing.answer(batch_id, lambda: self._withdraw(batch_id))
             except errors.UnavailableError:  # the store tells the log itself
                 await asyncio.sleep(RETRY_SECONDS)
             except errors.NotFoundError:  # the call was lost before it was accepted
                 return
             else:
                 return
+
+    async def _withdraw(self, batch_id: str) -> None:
+        await self._withdrawing.withdraw(batch_id, REASON, withdrawing.Cause.DISCONNECTED)

@@ -12,8 +12,9 @@ from typing import TypeVar
 from dshpc_server import errors
 from dshpc_server.store import committer
 
-SHOWN_SECONDS = 30.0
-"""How long who asks waits; the rows of the largest batch are looked up in half of that."""
+SHOWN_SECONDS = 45.0
+"""How long who asks waits. Two busy cores look up the rows of the largest batch in half of that;
+clients give a call a minute."""
 SHOWN_POLL_SECONDS = 0.1
 """It may be another server that accepts it, which tells nobody."""
 

@@ -163,22 +163,25 @@ async def test_a_large_batch_goes_with_its_call(start: Start) -> None:
         await until_reason(parts, batch_id, disconnects.REASON)
 
 
-async def test_a_call_that_is_lost_before_its_batch_is_shown_harms_nothing(start: Start) -> None:
+@pytest.mark.parametrize("cancels", [False, True])
+async def test_a_batch_whose_call_is_lost_before_it_is_shown_is_accepted_and_then_goes_if_asked(
+    start: Start, *, cancels: bool
+) -> None:
     async with storing(start, grace_seconds=0.0) as parts:
-        wanted = asked(name=NAME, cancel_on_disconnect=True)
+        wanted = asked(name=NAME, cancel_on_disconnect=cancels)
         call = asyncio.create_task(parts.simulation.answer(wanted, FINISHED))
         batch_id = await until_sealed(parts)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await parts.until(lambda _: not parts.disconnects._graces)
         with structlog.testing.capture_logs() as log:
             async with accepting(parts):
                 await parts.until(lambda _: "batch.accepted" in {line["event"] for line in log})
+                await parts.until(lambda _: not parts.disconnects._graces)
         (told,) = [line for line in log if line["event"] == "batch.accepted"]
         assert (told["batch_id"], told["rows"], told["submitted"]) == (batch_id, ROWS, ROWS)
         (batch,) = batches(parts.store)
-        assert batch.cancel_reason is None
+        assert batch.cancel_reason == (disconnects.REASON if cancels else None)
 
 
 async def test_a_stream_is_told_of_its_batch_when_it_is_durable_and_of_rows_when_it_is_shown(
