@@ -25,7 +25,7 @@ LARGE_ROWS = 1_000
 """Batches of more rows than this are staged."""
 PIECE_ROWS = 250
 """Accepting so many takes a few hundredths of a second, for which others wait. With twice as many
-all of a batch is shown a quarter sooner, and one call in ten beside it takes over 0.1 s."""
+all of a batch is shown a quarter sooner, and p99 of the calls beside it is over 0.1 s."""
 _PIECES_A_COMMIT = 16
 """Staged together: that takes less than accepting one."""
 LOOK_SECONDS = 2.0
