@@ -112,6 +112,18 @@ class Bypassing:
         v.end(store, "job")
         assert _told(_ask(store, "then")) == (Outcome.SUBMITTED, 2)
 
+    def test_who_wants_it_alone_and_waits_for_a_refresh_leaves_the_earlier_result_the_answer(
+        self, store: Store
+    ) -> None:
+        v.complete(store, "job", output="long", is_inline=False)
+        _ask(store, "anew", v.REFRESH)
+        lost = [v.sha("long")]
+        (alone,) = v.accept(store, v.batch("alone", "job", policy=v.BYPASS, lost_outputs=lost))
+        assert _told(alone) == (Outcome.FOUND_IN_PROGRESS, 2)
+        v.end(store, "job", Event.EXITED_NONZERO, number=2)
+        # The output has come back.
+        assert _told(_ask(store, "then")) == (Outcome.FOUND_COMPLETED, 1)
+
     def test_a_refresh_that_waits_for_it_replaces_the_earlier_result(self, store: Store) -> None:
         _ask(store, "a")
         v.end(store, "job")

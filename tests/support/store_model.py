@@ -95,7 +95,7 @@ class Model:
             return Outcome.NOT_FOUND, None
         outcome = self._run(name, policy, failed=failed)
         run = found.runs[-1]
-        if not run.is_bypass and not holds:
+        if policy.cache is not CachePolicy.BYPASS and not holds:
             found.answer = run
         return outcome, run
 

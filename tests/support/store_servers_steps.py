@@ -128,13 +128,10 @@ class ServersSteps(ServersBase):
             self.claim_some(server, limit)
 
     @stateful.rule(who=WHO, step=_steps)
-    def do_a_step(self, who: int, step: Callable[[Server], object]) -> None:
+    def do_a_step(self, who: int, step: Callable[[Server], Sequence[Report] | None]) -> None:
         server = self.running(who)
         if server is not None:
-            made = list(server.reports)
-            step(server)
-            if step is Server.record:
-                self._recorded += made
+            self._recorded += step(server) or ()  # only `record` tells any
 
     @stateful.rule(who=WHO)
     def look(self, who: int) -> None:
